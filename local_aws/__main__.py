@@ -1,0 +1,48 @@
+"""``python -m local_aws --port P [--state-dir D]``."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from pathlib import Path
+
+from local_aws.app import create
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; leave no process and, without ``--state-dir``, no file behind."""
+    parser = argparse.ArgumentParser(prog="python -m local_aws", description="Embedded AWS on 127.0.0.1.")
+    parser.add_argument("--port", type=int, required=True, help="port to listen on; 0 takes a free one")
+    parser.add_argument(
+        "--state-dir", type=Path, help="where working files go and stay (default: removed at the end)"
+    )
+    options = parser.parse_args(argv)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    own_dir = options.state_dir is None
+    state_dir = Path(tempfile.mkdtemp(prefix="local-aws-")) if own_dir else options.state_dir
+    try:
+        try:
+            server = create(options.port, state_dir)
+        except OSError as error:
+            print(f"local_aws cannot listen on 127.0.0.1:{options.port}: {error}", file=sys.stderr)
+            return 1
+        try:
+            server.start()
+            print(f"local_aws ready on {server.endpoint}", flush=True)
+            stop.wait()
+        finally:
+            server.stop()
+    finally:
+        if own_dir:
+            shutil.rmtree(state_dir, ignore_errors=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
