@@ -1,11 +1,12 @@
-"""Bare Git repositories in the server's state directory, served over Git's smart HTTP protocol under ``/git/``.
+"""Bare Git repositories in the server's state directory, served over Git's smart HTTP under ``/git/``.
 
-Stands for the Git side of AWS CodeCommit and of the hosts behind AWS CodeConnections: plain ``git clone`` and
-``git push`` over HTTP. The protocol itself is Git's own ``git http-backend``, run as a CGI program per request:
-https://git-scm.com/docs/git-http-backend
+Stands for the Git side of AWS CodeCommit and of the hosts behind AWS CodeConnections: plain ``git clone``
+and ``git push`` over HTTP. The protocol itself is Git's own ``git http-backend``, run as a CGI program per
+request: https://git-scm.com/docs/git-http-backend
 
-Access is anonymous, so no client is ever asked for credentials. The configuration of whoever started the server
-(hooks, templates, ``init.defaultBranch``, ``GIT_DIR``) is kept out by giving Git an environment of its own.
+Access is anonymous, so no client is ever asked for credentials. The configuration of whoever started the
+server (hooks, templates, ``init.defaultBranch``, ``GIT_DIR``) is kept out by giving Git an environment of its
+own.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
+
+from local_aws.server import Server
+from local_aws.shared import one_of
 
 CHUNK = 65536
 NULL_COMMIT = "0" * 40
@@ -108,7 +112,9 @@ class BareRepository:
 
     def branches(self) -> dict[str, str]:
         prefix = "refs/heads/"
-        return {ref.removeprefix(prefix): commit for ref, commit in self.refs().items() if ref.startswith(prefix)}
+        return {
+            ref.removeprefix(prefix): commit for ref, commit in self.refs().items() if ref.startswith(prefix)
+        }
 
     def commit(self, commit_id: str) -> Commit:
         """Read a commit; `GitError` if there is none of that id."""
@@ -128,8 +134,8 @@ class BareRepository:
         )
 
     def zip(self, commit_id: str) -> bytes:
-        """The files of a commit as a zip, without history: not ``git archive``, which obeys .gitattributes."""
-        entries = []
+        """Pack the files of a commit, without history; ``git archive`` would obey .gitattributes."""
+        entries: list[tuple[str, int, str]] = []
         for line in self.git("ls-tree", "-r", "-z", "--full-tree", commit_id).split(b"\0"):
             if line:
                 meta, _, path = line.partition(b"\t")
@@ -141,10 +147,10 @@ class BareRepository:
         )
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-            for path, mode, _ in entries:
+            for name, permissions, _ in entries:
                 size = int(answer.readline().split()[2])
-                info = zipfile.ZipInfo(path)
-                info.external_attr = mode << 16
+                info = zipfile.ZipInfo(name)
+                info.external_attr = permissions << 16
                 archive.writestr(info, answer.read(size), zipfile.ZIP_DEFLATED)
                 answer.readline()
         return packed.getvalue()
@@ -244,7 +250,8 @@ def _run_backend(
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
     )
-    assert backend.stdin is not None and backend.stdout is not None  # noqa: S101 - both are pipes
+    assert backend.stdin  # noqa: S101 - for the type checker
+    assert backend.stdout  # noqa: S101
     length = environ.get("CONTENT_LENGTH")
     if length:
         size: int | None = int(length)
@@ -315,3 +322,14 @@ class _Body:
             self._backend.wait()
         if self._after:
             self._after()
+
+
+def host(server: Server) -> GitHost:
+    """Return the server's Git host; the first who asks makes it, and the server serves it from then on."""
+
+    def make() -> GitHost:
+        made = GitHost(server.state_dir / "git")
+        server.route("/git/", made)
+        return made
+
+    return one_of(server, GitHost, make)
