@@ -136,7 +136,7 @@ def model(service: str) -> Any:
     return _model(_MODEL_NAMES.get(service, service))
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _model(name: str) -> Any:
     try:
         return _session().get_service_model(name)
@@ -144,7 +144,7 @@ def _model(name: str) -> Any:
         return None
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _session() -> Any:
     return botocore.session.get_session()
 
@@ -159,7 +159,7 @@ class _Route:
     required_headers: tuple[str, ...]
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _routes(service: str) -> dict[str, list[_Route]]:
     """Return the URI templates of a REST service by HTTP method, the most specific first."""
     found: dict[str, list[tuple[tuple[int, ...], _Route]]] = {}
@@ -175,7 +175,9 @@ def _routes(service: str) -> dict[str, list[_Route]]:
                 labels.append(label.rstrip("+"))
                 pattern += "(.+)" if label.endswith("+") else "([^/]+)"
         pairs = tuple(
-            (key, value or None) for key, _, value in (pair.partition("=") for pair in query.split("&")) if key
+            (key, value or None)
+            for key, _, value in (pair.partition("=") for pair in query.split("&"))
+            if key
         )
         shape = operation.input_shape
         required = [shape.members[member] for member in shape.required_members] if shape else []
@@ -284,13 +286,13 @@ def failure(call: Call, error: ApiError) -> Answer:
     request_id = str(uuid.uuid4())
     if protocol in ("query", "ec2", "rest-xml") and call.environ.get("HTTP_X_AMZ_TARGET") is None:
         kind = "Receiver" if error.status >= 500 else "Sender"
-        text = f"<Type>{kind}</Type><Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
+        text = (
+            f"<Type>{kind}</Type><Code>{escape(error.code)}</Code><Message>{escape(error.message)}</Message>"
+        )
         if call.service == "s3":
             xml = f"<Error>{text}<RequestId>{request_id}</RequestId></Error>"
         else:
-            xml = (
-                f"<ErrorResponse><Error>{text}</Error><RequestId>{request_id}</RequestId></ErrorResponse>"
-            )
+            xml = f"<ErrorResponse><Error>{text}</Error><RequestId>{request_id}</RequestId></ErrorResponse>"
         body = ('<?xml version="1.0" encoding="UTF-8"?>' + xml).encode()
         return Answer(error.status, [("Content-Type", "text/xml"), ("x-amzn-RequestId", request_id)], body)
     document = {"__type": error.code, "message": error.message, **error.members}

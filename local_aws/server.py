@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import boto3
 from botocore.config import Config
@@ -37,6 +37,11 @@ from local_aws.calls import (
 )
 from local_aws.processes import Processes
 
+if TYPE_CHECKING:
+    from local_aws.faults import Faults
+    from local_aws.limits import Limits
+    from local_aws.rollout_rules import RolloutRules
+
 Handler = Callable[[Call], "Answer | dict[str, Any] | None"]
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Guard = Callable[[Call, Callable[[Call], Answer]], Answer]
@@ -50,11 +55,11 @@ class Sender(Protocol):
     region: str
 
 
-class _RequestHandler(MotoRequestHandler):
+class _RequestHandler(MotoRequestHandler):  # type: ignore[misc]
     # Nagle's algorithm and delayed acknowledgements cost 40 ms a call between them
     disable_nagle_algorithm = True
 
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002 (werkzeug's name)
+    def log(self, type: str, message: str, *args: Any) -> None:
         if type != "info":
             super().log(type, message, *args)
 
@@ -78,9 +83,7 @@ class Server:
         tempfile.tempdir = str(temporary)
         default_user_config["lambda"] = {"use_docker": False}
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
-        self._wsgi = make_server(
-            "127.0.0.1", port, self, threaded=True, request_handler=_RequestHandler
-        )
+        self._wsgi = make_server("127.0.0.1", port, self, threaded=True, request_handler=_RequestHandler)
         self._wsgi.daemon_threads = True
         self.port: int = self._wsgi.server_address[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -90,6 +93,12 @@ class Server:
         self.targets: dict[str, TargetHook] = {}
         self.put_event: Callable[[str, str, str, str, dict[str, Any], list[str]], None] = lambda *_: None
         self.guards: list[Guard] = []
+        self.kill_worker: Callable[[str], None] = lambda _: None
+        self.notifications: Callable[[], list[dict[str, Any]]] = list
+        # the three are set by the control part
+        self.rollout_rules: RolloutRules
+        self.faults: Faults
+        self.limits: Limits
         self.stopping = threading.Event()
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._routes: list[tuple[str, WSGIApplication]] = []
@@ -250,7 +259,7 @@ class Server:
         def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
             if exc_info:
                 raise exc_info[1]
-            started.append((int(status.split()[0]), headers))
+            started.append((int(status.split(maxsplit=1)[0]), headers))
 
         result = self._moto(inner, start_response)
         try:
