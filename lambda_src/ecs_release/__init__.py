@@ -1,0 +1,1 @@
+"""ECS Release: one commit releases every Amazon ECS service and scheduled task it names, together."""

@@ -1,0 +1,53 @@
+"""Characters that look like others, or like nothing at all, in names that people compare by eye."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Letters of other scripts, and punctuation, that most fonts draw like the ASCII character beside them.
+_PAIRS = (
+    "аa вb еe ѐe ёe зz іi їi ј\u006a кk мm нh оo рp сc тt уy хx ѕs ԁd һh ӏl ԛq ԝw ѵv "
+    "АA ВB ЕE ЅS ІI ЈJ КK МM НH ОO РP СC ТT УY ХX ԌG "
+    "αa εe ιi κk νv οo ρp τt υu χx ΑA ΒB ΕE ΖZ ΗH ΙI ΚK ΜM ΝN ΟO ΡP ΤT ΥY ΧX "
+    "ıi ȷj ɑa ɡg ßb ‐- ‑- ‒- –- —- ―- −- ․. ∕/ ⁄/ ꞉: ∶:"
+)
+_LOOKS_LIKE = str.maketrans({pair[0]: pair[1] for pair in _PAIRS.split()})
+
+# Invisible although Unicode files them under letters and marks: fillers, joiners, variation selectors, blanks.
+_BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(map(chr, range(0xFE00, 0xFE10)))
+_BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def is_invisible(character: str) -> bool:
+    """Return whether ``character`` leaves no ink of its own: controls, zero width, bidirectional, odd spaces."""
+    return not character.isprintable() or character in _BLANKS
+
+
+def in_ascii(text: str) -> str:
+    """Return what ``text`` looks like to a reader, in ASCII as far as there is such a thing."""
+    visible = "".join(c for c in text if not is_invisible(c))
+    plain = unicodedata.normalize("NFKD", visible.translate(_LOOKS_LIKE)).translate(_LOOKS_LIKE)
+    return "".join(c for c in plain if not unicodedata.combining(c))
+
+
+def described(character: str) -> str:
+    """Return code point, name and what is odd about ``character``: ``U+0435 CYRILLIC SMALL LETTER IE, which looks like "e"``."""
+    name = unicodedata.name(character, "")
+    point = f"U+{ord(character):04X}" + (f" {name}" if name else "")
+    if character in _BIDIRECTIONAL:
+        return f"{point}, which is invisible and changes the direction of the text after it"
+    if is_invisible(character):
+        return f"{point}, which is invisible" if not character.isspace() else f"{point}, which is not a plain space"
+    look = in_ascii(character)
+    if look.isascii() and look.isprintable() and look and character.isalpha() and _is_latin(name):
+        return f"{point}, which is not {look}"
+    return f'{point}, which looks like "{look}"' if look.isascii() and look else point
+
+
+def _is_latin(name: str) -> bool:
+    return name.startswith("LATIN") and "FULLWIDTH" not in name
+
+
+def first_foreign(text: str) -> str | None:
+    """Return the first character of ``text`` beyond ASCII, or None."""
+    return None if text.isascii() else next(c for c in text if not c.isascii())

@@ -1,0 +1,135 @@
+"""What an image reference may look like, and what to write instead when it does not.
+
+The grammar is the one container registries share (github.com/distribution/reference), with two rules of our
+own: an image names a tag other than ``latest`` or a digest, because a release that cannot tell two images
+apart cannot prove anything.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ecs_release.problem import shown
+
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_PATH_PART = re.compile(r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*")
+_HOST_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*(?::[0-9]{{1,5}})?")
+_ECR_HOST = re.compile(r"(?P<account>[^.]+)\.dkr[.-]ecr(?:-fips)?\.(?P<region>[^.]+)\.(?P<suffix>.+)")
+_PLACEHOLDER = re.compile(r"\$\(.*?\)?|\$\{.*?\}?|\{\{|\}\}|\$[A-Za-z_]\w*|<[^>]*>|%[A-Za-z_]+%")
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SPACE = re.compile(r"\s")
+
+# For the schema: enough to underline what is surely wrong; the rules below say it in words.
+PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.:/_-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$"
+LONGEST_NAME = 255
+
+
+def image_problem(image: str) -> tuple[str, str] | None:
+    """Return the code and the message of the first rule that ``image`` breaks, or None when it keeps them all."""
+    if _SPACE.search(image):
+        return _space(image)
+    if _SCHEME.match(image):
+        rest = _SCHEME.sub("", image)
+        return "E011", f"{shown(image)} is a web address; write the image without it: {_plain(rest)}"
+    if placeholder := _PLACEHOLDER.search(image):
+        found = shown(placeholder.group())
+        return "E016", (
+            f"{shown(image)} contains the placeholder {found}, and nothing fills it in; write the finished reference, "
+            "for example api:1.2.3"
+        )
+    name, at, digest = image.partition("@")
+    if at and not _DIGEST.fullmatch(digest):
+        return "E014", _digest(image, digest)
+    host, path, tag = _parts(name)
+    if host is not None and not _HOST.fullmatch(host):
+        return "E017", (
+            f"the registry host {shown(host)} of {shown(image)} is malformed; write it like "
+            "123456789012.dkr.ecr.eu-central-1.amazonaws.com"
+        )
+    if ecr_problem := _ecr_host(host or ""):
+        return "E017", ecr_problem
+    if wrong := _path(image, path):
+        return wrong
+    if len(name) - len(tag or "") > LONGEST_NAME:
+        return "E010", f"{shown(image)} is longer than the {LONGEST_NAME} characters an image name may have"
+    if tag is not None and not _TAG.fullmatch(tag):
+        return "E018", (
+            f"{shown(tag)} is no tag; write 1 to 128 letters, digits, _, . and -, starting with a letter, a digit or _"
+        )
+    if at:
+        return None
+    without_tag = name if tag is None else name[: -len(tag) - 1]
+    if tag is None:
+        return "E012", f"{shown(image)} has no tag; write {_plain(name)}:1.2.3 or {_plain(name)}@sha256:..."
+    if tag == "latest":
+        return "E013", (
+            f'{shown(image)} has the tag "latest", which names another image tomorrow; '
+            f"write {_plain(without_tag)}:1.2.3 or {_plain(without_tag)}@sha256:..."
+        )
+    return None
+
+
+def image_warning(image: str) -> tuple[str, str] | None:
+    """Return the code and the message of what is doubtful about a valid ``image``, or None."""
+    host = _parts(image.partition("@")[0])[0]
+    ecr = _ECR_HOST.fullmatch(host or "")
+    if ecr and len(ecr["account"]) != 12:
+        return "W101", (
+            f"the registry account {shown(ecr['account'])} has {len(ecr['account'])} digits, and AWS accounts have 12; "
+            "check the image"
+        )
+    return None
+
+
+def _parts(name: str) -> tuple[str | None, str, str | None]:
+    """Split ``host:port/path:tag`` the way Docker does: the first part is a host if it has a dot or colon."""
+    host: str | None = None
+    first, slash, rest = name.partition("/")
+    if slash and ("." in first or ":" in first or first == "localhost"):
+        host, name = first, rest
+    path, colon, tag = name.partition(":")
+    return host, path, tag if colon else None
+
+
+def _ecr_host(host: str) -> str | None:
+    """Amazon ECR's own hosts begin with the account, which is made of digits."""
+    ecr = _ECR_HOST.fullmatch(host)
+    if ecr and not re.fullmatch(r"[0-9]+", ecr["account"]):
+        return f"the registry host {shown(host)} begins with {shown(ecr['account'])}; write the account's 12 digits"
+    return None
+
+
+def _path(image: str, path: str) -> tuple[str, str] | None:
+    if path != path.lower() and all(_PATH_PART.fullmatch(part.lower()) for part in path.split("/")):
+        return "E015", f"the repository {shown(path)} has upper-case letters; write {path.lower()}"
+    for part in path.split("/"):
+        if not _PATH_PART.fullmatch(part):
+            found = f"the part {shown(part)}" if part else "an empty part"
+            return "E010", (
+                f"{shown(image)} is no image reference: its repository has {found}; write lower-case letters and digits, "
+                "with ., _ or - between them, for example team/api:1.2.3"
+            )
+    return None
+
+
+def _space(image: str) -> tuple[str, str]:
+    kind = "a line break" if "\n" in image or "\r" in image else "a space"
+    joined = _SPACE.sub("", image)
+    return "E019", f"{shown(image)} contains {kind}; write it in one piece: {_plain(joined)}"
+
+
+def _digest(image: str, digest: str) -> str:
+    algorithm, colon, value = digest.partition(":")
+    if not colon or algorithm != "sha256":
+        found = f"the digest {shown(digest)} does not begin with sha256:"
+    elif len(value) != 64:
+        found = f"the digest has {len(value)} characters after sha256:, not 64"
+    else:
+        found = "the digest has characters other than 0-9 and a-f"
+    return f"{shown(image)} has a malformed digest: {found}; write @sha256: and 64 digits 0-9 and a-f"
+
+
+def _plain(text: str) -> str:
+    return shown(text, longest=120)[1:-1]

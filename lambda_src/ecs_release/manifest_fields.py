@@ -1,0 +1,165 @@
+"""The fields of a manifest, each described once: name, meaning, pattern, example.
+
+Validation (`manifest.py`) and the JSON Schema for editors (`manifest_schema.py`) both read this list.
+The limits on names are AWS's own; the document a limit comes from stands beside it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["label", "name", "image", "images", "integer", "choice", "entries"]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One key of the manifest.
+
+    ``pattern`` is what the whole value must match, and ``rule`` says the same in words a person can follow.
+    """
+
+    name: str
+    kind: Kind
+    meaning: str
+    example: str
+    pattern: str = ""
+    rule: str = ""
+    minimum: int = 0
+    maximum: int = 0
+    choices: tuple[str, ...] = ()
+    default: str = ""
+
+
+LONGEST_LABEL = 128
+
+
+def _ecs_name(name: str, meaning: str, example: str) -> Field:
+    """The limit of API_CreateCluster, API_CreateService and API_ContainerDefinition (docs.aws.amazon.com/AmazonECS).
+
+    "Up to 255 letters (uppercase and lowercase), numbers, underscores, and hyphens are allowed."
+    """
+    rule = "1 to 255 letters A-Z and a-z, digits, - and _"
+    return Field(name, "name", meaning, example, pattern="[A-Za-z0-9_-]{1,255}", rule=rule)
+
+
+def _events_name(name: str, meaning: str, example: str, default: str = "") -> Field:
+    """The limit of API_PutRule and API_Target (EventBridge) and of API_CreateSchedule (EventBridge Scheduler)."""
+    rule = "1 to 64 letters A-Z and a-z, digits, ., - and _"
+    return Field(name, "name", meaning, example, "[.A-Za-z0-9_-]{1,64}", rule, default=default)
+
+
+CONTAINER_NAME = _ecs_name("container name", "Name of a container in the task definition.", "service-a")
+
+_SERVICE = _ecs_name(
+    "service",
+    "Name of the container in the task definition that gets the image. Needs image beside it.",
+    "service-a",
+)
+_IMAGE = Field(
+    "image",
+    "image",
+    "Image to run: registry, repository and a tag other than latest, or a digest.",
+    "111111111111.dkr.ecr.us-east-1.amazonaws.com/service-a:4.0.0",
+)
+_IMAGES = Field(
+    "images",
+    "images",
+    "Container name -> image, for several containers; instead of service and image.",
+    "{api: api:1.2.3, api-proxy: proxy:4.5}",
+)
+_TARGET = Field(
+    "target",
+    "name",
+    "Named account and Region that the module was given; without it, the module's own.",
+    "production-eu",
+    pattern="[A-Za-z0-9._-]{1,64}",
+    rule="1 to 64 letters A-Z and a-z, digits, ., - and _",
+    default="default",
+)
+_WAVE = Field(
+    "wave",
+    "integer",
+    "Waves are released one after another, from the lowest number; everything within one wave at the same time.",
+    "1",
+    minimum=0,
+    maximum=9999,
+    default="0",
+)
+_TIMEOUT = Field(
+    "timeoutMinutes",
+    "integer",
+    "How long the rollout may take before it counts as failed.",
+    "60",
+    minimum=1,
+    maximum=1440,
+    default="60",
+)
+
+SERVICE_FIELDS: tuple[Field, ...] = (
+    _SERVICE,
+    _ecs_name("clusterName", "Name of the ECS cluster the service runs in.", "test-cluster"),
+    _ecs_name("serviceName", "Name of the ECS service.", "test-service-a"),
+    _IMAGE,
+    _IMAGES,
+    _TARGET,
+    _WAVE,
+    _TIMEOUT,
+)
+
+TASK_FIELDS: tuple[Field, ...] = (
+    _SERVICE,
+    _events_name("cwRuleName", "Name of the EventBridge rule that runs the task.", "test-rating-cleanup"),
+    Field(
+        "eventBusName",
+        "name",
+        "Event bus of the rule.",
+        "orders",
+        # API_CreateEventBus; the names of partner event buses have slashes.
+        pattern="[/.A-Za-z0-9_-]{1,256}",
+        rule="1 to 256 letters A-Z and a-z, digits, /, ., - and _",
+        default="default",
+    ),
+    _events_name(
+        "targetId",
+        "Id of the rule's target, where several targets run the same task definition family.",
+        "rating-cleanup",
+    ),
+    _events_name("scheduleName", "Name of the EventBridge Scheduler schedule that runs the task.", "nightly"),
+    _events_name("scheduleGroup", "Group of the schedule.", "reports", default="default"),
+    _IMAGE,
+    _IMAGES,
+    _TARGET,
+    _WAVE,
+    _TIMEOUT,
+)
+
+TOP_LEVEL_FIELDS: tuple[Field, ...] = (
+    Field("release", "label", "Label of the release, kept as the text that was written.", "4.0"),
+    Field(
+        "onFailure",
+        "choice",
+        "What happens when an item fails: put everything back, or stop and leave everything as it is.",
+        "rollback",
+        choices=("rollback", "stop"),
+        default="rollback",
+    ),
+    Field("tasks", "entries", "Scheduled tasks to release; they come before the services of their wave.", ""),
+    Field("services", "entries", "ECS services to release.", ""),
+)
+
+# What people write when they mean a key, where the spelling alone does not lead there.
+OTHER_NAMES = {
+    "cluster": "clusterName",
+    "container": "service",
+    "containername": "service",
+    "rule": "cwRuleName",
+    "rulename": "cwRuleName",
+    "schedule": "scheduleName",
+    "timeout": "timeoutMinutes",
+    "eventbus": "eventBusName",
+    "bus": "eventBusName",
+    "group": "scheduleGroup",
+    "name": "serviceName",
+    "version": "release",
+}
