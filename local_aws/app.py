@@ -1,6 +1,6 @@
 """Which additions the embedded AWS is made of.
 
-An addition is one module of this package with ``def install(server: Server) -> None``. Inside ``install`` it may
+An addition is one module of this package with ``def install(server: Server) -> None``. Inside it may
 
 - answer AWS operations itself: ``@server.operation("codecommit", "ListBranches")`` over
   ``def handler(call: Call) -> dict``; ``call.forward()`` asks moto and gives its :class:`Answer`,

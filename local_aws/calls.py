@@ -1,7 +1,7 @@
-"""An AWS call as it arrives: which service and operation, whose account, which Region; and answers in its protocol.
+"""An AWS call as it arrives: which service and operation, whose account, which Region; and its answer.
 
-Operations are told apart by botocore's service models: the target header of the JSON protocols, the ``Action`` of
-the query protocol, the path of RPC v2, else method and URI template.
+Operations are told apart by botocore's service models: the target header of the JSON protocols, the ``Action``
+of the query protocol, the path of RPC v2, else method and URI template.
 """
 
 from __future__ import annotations

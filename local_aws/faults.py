@@ -1,10 +1,10 @@
 """Faults that tests inject into AWS calls, set through ``POST /_local/faults``.
 
-What each kind stands for: ``error`` an answer of the service; ``response_lost`` a connection that breaks after (or
-before) the service did its work; ``delay`` a slow service; ``failed_entries`` a batch call that answers 200 and
-names entries it did not apply
-(https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html); ``kill`` the end of the Lambda
-execution environment in the middle of a call.
+What each kind stands for: ``error`` an answer of the service; ``response_lost`` a connection that breaks after
+(or before) the service did its work; ``delay`` a slow service; ``failed_entries`` a batch call that answers 200
+and names entries it did not apply
+(https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html); ``kill`` the end of the
+Lambda execution environment in the middle of a call.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Child processes that can't outlive the server, not even when it is killed.
 
-Each child leads its own process group, which is killed as a whole. It also holds the reading end of a pipe whose
-writing end only the server has: when the server is gone, the pipe ends, and the leash in the child kills the
-group. (Linux's parent-death signal follows the *thread* that started the child, which here ends with a request.)
+Each child leads its own process group, which is killed as a whole. It also holds the reading end of a pipe
+whose writing end only the server has: when the server is gone, the pipe ends, and the leash in the child kills
+the group. (Linux's parent-death signal follows the *thread* that started the child; here that ends with a request.)
 """
 
 from __future__ import annotations
@@ -63,13 +63,17 @@ class Processes:
         env: Mapping[str, str],
         cwd: Path | str | None = None,
         output: IO[bytes] | int | None = None,
+        leashed: bool = False,
     ) -> Child:
-        """Start a command on a leash; its standard input is empty, stdout and stderr go to ``output``."""
+        """Start a command on a leash; its standard input is empty, stdout and stderr go to ``output``.
+
+        A command that is ``leashed`` watches the pipe on its standard input itself.
+        """
         with self._lock:
             if self._closed:
                 raise RuntimeError("the server is shutting down; it starts no more processes")
             popen = subprocess.Popen(
-                [sys.executable, "-S", "-E", str(LEASH), *command],
+                command if leashed else [sys.executable, "-S", "-E", str(LEASH), *command],
                 env=dict(env),
                 cwd=cwd,
                 stdin=subprocess.PIPE,

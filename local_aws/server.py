@@ -1,7 +1,7 @@
 """The server: one WSGI application that a request passes from outside to inside.
 
-Path handlers (``/_local/``, ``/_runtime/``, ``/git/``), then guards (counts, limits, faults), then the additions'
-own operations, then moto.
+Path handlers (``/_local/``, ``/_runtime/``, ``/git/``), then guards (counts, limits, faults), then the
+additions' own operations, then moto.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from local_aws.processes import Processes
 
 if TYPE_CHECKING:
     from local_aws.faults import Faults
+    from local_aws.lambda_runtime import Lambdas
     from local_aws.limits import Limits
     from local_aws.rollout_rules import RolloutRules
 
@@ -95,7 +96,8 @@ class Server:
         self.guards: list[Guard] = []
         self.kill_worker: Callable[[str], None] = lambda _: None
         self.notifications: Callable[[], list[dict[str, Any]]] = list
-        # the three are set by the control part
+        self.lambdas: Lambdas
+        # these three are set by the control part
         self.rollout_rules: RolloutRules
         self.faults: Faults
         self.limits: Limits
@@ -107,6 +109,8 @@ class Server:
         self._shutdowns: list[Callable[[], None]] = []
         self._threads: list[threading.Thread] = []
         self._log_lock = threading.Lock()
+        self._client_lock = threading.Lock()
+        self._clients: dict[tuple[str, str, str], Any] = {}
 
     # --- what additions use -------------------------------------------------------------------------------
 
@@ -148,6 +152,13 @@ class Server:
 
     def client(self, service: str, region: str = DEFAULT_REGION, account: str = DEFAULT_ACCOUNT) -> Any:
         """Return a boto3 client of this server in any account; its calls meet no counts, limits or faults."""
+        with self._client_lock:
+            key = (service, region, account)
+            if key not in self._clients:
+                self._clients[key] = self._new_client(*key)
+            return self._clients[key]
+
+    def _new_client(self, service: str, region: str, account: str) -> Any:
         client = boto3.session.Session().client(
             service,
             region_name=region,
