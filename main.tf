@@ -1,0 +1,112 @@
+data "aws_caller_identity" "current" {}
+
+data "aws_partition" "current" {}
+
+data "aws_region" "current" {}
+
+locals {
+  # The attribute is "name" in version 5 of the provider and "region" in version 6, where "name" is deprecated. Going through a
+  # local keeps Terraform from checking the attribute before it knows the version.
+  provider_region = data.aws_region.current
+
+  aws = {
+    account_id = data.aws_caller_identity.current.account_id
+    dns_suffix = data.aws_partition.current.dns_suffix
+    partition  = data.aws_partition.current.partition
+    region     = try(local.provider_region.region, local.provider_region.id)
+  }
+
+  kms_key_arn = var.kms_key == null ? aws_kms_key.this[0].arn : var.kms_key.arn
+
+  # The one package: the functions run it, and the build validates the manifest with it.
+  package_path = "${path.module}/lambda_src/package.zip"
+
+  # What a manifest may write after `target:`. Parse reads this from the releases table.
+  targets = merge(
+    {
+      default = {
+        account       = local.aws.account_id
+        region        = local.aws.region
+        roleArn       = module.deployment_role.role_arn
+        readerRoleArn = module.deployment_role.reader_role_arn
+        externalId    = null
+      }
+    },
+    {
+      for name, target in var.targets : name => {
+        account       = split(":", target.role_arn)[4]
+        region        = target.region
+        roleArn       = target.role_arn
+        readerRoleArn = target.reader_role_arn
+        externalId    = target.external_id
+      }
+    },
+  )
+}
+
+module "source" {
+  source = "./modules/source"
+
+  name                     = var.name
+  repository               = var.repository
+  pipeline_arn             = module.pipeline.pipeline_arn
+  permissions_boundary_arn = var.permissions_boundary_arn
+  force_destroy            = var.force_destroy
+  tags                     = var.tags
+}
+
+module "pipeline" {
+  source = "./modules/pipeline"
+
+  name                     = var.name
+  aws                      = local.aws
+  origin                   = module.source.origin
+  build                    = var.build
+  package_path             = local.package_path
+  state_machine_arn        = module.orchestrator.state_machine_arn
+  kms_key_arn              = local.kms_key_arn
+  log_retention_days       = var.log_retention_days
+  artifact_retention_days  = var.artifact_retention_days
+  permissions_boundary_arn = var.permissions_boundary_arn
+  force_destroy            = var.force_destroy
+  tags                     = var.tags
+}
+
+module "orchestrator" {
+  source = "./modules/orchestrator"
+
+  name                     = var.name
+  aws                      = local.aws
+  package_path             = local.package_path
+  targets                  = local.targets
+  artifact_bucket_arn      = module.pipeline.artifact_bucket_arn
+  topic_arn                = module.notifications.topic_arn
+  poll_seconds             = var.poll_seconds
+  kms_key_arn              = local.kms_key_arn
+  log_retention_days       = var.log_retention_days
+  permissions_boundary_arn = var.permissions_boundary_arn
+  tags                     = var.tags
+}
+
+module "deployment_role" {
+  source = "./modules/deployment_role"
+
+  name = var.name
+  orchestrator = {
+    account_id = local.aws.account_id
+    name       = var.name
+  }
+  passable_role_arns       = var.passable_role_arns
+  permissions_boundary_arn = var.permissions_boundary_arn
+  tags                     = var.tags
+}
+
+module "notifications" {
+  source = "./modules/notifications"
+
+  name        = var.name
+  aws         = local.aws
+  kms_key_arn = local.kms_key_arn
+  emails      = var.notification.emails
+  tags        = var.tags
+}

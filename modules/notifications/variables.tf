@@ -1,0 +1,36 @@
+variable "name" {
+  description = "Prefix of every resource's name."
+  type        = string
+  nullable    = false
+}
+
+variable "aws" {
+  description = "Where this runs, from the data sources of the root module."
+  type = object({
+    account_id = string
+    dns_suffix = string
+    partition  = string
+    region     = string
+  })
+  nullable = false
+}
+
+variable "kms_key_arn" {
+  description = "Customer managed key that encrypts what this module stores."
+  type        = string
+  nullable    = false
+}
+
+variable "emails" {
+  description = "Mail addresses subscribed to the topic; each gets a mail with a link to confirm."
+  type        = set(string)
+  default     = []
+  nullable    = false
+}
+
+variable "tags" {
+  description = "Tags of every resource."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}

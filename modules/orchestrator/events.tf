@@ -1,0 +1,42 @@
+# Closes the record of an execution that ended without Report: stopped by an operator, timed out, or failed in Report itself.
+# If this event is lost, the next Parse does it.
+# https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html
+resource "aws_cloudwatch_event_rule" "ended" {
+  name        = "${var.name}-ended"
+  description = "Closes the records of releases that were stopped, timed out or failed"
+  tags        = var.tags
+
+  event_pattern = jsonencode({
+    source        = ["aws.states"]
+    "detail-type" = ["Step Functions Execution Status Change"]
+    detail = {
+      stateMachineArn = [aws_sfn_state_machine.this.arn]
+      status          = ["ABORTED", "FAILED", "TIMED_OUT"]
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "ended" {
+  rule      = aws_cloudwatch_event_rule.ended.name
+  target_id = "report"
+  arn       = aws_lambda_function.this["report"].qualified_arn
+
+  retry_policy {
+    maximum_event_age_in_seconds = 3600
+    maximum_retry_attempts       = 10
+  }
+
+  depends_on = [aws_lambda_permission.ended]
+}
+
+# Lambda targets are authorised by the function's policy, not by a role.
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-lambda-permissions
+resource "aws_lambda_permission" "ended" {
+  statement_id   = "RuleOnEndedExecutions"
+  action         = "lambda:InvokeFunction"
+  function_name  = aws_lambda_function.this["report"].function_name
+  qualifier      = aws_lambda_function.this["report"].version
+  principal      = "events.amazonaws.com"
+  source_arn     = aws_cloudwatch_event_rule.ended.arn
+  source_account = var.aws.account_id
+}

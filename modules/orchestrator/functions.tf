@@ -1,0 +1,108 @@
+locals {
+  # Every function: its step in the state machine, what it may take, what it is told, and what it may do (names of local.statements).
+  # The state machine waits 60 seconds longer than a function may run, see statemachine/release.asl.json.
+  functions = {
+    parse = {
+      description = "Validates the manifest again, takes the lock, reads live state, records before-images, cuts waves and batches"
+      timeout     = 600
+      environment = merge(local.environment.common, local.environment.poll)
+      statements  = ["record", "assume_reader", "read_manifest", "read_executions"]
+    }
+    prepare = {
+      description = "Registers the new task definitions of one batch; production is not touched"
+      timeout     = 900
+      environment = merge(local.environment.common, local.environment.idempotency)
+      statements  = ["record", "idempotency", "assume_deployment"]
+    }
+    update-task = {
+      description = "Points the EventBridge rules and Scheduler schedules of one batch at their new revisions"
+      timeout     = 300
+      environment = merge(local.environment.common, local.environment.idempotency)
+      statements  = ["record", "idempotency", "assume_deployment"]
+    }
+    update-service = {
+      description = "Starts the rollouts of one batch of services"
+      timeout     = 300
+      environment = merge(local.environment.common, local.environment.idempotency)
+      statements  = ["record", "idempotency", "assume_deployment"]
+    }
+    check-rollouts = {
+      description = "Judges every item of the wave and names the next step"
+      timeout     = 300
+      environment = merge(local.environment.common, local.environment.poll)
+      statements  = ["record", "assume_reader"]
+    }
+    rollback = {
+      description = "Puts the changed items of one batch back to their before-images"
+      timeout     = 300
+      environment = merge(local.environment.common, local.environment.idempotency)
+      statements  = ["record", "idempotency", "assume_deployment"]
+    }
+    report = {
+      description = "Closes the record, gives the lock back, notifies"
+      timeout     = 120
+      environment = merge(local.environment.common, local.environment.topic)
+      statements  = ["record", "publish", "read_executions"]
+    }
+  }
+
+  environment = {
+    common = {
+      ECS_RELEASE_NAME             = var.name
+      ECS_RELEASE_TABLE            = aws_dynamodb_table.releases.name
+      POWERTOOLS_LOG_LEVEL         = "INFO"
+      POWERTOOLS_METRICS_NAMESPACE = "EcsRelease"
+      POWERTOOLS_SERVICE_NAME      = "ecs-release"
+    }
+    idempotency = { ECS_RELEASE_IDEMPOTENCY_TABLE = aws_dynamodb_table.idempotency.name }
+    poll        = { ECS_RELEASE_POLL_SECONDS = tostring(var.poll_seconds) }
+    topic       = { ECS_RELEASE_TOPIC_ARN = var.topic_arn }
+  }
+}
+
+# Before the functions, so that retention and key hold from the first line on.
+resource "aws_cloudwatch_log_group" "function" {
+  for_each = local.functions
+
+  name              = "/aws/lambda/${var.name}-${each.key}"
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+  tags              = var.tags
+}
+
+resource "aws_lambda_function" "this" {
+  #checkov:skip=CKV_AWS_115: The state machine's MaxConcurrency bounds the writers; reserving would take from the account's other functions.
+  #checkov:skip=CKV_AWS_116: The state machine invokes synchronously and sees every failure; what the one event loses, the next Parse does.
+  #checkov:skip=CKV_AWS_117: The functions call AWS APIs only; in a VPC they would need endpoints or a NAT gateway and reach no more.
+  #checkov:skip=CKV_AWS_272: The package is committed beside this code and its digest is in the plan; a signing profile is the account's own choice.
+  for_each = local.functions
+
+  function_name    = "${var.name}-${each.key}"
+  description      = each.value.description
+  role             = aws_iam_role.function[each.key].arn
+  runtime          = "python3.13"
+  architectures    = ["arm64"]
+  handler          = "handlers.${replace(each.key, "-", "_")}.handler"
+  filename         = var.package_path
+  source_code_hash = filebase64sha256(var.package_path)
+  memory_size      = 512
+  timeout          = each.value.timeout
+  kms_key_arn      = var.kms_key_arn
+  tags             = var.tags
+
+  # The state machine calls the published version, so a running release keeps its code during an upgrade.
+  publish = true
+
+  environment {
+    variables = each.value.environment
+  }
+
+  tracing_config {
+    mode = "Active"
+  }
+
+  depends_on = [
+    aws_cloudwatch_log_group.function,
+    aws_iam_role_policy.function,
+  ]
+}

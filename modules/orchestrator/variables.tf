@@ -1,0 +1,79 @@
+variable "name" {
+  description = "Prefix of every resource's name."
+  type        = string
+  nullable    = false
+}
+
+variable "aws" {
+  description = "Where this runs, from the data sources of the root module."
+  type = object({
+    account_id = string
+    dns_suffix = string
+    partition  = string
+    region     = string
+  })
+  nullable = false
+}
+
+variable "package_path" {
+  description = "The package that every function runs."
+  type        = string
+  nullable    = false
+}
+
+variable "targets" {
+  description = "Accounts and Regions that a manifest may name, \"default\" among them, as the releases table holds them."
+  type = map(object({
+    account       = string
+    region        = string
+    roleArn       = string
+    readerRoleArn = string
+    externalId    = string
+  }))
+  nullable = false
+}
+
+variable "artifact_bucket_arn" {
+  description = "Bucket with the compiled manifests."
+  type        = string
+  nullable    = false
+}
+
+variable "topic_arn" {
+  description = "Topic that hears of each release's end."
+  type        = string
+  nullable    = false
+}
+
+variable "poll_seconds" {
+  description = "Seconds between two looks at the rollouts of a wave."
+  type        = number
+  default     = 15
+  nullable    = false
+}
+
+variable "kms_key_arn" {
+  description = "Customer managed key that encrypts what this module stores."
+  type        = string
+  nullable    = false
+}
+
+variable "log_retention_days" {
+  description = "Days that CloudWatch Logs keeps what this module logs."
+  type        = number
+  default     = 365
+  nullable    = false
+}
+
+variable "permissions_boundary_arn" {
+  description = "Permissions boundary of every role that this module makes."
+  type        = string
+  default     = null
+}
+
+variable "tags" {
+  description = "Tags of every resource."
+  type        = map(string)
+  default     = {}
+  nullable    = false
+}

@@ -1,0 +1,111 @@
+locals {
+  # https://docs.aws.amazon.com/codebuild/latest/userguide/lambda-compute-images.html
+  # https://docs.aws.amazon.com/codebuild/latest/userguide/available-runtimes.html
+  computes = {
+    lambda = {
+      type         = "ARM_LAMBDA_CONTAINER"
+      compute_type = "BUILD_LAMBDA_1GB"
+      image        = "aws/codebuild/amazonlinux-aarch64-lambda-standard:python3.13"
+      # Lambda compute takes no time-out (it ends after 15 minutes) and its image has the one Python.
+      timeout = null
+      phases  = {}
+    }
+    ec2 = {
+      type         = "ARM_CONTAINER"
+      compute_type = "BUILD_GENERAL1_SMALL"
+      image        = "aws/codebuild/amazonlinux-aarch64-standard:3.0"
+      timeout      = var.build.timeout_minutes
+      # Chooses among the Pythons of the image; nothing is downloaded.
+      phases = { install = { "runtime-versions" = { python = 3.13 } } }
+    }
+  }
+  compute = local.computes[var.build.compute]
+
+  # CodeCommit has the author; no variable of a connection's source action that AWS documents names one.
+  author_command = var.origin.provider == "CodeCommit" ? [
+    # Nothing depends on the author, so a refusal to tell must not stop a release.
+    "export AUTHOR=\"$(aws codecommit get-commit --repository-name \"$REPOSITORY_NAME\" --commit-id \"$COMMIT_ID\" --query commit.author.name --output text || true)\"",
+  ] : ["export AUTHOR=\"\""]
+
+  # Everything in one phase: CodeBuild runs post_build also after a build phase that failed.
+  # https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
+  buildspec = yamlencode({
+    version = 0.2
+    phases = merge(local.compute.phases, {
+      build = {
+        commands = concat(
+          [
+            # The very code that the functions run, checked against the digest that Terraform read from the file.
+            "export PACKAGE=\"$(mktemp -d)/package.zip\"",
+            "aws s3api get-object --bucket \"$ARTIFACT_BUCKET\" --key \"$PACKAGE_KEY\" \"$PACKAGE\" > /dev/null",
+            "echo \"$PACKAGE_SHA256  $PACKAGE\" | sha256sum -c -",
+            # Validates as well; its errors name line and column, and its exit status fails the build.
+            "PYTHONPATH=\"$PACKAGE\" python3 -m ecs_release compile \"$MANIFEST_FILE\" -o deployment.json",
+            # With its version, so that nobody can change what was validated before it is released.
+            "export MANIFEST_KEY=\"manifests/$PIPELINE_EXECUTION_ID/deployment.json\"",
+            "export MANIFEST_VERSION_ID=\"$(aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"$MANIFEST_KEY\" --body deployment.json --content-type application/json --query VersionId --output text)\"",
+            "test -n \"$MANIFEST_VERSION_ID\" && test \"$MANIFEST_VERSION_ID\" != None",
+          ],
+          local.author_command,
+          ["python3 -c '${file("${path.module}/execution_input.py")}'"],
+        )
+      }
+    })
+    artifacts = { files = ["execution-input.json"] }
+  })
+}
+
+resource "aws_codebuild_project" "this" {
+  name           = local.project_name
+  description    = "Validates ${var.origin.file} and compiles it to JSON for the state machine"
+  service_role   = aws_iam_role.build.arn
+  encryption_key = var.kms_key_arn
+  build_timeout  = local.compute.timeout
+  tags           = var.tags
+
+  source {
+    type      = "CODEPIPELINE"
+    buildspec = local.buildspec
+  }
+
+  artifacts {
+    type = "CODEPIPELINE"
+  }
+
+  environment {
+    type                        = local.compute.type
+    compute_type                = local.compute.compute_type
+    image                       = local.compute.image
+    image_pull_credentials_type = "CODEBUILD"
+
+    dynamic "environment_variable" {
+      for_each = {
+        ARTIFACT_BUCKET = aws_s3_bucket.artifacts.bucket
+        MANIFEST_FILE   = var.origin.file
+        PACKAGE_KEY     = local.package_key
+        PACKAGE_SHA256  = local.package_sha256
+        REPOSITORY_NAME = var.origin.repository_name
+      }
+
+      content {
+        name  = environment_variable.key
+        value = environment_variable.value
+      }
+    }
+  }
+
+  logs_config {
+    cloudwatch_logs {
+      group_name = aws_cloudwatch_log_group.build.name
+    }
+  }
+
+  depends_on = [aws_iam_role_policy.build, aws_s3_object.package]
+}
+
+resource "aws_cloudwatch_log_group" "build" {
+  name              = local.log_group
+  retention_in_days = var.log_retention_days
+  kms_key_id        = var.kms_key_arn
+  tags              = var.tags
+}

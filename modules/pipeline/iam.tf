@@ -1,0 +1,149 @@
+locals {
+  bucket_arn = aws_s3_bucket.artifacts.arn
+
+  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
+  key_through_s3 = {
+    Sid       = "EncryptInTheBucket"
+    Effect    = "Allow"
+    Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+    Resource  = var.kms_key_arn
+    Condition = { StringEquals = { "kms:ViaService" = "s3.${var.aws.region}.${var.aws.dns_suffix}" } }
+  }
+
+  # https://docs.aws.amazon.com/codepipeline/latest/userguide/security-iam.html#how-to-custom-role
+  pipeline_statements = [
+    {
+      Sid      = "PassArtifactsOn"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"]
+      Resource = "${local.bucket_arn}/${local.artifact_prefix}*"
+    },
+    {
+      Sid      = "LookAtTheBucket"
+      Effect   = "Allow"
+      Action   = ["s3:GetBucketLocation", "s3:GetBucketVersioning"]
+      Resource = local.bucket_arn
+    },
+    local.key_through_s3,
+    {
+      Sid      = "ReadTheSource"
+      Effect   = "Allow"
+      Action   = var.origin.pipeline_actions
+      Resource = var.origin.pipeline_resources
+    },
+    {
+      # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html
+      Sid      = "RunTheBuild"
+      Effect   = "Allow"
+      Action   = ["codebuild:BatchGetBuilds", "codebuild:StartBuild"]
+      Resource = aws_codebuild_project.this.arn
+    },
+    {
+      # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-StepFunctions.html
+      Sid      = "StartTheRelease"
+      Effect   = "Allow"
+      Action   = ["states:DescribeStateMachine", "states:StartExecution"]
+      Resource = var.state_machine_arn
+    },
+    {
+      Sid      = "FollowTheRelease"
+      Effect   = "Allow"
+      Action   = ["states:DescribeExecution"]
+      Resource = "${replace(var.state_machine_arn, ":stateMachine:", ":execution:")}:*"
+    },
+  ]
+
+  # https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
+  build_statements = concat(
+    [
+      {
+        Sid      = "WriteItsLog"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = "${aws_cloudwatch_log_group.build.arn}:*"
+      },
+      {
+        Sid      = "ReadThePackage"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject"]
+        Resource = "${local.bucket_arn}/package/*"
+      },
+      {
+        Sid      = "ReadTheSourceAndHandOnTheResult"
+        Effect   = "Allow"
+        Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"]
+        Resource = "${local.bucket_arn}/${local.artifact_prefix}*"
+      },
+      {
+        Sid      = "WriteTheManifest"
+        Effect   = "Allow"
+        Action   = ["s3:PutObject"]
+        Resource = "${local.bucket_arn}/${local.manifest_prefix}*"
+      },
+      {
+        Sid      = "LookAtTheBucket"
+        Effect   = "Allow"
+        Action   = ["s3:GetBucketAcl", "s3:GetBucketLocation"]
+        Resource = local.bucket_arn
+      },
+      local.key_through_s3,
+    ],
+    [for actions in [var.origin.build_actions] : {
+      Sid      = "NameTheAuthor"
+      Effect   = "Allow"
+      Action   = actions
+      Resource = var.origin.build_resources
+    } if length(actions) > 0],
+  )
+
+  # Each service may assume its role for this account's one resource only.
+  # https://docs.aws.amazon.com/codebuild/latest/userguide/cross-service-confused-deputy-prevention.html
+  # https://docs.aws.amazon.com/codepipeline/latest/userguide/cross-service-confused-deputy-prevention.html
+  trusts = {
+    pipeline = { service = "codepipeline.amazonaws.com", source = "arn:${var.aws.partition}:codepipeline:${var.aws.region}:${var.aws.account_id}:${var.name}" }
+    build    = { service = "codebuild.amazonaws.com", source = "arn:${var.aws.partition}:codebuild:${var.aws.region}:${var.aws.account_id}:project/${local.project_name}" }
+  }
+  trust_policies = {
+    for name, trust in local.trusts : name => jsonencode({
+      Version = "2012-10-17"
+      Statement = [{
+        Sid       = "TheServiceAssumes"
+        Effect    = "Allow"
+        Principal = { Service = trust.service }
+        Action    = "sts:AssumeRole"
+        Condition = {
+          ArnEquals    = { "aws:SourceArn" = trust.source }
+          StringEquals = { "aws:SourceAccount" = var.aws.account_id }
+        }
+      }]
+    })
+  }
+}
+
+resource "aws_iam_role" "pipeline" {
+  name                 = "${var.name}-pipeline"
+  description          = "The pipeline ${var.name}"
+  assume_role_policy   = local.trust_policies["pipeline"]
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = var.tags
+}
+
+resource "aws_iam_role_policy" "pipeline" {
+  name   = "pipeline"
+  role   = aws_iam_role.pipeline.id
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.pipeline_statements })
+}
+
+resource "aws_iam_role" "build" {
+  name                 = "${var.name}-build"
+  description          = "The build project ${local.project_name}"
+  assume_role_policy   = local.trust_policies["build"]
+  permissions_boundary = var.permissions_boundary_arn
+  tags                 = var.tags
+}
+
+resource "aws_iam_role_policy" "build" {
+  name   = "build"
+  role   = aws_iam_role.build.id
+  policy = jsonencode({ Version = "2012-10-17", Statement = local.build_statements })
+}
