@@ -1,0 +1,265 @@
+"""Clients for the accounts a release reaches, and JSON as AWS sent it.
+
+botocore drops members that its service model does not know. A copy of a task definition, a rule target or a
+schedule must not lose them, so reads that are copied hand out the raw response body (``RAW``) and writes that
+carry a copy send a raw request body (:func:`send_raw`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.credentials import RefreshableCredentials
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_release.errors import EcsReleaseError, TargetUnreachableError
+
+RAW = "RawBody"
+"""Key under which a read's parsed answer carries the body that AWS sent, as a dict."""
+
+THROTTLING_CODES = frozenset(
+    {
+        "ThrottlingException",
+        "Throttling",
+        "ThrottledException",
+        "RequestLimitExceeded",
+        "TooManyRequestsException",
+        "ProvisionedThroughputExceededException",
+        "RequestThrottled",
+    }
+)
+
+# One attempt at an API call ends, answered or not, within this many seconds. Leases and Lambda time-outs build on it.
+CONNECT_TIMEOUT_SECONDS = 3
+READ_TIMEOUT_SECONDS = 10
+
+_RETRYING = Config(
+    connect_timeout=CONNECT_TIMEOUT_SECONDS,
+    read_timeout=READ_TIMEOUT_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": 10},
+    max_pool_connections=20,
+)
+# RegisterTaskDefinition has no idempotency token: a retry inside botocore would make a second revision.
+_NO_RETRY = Config(
+    connect_timeout=CONNECT_TIMEOUT_SECONDS,
+    read_timeout=READ_TIMEOUT_SECONDS,
+    retries={"mode": "standard", "total_max_attempts": 1},
+)
+
+_body: ContextVar[bytes | None] = ContextVar("ecs_release_raw_body", default=None)
+
+_RAW_READS = {
+    "ecs": ("DescribeTaskDefinition",),
+    "events": ("ListTargetsByRule",),
+    "scheduler": ("GetSchedule",),
+}
+_RAW_WRITES = {
+    "ecs": ("RegisterTaskDefinition",),
+    "events": ("PutTargets",),
+    "scheduler": ("UpdateSchedule",),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """An account and Region the module was given, with the roles it offers."""
+
+    name: str
+    account: str
+    region: str
+    role_arn: str
+    reader_role_arn: str
+    external_id: str | None = None
+
+    @classmethod
+    def from_config(cls, name: str, config: Mapping[str, Any]) -> Target:
+        return cls(
+            name=name,
+            account=config["account"],
+            region=config["region"],
+            role_arn=config["roleArn"],
+            reader_role_arn=config["readerRoleArn"],
+            external_id=config.get("externalId") or None,
+        )
+
+
+class ThrottleCount:
+    """Counts throttled answers of every client it watches, also those that botocore retried away."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def watch(self, client: Any) -> None:
+        client.meta.events.register("needs-retry.*", self._see)
+
+    def _see(self, response: Any = None, **_: Any) -> None:
+        if response is not None and error_code(response[1]) in THROTTLING_CODES:
+            self.count += 1
+
+
+class Connections:
+    """boto3 clients for targets, one per (target, service), made when first asked for.
+
+    Parameters
+    ----------
+    targets : the accounts and Regions the module was given, by name.
+    actions : IAM actions the running step needs. They go into the session policy of AssumeRole, so that a step
+        holds the intersection of the role's permissions and its own needs.
+    write : assume the deployment role; otherwise the reader role.
+    session_name : RoleSessionName seen in the target's CloudTrail (at most 64 characters).
+    """
+
+    def __init__(
+        self, targets: Mapping[str, Target], actions: tuple[str, ...], *, write: bool, session_name: str
+    ) -> None:
+        self.targets = targets
+        self.throttles = ThrottleCount()
+        self._actions = actions
+        self._write = write
+        self._session_name = session_name[:64]
+        self._sessions: dict[str, boto3.Session] = {}
+        self._clients: dict[tuple[str, str, bool], Any] = {}
+
+    def role_arn(self, target_name: str) -> str:
+        target = self.targets[target_name]
+        return target.role_arn if self._write else target.reader_role_arn
+
+    def client(self, target_name: str, service: str, *, retry: bool = True) -> Any:
+        """The client of one target.
+
+        Raises
+        ------
+        TargetUnreachableError
+            when the role can't be assumed.
+        """
+        key = (target_name, service, retry)
+        if key not in self._clients:
+            session = self._session(target_name)
+            client = session.client(service, config=_RETRYING if retry else _NO_RETRY)
+            _install_raw(client, service)
+            self.throttles.watch(client)
+            self._clients[key] = client
+        return self._clients[key]
+
+    def _session(self, target_name: str) -> boto3.Session:
+        if target_name not in self._sessions:
+            target = self.targets[target_name]
+            assume = self._assume(target)
+            # Role chaining limits a session to one hour, so credentials renew themselves
+            # (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining).
+            core = botocore.session.get_session()
+            core._credentials = RefreshableCredentials.create_from_metadata(
+                metadata=assume(), refresh_using=assume, method="sts-assume-role"
+            )
+            core.set_config_variable("region", target.region)
+            self._sessions[target_name] = boto3.Session(botocore_session=core, region_name=target.region)
+        return self._sessions[target_name]
+
+    def _assume(self, target: Target) -> Callable[[], dict[str, str]]:
+        role_arn = self.role_arn(target.name)
+        policy = {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Action": sorted(self._actions), "Resource": "*"}],
+        }
+        request: dict[str, Any] = {
+            "RoleArn": role_arn,
+            "RoleSessionName": self._session_name,
+            "Policy": json.dumps(policy, separators=(",", ":")),
+        }
+        if target.external_id:
+            request["ExternalId"] = target.external_id
+        # A regional endpoint answers also where the global one is blocked.
+        sts = boto3.client("sts", config=_RETRYING, region_name=target.region)
+
+        def assume() -> dict[str, str]:
+            try:
+                credentials = sts.assume_role(**request)["Credentials"]
+            except (ClientError, BotoCoreError) as error:
+                raise TargetUnreachableError(
+                    f'target "{target.name}": can\'t assume {role_arn} in account {target.account}: {explain(error)}. '
+                    "Check that the role exists and trusts the orchestrator's roles."
+                ) from error
+            expiration: datetime = credentials["Expiration"]
+            return {
+                "access_key": credentials["AccessKeyId"],
+                "secret_key": credentials["SecretAccessKey"],
+                "token": credentials["SessionToken"],
+                "expiry_time": expiration.isoformat(),
+            }
+
+        return assume
+
+
+def own_client(service: str, **options: Any) -> Any:
+    """A client with the function's own credentials, in its own Region."""
+    return boto3.client(service, config=_RETRYING, **options)
+
+
+def error_code(answer: Any) -> str:
+    """The error code of a parsed answer, a ClientError, or ""."""
+    response = answer.response if isinstance(answer, ClientError) else answer
+    if not isinstance(response, Mapping):
+        return ""
+    error = response.get("Error")
+    return str(error.get("Code", "")) if isinstance(error, Mapping) else ""
+
+
+def explain(error: Exception) -> str:
+    """One line for a person: the service's own code and words, without the SDK's wrapping."""
+    if isinstance(error, ClientError):
+        details = error.response.get("Error", {})
+        message = str(details.get("Message") or details.get("message") or "").strip()
+        return f"{details.get('Code', 'error')}: {message}" if message else str(details.get("Code", error))
+    return str(error) or type(error).__name__
+
+
+@contextmanager
+def send_raw(body: Mapping[str, Any]) -> Iterator[None]:
+    """Within this block the next raw-capable write sends exactly ``body`` instead of its serialised arguments."""
+    token = _body.set(json.dumps(body, separators=(",", ":")).encode())
+    try:
+        yield
+    finally:
+        _body.reset(token)
+
+
+def _install_raw(client: Any, service: str) -> None:
+    for operation in _RAW_READS.get(service, ()):
+        client.meta.events.register(f"after-call.{service}.{operation}", _keep_body)
+    for operation in _RAW_WRITES.get(service, ()):
+        client.meta.events.register(f"before-call.{service}.{operation}", _replace_body)
+
+
+def _keep_body(http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
+    if http_response.status_code < 300:
+        parsed[RAW] = _json(http_response.content)
+
+
+def _replace_body(params: dict[str, Any], **_: Any) -> None:
+    body = _body.get()
+    if body is None:
+        return
+    _json(params["body"])  # a protocol other than JSON would silently ignore what we send
+    params["body"] = body
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError as error:
+        raise EcsReleaseError(
+            "The AWS SDK in use no longer speaks JSON with this service, so a lossless copy can't be made. "
+            "Pin boto3 in lambda_src/requirements.txt to the version the tests ran with."
+        ) from error
+    if not isinstance(value, dict):
+        raise EcsReleaseError("AWS answered with JSON that is not an object.")
+    return value

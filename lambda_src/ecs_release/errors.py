@@ -1,0 +1,51 @@
+"""The errors of a release, typed by what the reader can do about them.
+
+The state machine knows them by class name (``statemachine/retry.json``): the ones here that end in a
+refusal are never retried, because a second try with the same input can't end differently.
+"""
+
+from __future__ import annotations
+
+
+class EcsReleaseError(Exception):
+    """Base of all errors this package raises on purpose; the message is written for a person."""
+
+
+class SettingsError(EcsReleaseError):
+    """The function or command was set up wrongly; the message names the setting."""
+
+
+class ManifestInvalidError(EcsReleaseError):
+    """The manifest has errors; the message lists every one of them."""
+
+
+class ReleaseRejectedError(EcsReleaseError):
+    """A check before the first write failed; nothing was touched."""
+
+
+class ReleaseLockedError(EcsReleaseError):
+    """Another release holds the lock, or its workers may still be running."""
+
+
+class LockLostError(EcsReleaseError):
+    """This release no longer holds the lock: it must not write any more."""
+
+
+class TargetUnreachableError(EcsReleaseError):
+    """The role of a target can't be assumed; the message names account and role."""
+
+
+class ItemError(EcsReleaseError):
+    """One item can't go on; its siblings can. The message becomes the item's reason."""
+
+
+class SupersededError(ItemError):
+    """Somebody else changed the item since the release read it; what they did is never overwritten."""
+
+
+class ItemBusyError(EcsReleaseError):
+    """Another worker is registering for this item right now; trying again later is right."""
+
+
+class RecordChangedError(EcsReleaseError):
+    """A conditional write found another state than expected: someone else wrote in between."""

@@ -1,0 +1,159 @@
+"""What is live: the services, rules and schedules a manifest names, read and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_release.aws import Connections, error_code, explain
+from ecs_release.errors import ItemError, TargetUnreachableError
+from ecs_release.manifest import Item
+from ecs_release.scheduled_task import Rules, Schedules, Selection, select
+from ecs_release.service import Services, ServiceState, in_tens
+from ecs_release.task_definition import TaskDefinition, TaskDefinitions
+
+# ECS lets an account read 20 times a second (bucket of 50 to 100): more readers would only be throttled.
+_READERS = 8
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class Live:
+    """What was found for one item.
+
+    Attributes
+    ----------
+    service : a service's state; None for tasks and for what is missing.
+    selection : a rule's or schedule's targets; None for services and for what is missing.
+    definition : what is live.
+    completed : ARN that the last completed deployment of a service runs; None when ECS does not remember one.
+    problems : why the item can't be released.
+    """
+
+    service: ServiceState | None = None
+    selection: Selection | None = None
+    definition: TaskDefinition | None = None
+    completed: str | None = None
+    problems: tuple[str, ...] = ()
+
+
+def read(items: Sequence[Item], connections: Connections) -> list[Live]:
+    """Read what is live for every item, in the order given. Never raises for one item's sake."""
+    blocked = _unreachable(items, connections)
+    with ThreadPoolExecutor(_READERS) as pool:
+        services = _read_services(
+            [i for i in items if i.kind == "service" and i.target not in blocked], connections, pool
+        )
+
+        def one(item: Item) -> Live:
+            if item.target in blocked:
+                return Live(problems=(blocked[item.target],))
+            try:
+                if item.kind == "service":
+                    return _service(item, services[item.target, str(item.cluster)], connections)
+                return _task(item, connections)
+            except ItemError as error:
+                return Live(problems=(str(error),))
+            except (ClientError, BotoCoreError) as error:
+                return Live(problems=(f"can't be read: {explain(error)}",))
+
+        return list(pool.map(one, items))
+
+
+def _unreachable(items: Sequence[Item], connections: Connections) -> dict[str, str]:
+    problems: dict[str, str] = {}
+    for name in dict.fromkeys(item.target for item in items):
+        if name not in connections.targets:
+            known = ", ".join(f'"{target}"' for target in connections.targets)
+            problems[name] = f'there is no target "{name}"; the module was given {known}.'
+            continue
+        try:
+            connections.client(name, "ecs")
+        except TargetUnreachableError as error:
+            problems[name] = str(error)
+    return problems
+
+
+_Found = Mapping[str, ServiceState] | str
+
+
+def _read_services(
+    items: Sequence[Item], connections: Connections, pool: ThreadPoolExecutor
+) -> dict[tuple[str, str], _Found]:
+    """Services of each (target, cluster) by name, or the cluster's problem in words."""
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for item in items:
+        wanted.setdefault((item.target, str(item.cluster)), []).append(str(item.service))
+    calls = [(key, chunk) for key, names in wanted.items() for chunk in in_tens(names)]
+
+    def describe(call: tuple[tuple[str, str], Sequence[str]]) -> _Found:
+        (target, cluster), names = call
+        try:
+            return Services(connections, target).describe(cluster, names)
+        except ClientError as error:
+            if error_code(error) == "ClusterNotFoundException":
+                return f'there is no cluster "{cluster}" in this account and Region.'
+            return f"can't be read: {explain(error)}"
+        except BotoCoreError as error:
+            return f"can't be read: {explain(error)}"
+
+    result: dict[tuple[str, str], _Found] = {}
+    for (key, _), found in zip(calls, pool.map(describe, calls), strict=True):
+        before = result.get(key, {})
+        result[key] = found if isinstance(found, str) or isinstance(before, str) else {**before, **found}
+    return result
+
+
+def _service(item: Item, found: _Found, connections: Connections) -> Live:
+    if isinstance(found, str):
+        return Live(problems=(found,))
+    state = found.get(str(item.service))
+    if state is None or state.status == "INACTIVE":
+        return Live(problems=(f'there is no service "{item.service}" in the cluster "{item.cluster}".',))
+    if state.status != "ACTIVE":
+        return Live(service=state, problems=(f"the service is {state.status}, not ACTIVE.",))
+    if state.controller != "ECS":
+        return Live(
+            service=state,
+            problems=(
+                f"its deployment controller is {state.controller}; ECS Release can only update services with the "
+                "ECS controller.",
+            ),
+        )
+    definition = TaskDefinitions(connections, item.target).describe(state.task_definition)
+    return Live(
+        service=state,
+        definition=definition,
+        completed=last_completed(state, Services(connections, item.target), item),
+    )
+
+
+def last_completed(state: ServiceState, services: Services, item: Item) -> str | None:
+    """What the last completed deployment runs: from the deployments in sight, else from ECS's history of 90 days."""
+    if state.completed is not None:
+        return str(state.completed["taskDefinition"])
+    newest = services.newest_successful(str(item.cluster), str(item.service))
+    return newest.task_definition if newest is not None and newest.task_definition else None
+
+
+def _task(item: Item, connections: Connections) -> Live:
+    targets = read_targets(item, connections)
+    where = f'the rule "{item.rule}"' if item.rule else f'the schedule "{item.schedule_group}/{item.schedule}"'
+    describe: Callable[[str], TaskDefinition] = TaskDefinitions(connections, item.target).describe
+    selection = select(
+        where, targets, item.images, exact=item.exact, target_id=item.target_id, describe=describe
+    )
+    return Live(selection=selection, definition=selection.definition, problems=selection.problems)
+
+
+def read_targets(item: Any, connections: Connections) -> list[dict[str, Any]]:
+    """The raw targets of an item's rule, or its raw schedule alone. Takes manifest items and records alike."""
+    if item.rule is not None:
+        return Rules(connections, item.target).targets(item.event_bus, item.rule)
+    return [Schedules(connections, item.target).get(item.schedule_group, str(item.schedule))]

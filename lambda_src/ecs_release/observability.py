@@ -1,0 +1,24 @@
+"""Logger and metrics of the functions: every line carries release, wave and item; never a credential or an environment value."""
+
+from __future__ import annotations
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from ecs_release.store import ItemRecord
+
+logger = Logger(log_uncaught_exceptions=False)
+metrics = Metrics()
+
+__all__ = ["MetricUnit", "about_item", "about_release", "logger", "metrics"]
+
+
+def about_release(release: str, **more: object) -> None:
+    """Put the release (and wave, batch, phase) on every line from here on, and forget what the last invocation put."""
+    logger.thread_safe_clear_keys()
+    logger.append_keys(release=release, **more)
+
+
+def about_item(item: ItemRecord) -> None:
+    """Put the item and its wave on every line from here on."""
+    logger.append_keys(item=item.name, kind=item.kind, target=item.target, wave=item.wave)

@@ -1,0 +1,37 @@
+"""The IAM actions each step uses in a target account: session policies are made from it, and tests hold Terraform's roles to it."""
+
+from __future__ import annotations
+
+READ_SERVICE = ("ecs:DescribeServices",)
+READ_TASK_DEFINITION = ("ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions")
+READ_ROLLOUT = (
+    "ecs:DescribeServiceDeployments",
+    "ecs:DescribeServiceRevisions",
+    "ecs:DescribeTasks",
+    "ecs:ListServiceDeployments",
+    "ecs:ListTasks",
+)
+READ_SCHEDULED_TASK = ("events:ListTargetsByRule", "scheduler:GetSchedule")
+READ_IMAGE = ("ecr:BatchGetImage", "ecr:DescribeImages")
+# Registering passes the task's roles on, and setting tags is authorised as ecs:TagResource as well
+# (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html).
+REGISTER = (*READ_TASK_DEFINITION, "ecs:RegisterTaskDefinition", "ecs:TagResource", "iam:PassRole")
+# A target or schedule is written whole, with the role that EventBridge or Scheduler is to use.
+WRITE_SCHEDULED_TASK = (*READ_SCHEDULED_TASK, "events:PutTargets", "iam:PassRole", "scheduler:UpdateSchedule")
+
+STEPS: dict[str, tuple[str, ...]] = {
+    "parse": (*READ_SERVICE, "ecs:DescribeTaskDefinition", *READ_ROLLOUT, *READ_SCHEDULED_TASK, *READ_IMAGE),
+    "prepare": REGISTER,
+    "update_task": (*REGISTER, *WRITE_SCHEDULED_TASK),
+    "update_service": (*READ_SERVICE, "ecs:UpdateService"),
+    "check_rollouts": (*READ_SERVICE, *READ_ROLLOUT, *READ_SCHEDULED_TASK),
+    "rollback": (
+        *READ_SERVICE,
+        "ecs:DeregisterTaskDefinition",
+        *REGISTER,
+        *WRITE_SCHEDULED_TASK,
+        "ecs:UpdateService",
+    ),
+}
+READERS = ("parse", "check_rollouts")
+WRITERS = ("prepare", "update_task", "update_service", "rollback")

@@ -1,0 +1,386 @@
+"""CheckRollouts: judge every item of the wave and name the machine's next step."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_release.aws import error_code, explain
+from ecs_release.errors import ItemError, LockLostError, RecordChangedError
+from ecs_release.estate import read_targets
+from ecs_release.observability import about_item, logger
+from ecs_release.rollout import BAD, OPEN, Judgement, Rollout, Status, judge
+from ecs_release.scheduled_task import reference_of
+from ecs_release.service import Services, ServiceState
+from ecs_release.steps.report import needs_rollback
+from ecs_release.steps.update_task import original_reference, recorded_targets
+from ecs_release.steps.work import Worker
+from ecs_release.store import ItemRecord, ReleaseRecord
+
+SETTLE_SECONDS = 120
+"""After the first failure of a wave its siblings get this long to reach a verdict of their own before all go back:
+a developer learns of every culprit at once, and an outage is not drawn out."""
+
+_CLOCK_SKEW_SECONDS = 5
+# Pauses grow with the release's age, so that a day of waiting stays far below Step Functions' 25,000 events.
+_PAUSE_SHARE = 0.02
+
+
+def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Judge, record, decide.
+
+    Parameters
+    ----------
+    state : the machine's state: ``phase`` (prepare, tasks, services, rollback, cleanup), ``wave`` (place in the list of
+        waves), ``results`` of the Map before, if any.
+
+    Returns
+    -------
+    dict
+        the machine's next state.
+    """
+    record = worker.store.release(release)
+    if record is None or record.status != "RUNNING":
+        raise LockLostError(f"the record of release {release} is closed; nothing is left to decide.")
+    now = time.time()
+    phase = str(state["phase"])
+    fresh = {**state, "results": [], "seconds": _pause(worker, record, now)}
+    fresh.pop("error", None)
+    dead = dict(_dead_workers(state))
+    if phase == "prepare":
+        return _after_prepare(worker, record, fresh, dead)
+    if phase == "cleanup":
+        return _next(fresh, "REPORT")
+    if phase == "rollback":
+        return _after_rollback(worker, record, fresh, dead, now)
+    return _after_update(worker, record, fresh, dead, now, finished=phase)
+
+
+def _pause(worker: Worker, record: ReleaseRecord, now: float) -> int:
+    age = now - datetime.fromisoformat(record.started).timestamp()
+    return max(worker.settings.poll_seconds, int(age * _PAUSE_SHARE))
+
+
+def _next(state: Mapping[str, Any], step: str, **changes: Any) -> dict[str, Any]:
+    return {**state, "next": step, **changes}
+
+
+def _dead_workers(state: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Batches whose worker died for good, with the error's name."""
+
+    def flat(entries: Any) -> Iterator[Mapping[str, Any]]:
+        for entry in entries or ():
+            if isinstance(entry, list):
+                yield from flat(entry)
+            elif isinstance(entry, Mapping):
+                yield entry
+
+    for entry in flat(state.get("results")):
+        if entry.get("error"):
+            yield int(entry["batch"]), str(entry["error"])
+
+
+# --- forward ---------------------------------------------------------------------------------------------------
+
+
+def _after_prepare(
+    worker: Worker, record: ReleaseRecord, state: dict[str, Any], dead: Mapping[int, str]
+) -> dict[str, Any]:
+    items = worker.store.items(record.release)
+    unprepared = [i for i in items if i.action == "update" and i.pinned and i.verdict == Status.PENDING]
+    for item in unprepared:
+        _settle(
+            worker,
+            item,
+            Judgement(Status.FAILED, _unwritten(item, dead, "its new revision was not registered")),
+        )
+    if unprepared or any(item.verdict in BAD for item in items):
+        return _next(state, "REPORT")
+    return _begin_wave(record, state, 0)
+
+
+def _begin_wave(record: ReleaseRecord, state: Mapping[str, Any], place: int) -> dict[str, Any]:
+    wave = record.waves[place]
+    begun = {**state, "wave": place, "tasks": wave["tasks"], "services": wave["services"]}
+    if wave["tasks"]:
+        return _next(begun, "UPDATE_TASKS", phase="tasks")
+    if wave["services"]:
+        return _next(begun, "UPDATE_SERVICES", phase="services")
+    return _next(begun, "CHECK", phase="services")
+
+
+def _after_update(
+    worker: Worker,
+    record: ReleaseRecord,
+    state: dict[str, Any],
+    dead: Mapping[int, str],
+    now: float,
+    *,
+    finished: str,
+) -> dict[str, Any]:
+    place = int(state["wave"])
+    wave = record.waves[place]
+    items = worker.store.items(record.release, *wave["batches"])
+    if finished == "tasks":
+        items = [item for item in items if item.kind == "task"]
+    items = [
+        _settle(worker, item, Judgement(Status.FAILED, _unwritten(item, dead, "it was not written")))
+        if item.action == "update" and item.verdict in (Status.PENDING, Status.PREPARED)
+        else item
+        for item in items
+    ]
+    items = _judged(worker, items, now)
+
+    waiting = [item for item in items if item.verdict in OPEN]
+    failing = [item for item in items if item.verdict in BAD]
+    if failing and record.failing_since is None:
+        record = dataclasses.replace(record, failing_since=int(now))
+        worker.store.update_release(record.release, {"failing_since": int(now)})
+    settling = record.failing_since is not None and now - record.failing_since < SETTLE_SECONDS
+    if waiting and (not failing or record.on_failure == "stop" or settling):
+        return _next(state, "WAIT")
+    if failing:
+        return _fail(worker, record, state, place)
+    if finished == "tasks" and wave["services"]:
+        return _next(state, "UPDATE_SERVICES", phase="services")
+    if finished == "tasks":
+        return _next(state, "CHECK", phase="services")
+    if place + 1 < len(record.waves):
+        return _begin_wave(record, state, place + 1)
+    return _next(state, "REPORT")
+
+
+def _fail(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], place: int) -> dict[str, Any]:
+    if record.on_failure == "stop":
+        return _next(state, "REPORT")
+    return _roll_back_wave(worker, record, state, place)
+
+
+def _judged(worker: Worker, items: Sequence[ItemRecord], now: float) -> list[ItemRecord]:
+    """The items with every verdict that can be given now, recorded."""
+    services = _describe(worker, [item for item in items if item.kind == "service" and item.verdict in OPEN])
+    return [_judge_item(worker, item, services, now) if item.verdict in OPEN else item for item in items]
+
+
+def _judge_item(worker: Worker, item: ItemRecord, services: _Described, now: float) -> ItemRecord:
+    about_item(item)
+    if item.started_at is None:
+        # An unchanged item is watched from the first look on.
+        item = worker.store.update_item(item, {"started_at": int(now)})
+    verdict = _judge_service(worker, item, services, now) if item.kind == "service" else _judge_task(worker, item)
+    return _settle(worker, item, verdict) if verdict.status else item
+
+
+_Described = dict[tuple[str, str, str], ServiceState | Exception]
+
+
+def _describe(worker: Worker, items: Sequence[ItemRecord]) -> _Described:
+    """Services by (target, cluster, name), asked for in tens; what can't be read now is an exception."""
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for item in items:
+        wanted.setdefault((item.target, str(item.cluster)), []).append(str(item.service))
+    found: _Described = {}
+    for (target, cluster), names in wanted.items():
+        try:
+            for name, state in Services(worker.connections, target).describe(cluster, names).items():
+                found[target, cluster, name] = state
+        except (ClientError, BotoCoreError) as error:
+            if error_code(error) == "ClusterNotFoundException":
+                continue
+            logger.warning("services can't be read now", extra={"cluster": cluster, "reason": explain(error)})
+            found |= {(target, cluster, name): error for name in names}
+    return found
+
+
+def _judge_service(worker: Worker, item: ItemRecord, services: _Described, now: float) -> Judgement:
+    state = services.get((item.target, str(item.cluster), str(item.service)))
+    rollout = Rollout(
+        deployment_id=str(item.deployment_id),
+        task_definition=str(item.after),
+        age_seconds=now - float(item.started_at or now),
+        timeout_seconds=item.timeout_minutes * 60,
+    )
+    return _judge(worker, item, rollout, state)
+
+
+def _judge(
+    worker: Worker, item: ItemRecord, rollout: Rollout, state: ServiceState | Exception | None
+) -> Judgement:
+    if isinstance(state, Exception):
+        if rollout.overdue:
+            return Judgement(Status.TIMED_OUT, f"the service could not be read: {explain(state)}")
+        return Judgement()
+    judgement = judge(rollout, state)
+    if judgement.needs_history and state is not None:
+        services = Services(worker.connections, item.target)
+        created = (state.deployment(rollout.deployment_id) or {}).get("createdAt")
+        since = created.timestamp() if created else time.time() - rollout.age_seconds
+        history = services.deployments_since(
+            str(item.cluster), str(item.service), datetime.fromtimestamp(since - _CLOCK_SKEW_SECONDS, UTC)
+        )
+        if not history and item.action == "unchanged" and created:
+            # The unchanged service's deployment is older than what ECS lists as created since then.
+            newest = services.newest(str(item.cluster), str(item.service))
+            history = [newest] if newest else []
+            if newest is None:
+                return Judgement(
+                    Status.UNVERIFIED, "ECS remembers no deployment of it that could prove anything"
+                )
+        judgement = judge(rollout, state, history)
+    if judgement.status in (Status.TIMED_OUT, Status.FAILED, Status.ROLLED_BACK_BY_ECS) and state is not None:
+        stop = Services(worker.connections, item.target).last_stop(
+            str(item.cluster), str(item.service), rollout.deployment_id
+        )
+        if stop:
+            judgement = dataclasses.replace(
+                judgement, reason=f"{judgement.reason}; last task stopped: {stop}"
+            )
+    return judgement
+
+
+def _judge_task(worker: Worker, item: ItemRecord) -> Judgement:
+    """Read the rule's targets or the schedule back: they run what they are meant to run, or somebody changed them."""
+    try:
+        found = read_targets(item, worker.connections)
+    except ItemError as error:
+        return Judgement(Status.FAILED, str(error))
+    wanted = str(item.after) if item.action == "update" else original_reference(item)
+    if item.rule is not None:
+        ids = {target["Id"] for target in recorded_targets(item)}
+        gone = ids - {target["Id"] for target in found}
+        if gone:
+            return Judgement(Status.FAILED, f'the rule "{item.rule}" has no target "{min(gone)}" any more.')
+        found = [target for target in found if target["Id"] in ids]
+    other = next((r for r in map(reference_of, found) if r != wanted), None)
+    if other is not None:
+        return Judgement(Status.SUPERSEDED, f"{other} was set meanwhile")
+    return Judgement(Status.SUCCEEDED)
+
+
+def _settle(worker: Worker, item: ItemRecord, judgement: Judgement) -> ItemRecord:
+    """Write the verdict, once."""
+    status = judgement.status
+    assert status is not None  # noqa: S101 - callers pass verdicts only
+    if item.action == "unchanged" and status is Status.SUCCEEDED:
+        status = Status.UNCHANGED
+    logger.info("verdict", extra={"item": item.name, "verdict": status, "reason": judgement.reason})
+    try:
+        return worker.store.update_item(
+            item, {"verdict": status, "status": status, "reason": judgement.reason}, verdict_open=True
+        )
+    except RecordChangedError:
+        written = worker.store.item(item)
+        if written.epoch != item.epoch:
+            raise LockLostError(f"release {item.release} was closed while it was judged.") from None
+        return written
+
+
+def _unwritten(item: ItemRecord, dead: Mapping[int, str], what: str) -> str:
+    reason = item.reason or "no attempt got that far"
+    return (
+        f"{what}: {reason} (its worker ended with {dead[item.batch]})"
+        if item.batch in dead
+        else f"{what}: {reason}"
+    )
+
+
+# --- back ------------------------------------------------------------------------------------------------------
+
+
+def _roll_back_wave(
+    worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], place: int
+) -> dict[str, Any]:
+    """Go back wave by wave, the newest first; a wave goes back when the one after it is back."""
+    for earlier in range(place, -1, -1):
+        items = worker.store.items(record.release, *record.waves[earlier]["batches"])
+        batches = sorted({item.batch for item in items if _may_go_back(item)})
+        if batches:
+            return _next(state, "ROLLBACK", phase="rollback", wave=earlier, rollback=batches)
+    registered = worker.store.items(record.release)
+    batches = sorted(
+        {item.batch for item in registered if item.registered and item.status == Status.ROLLED_BACK}
+    )
+    if batches:
+        return _next(state, "ROLLBACK", phase="cleanup", rollback=batches)
+    return _next(state, "REPORT")
+
+
+def _may_go_back(item: ItemRecord) -> bool:
+    """Whether Rollback has to look at this item: also when its worker died and nobody knows how far it got."""
+    begun = item.action == "update" and (item.after is not None or item.claim_by is not None)
+    return (begun or needs_rollback(item)) and item.verdict != Status.SUPERSEDED
+
+
+def _after_rollback(
+    worker: Worker, record: ReleaseRecord, state: dict[str, Any], dead: Mapping[int, str], now: float
+) -> dict[str, Any]:
+    place = int(state["wave"])
+    items = [
+        i for i in worker.store.items(record.release, *record.waves[place]["batches"]) if _may_go_back(i)
+    ]
+    going = [
+        item for item in items if item.rollback_started_at is not None and item.status not in _SETTLED_BACK
+    ]
+    services = _describe(worker, [item for item in going if item.kind == "service"])
+    waiting = False
+    for item in items:
+        if item.batch in dead and item.status not in _SETTLED_BACK and item.rollback_started_at is None:
+            reason = f"it was not put back: {item.reason or 'no attempt got that far'} (its worker ended with {dead[item.batch]})"
+            worker.store.update_item(item, {"status": Status.ROLLBACK_FAILED, "reason": reason})
+    for item in going:
+        about_item(item)
+        verdict = _judge_back(worker, item, services, now)
+        if verdict.status is None:
+            waiting = True
+            continue
+        status = {
+            Status.SUCCEEDED: Status.ROLLED_BACK,
+            Status.UNVERIFIED: Status.ROLLED_BACK,
+            Status.SUPERSEDED: Status.SUPERSEDED,
+        }.get(verdict.status, Status.ROLLBACK_FAILED)
+        reason = (
+            item.reason
+            if status is Status.ROLLED_BACK
+            else f"{item.reason}; going back: {verdict.reason}".strip("; ")
+        )
+        logger.info("back", extra={"item": item.name, "status": status, "reason": verdict.reason})
+        worker.store.update_item(item, {"status": status, "reason": reason})
+    if waiting:
+        return _next(state, "WAIT")
+    if place > 0:
+        return _roll_back_wave(worker, record, state, place - 1)
+    return _roll_back_wave(worker, record, state, -1)
+
+
+_SETTLED_BACK = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED})
+
+
+def _judge_back(worker: Worker, item: ItemRecord, services: _Described, now: float) -> Judgement:
+    if item.kind == "task":
+        return _judge_task_back(worker, item)
+    rollout = Rollout(
+        deployment_id=str(item.rollback_deployment),
+        task_definition=str(item.rollback_to),
+        age_seconds=now - float(item.rollback_started_at or now),
+        timeout_seconds=item.timeout_minutes * 60,
+    )
+    return _judge(worker, item, rollout, services.get((item.target, str(item.cluster), str(item.service))))
+
+
+def _judge_task_back(worker: Worker, item: ItemRecord) -> Judgement:
+    try:
+        found = read_targets(item, worker.connections)
+    except ItemError as error:
+        return Judgement(Status.FAILED, str(error))
+    if item.rule is not None:
+        ids = {target["Id"] for target in recorded_targets(item)}
+        found = [target for target in found if target["Id"] in ids]
+    other = next((r for r in map(reference_of, found) if r != item.rollback_to), None)
+    return (
+        Judgement(Status.SUPERSEDED, f"{other} was set meanwhile") if other else Judgement(Status.SUCCEEDED)
+    )

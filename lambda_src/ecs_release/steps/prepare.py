@@ -1,0 +1,31 @@
+"""Prepare: register the new revisions of one batch. Nothing that runs in production changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ecs_release.rollout import Status
+from ecs_release.steps.work import Worker, once, register, run_batch
+from ecs_release.store import ItemRecord
+
+
+def prepare(worker: Worker, release: str, epoch: int, batch: int) -> dict[str, Any]:
+    """Register what the batch needs, one after another: AWS allows one registration a second."""
+    return run_batch(worker, release, epoch, batch, _prepare_item)
+
+
+def _prepare_item(worker: Worker, item: ItemRecord) -> None:
+    # Registering in an unpinned family is deploying, so UpdateTasks does that in the item's turn.
+    if item.action != "update" or not item.pinned or item.verdict != Status.PENDING:
+        return
+
+    def write() -> dict[str, Any]:
+        done = register(worker, item)
+        return {"after": done.after, "registered": done.registered}
+
+    result = once(worker, item, "forward", write)
+    worker.store.update_item(
+        item,
+        {**result, "verdict": Status.PREPARED, "status": Status.PREPARED, "reason": ""},
+        verdict_open=True,
+    )

@@ -1,0 +1,179 @@
+"""Report: close the record, give the lock back, and tell people what came of the release."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_release.aws import explain, own_client
+from ecs_release.errors import RecordChangedError
+from ecs_release.notification import message, subject
+from ecs_release.observability import MetricUnit, logger, metrics
+from ecs_release.rollout import BAD, GOOD, Status
+from ecs_release.settings import Settings
+from ecs_release.store import ItemRecord, ReleaseRecord, Store
+
+WHOLE = frozenset({"SUCCEEDED", "NO_CHANGE"})
+_CAUSE_CHARACTERS = 32_000  # a Fail state's cause holds 32,768: https://docs.aws.amazon.com/step-functions/latest/apireference/API_FailStateExecution.html
+
+
+def report(
+    settings: Settings, store: Store, release: str, execution: str, state: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Close the release and say how it ended.
+
+    Parameters
+    ----------
+    state : the machine's state; what Parse raised (``{"Error", "Cause"}``) when it got no further.
+
+    Returns
+    -------
+    dict
+        ``{"release", "status", "counts"}``, and ``error`` and ``cause`` when the release is not whole.
+    """
+    record, items = _closed(store, release, execution, state)
+    if settings.topic_arn:
+        _notify(settings, record, items)
+    metrics.add_dimension(name="Status", value=record.status)
+    metrics.add_metric(name="Releases", unit=MetricUnit.Count, value=1)
+    metrics.add_metric(name="Throttles", unit=MetricUnit.Count, value=record.throttles)
+    logger.info("release closed", extra={"status": record.status, "counts": record.counts})
+    result: dict[str, Any] = {"release": release, "status": record.status, "counts": record.counts}
+    if record.status not in WHOLE:
+        result["error"] = f"EcsRelease.{record.status}"
+        result["cause"] = message(record, items)[:_CAUSE_CHARACTERS]
+    return result
+
+
+def _closed(
+    store: Store, release: str, execution: str, state: Mapping[str, Any]
+) -> tuple[ReleaseRecord, list[ItemRecord]]:
+    refusal = state.get("Error")
+    record = store.release(release)
+    if record is None:
+        record = ReleaseRecord(
+            release=release, execution=execution, epoch=0, started=_now(), problems=_problems(state)
+        )
+        store.put_release(record)
+    elif refusal and not record.problems:
+        store.update_release(release, {"problems": _problems(state)})
+    if record.status == "RUNNING":
+        items = store.items(release)
+        status = "REJECTED" if refusal else judge_release(record, items)
+        if error := state.get("error"):
+            logger.error(
+                "the machine stopped early", extra={"error": error.get("Error"), "cause": error.get("Cause")}
+            )
+        close(store, release, status)
+    closed = store.release(release)
+    assert closed is not None  # noqa: S101 - written above
+    return closed, store.items(release)
+
+
+def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str, Any]) -> dict[str, Any]:
+    """Close what an execution left open that was stopped, timed out, or failed before Report.
+
+    Parameters
+    ----------
+    detail : of the event "Step Functions Execution Status Change"
+        (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html).
+    """
+    release = str(detail["name"])
+    record = store.release(release)
+    if record is None or record.status != "RUNNING":
+        return {"release": release, "status": record.status if record else "UNKNOWN", "counts": {}}
+    close(store, release, "ABORTED", f"its execution ended as {detail['status']}")
+    closed = store.release(release)
+    assert closed is not None  # noqa: S101 - read above
+    if settings.topic_arn:
+        _notify(settings, closed, store.items(release))
+    return {"release": release, "status": closed.status, "counts": closed.counts}
+
+
+def judge_release(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
+    """The release's status from its items. Pure."""
+    if not items:
+        return "REJECTED"
+    if all(item.verdict in GOOD for item in items):
+        return "SUCCEEDED" if any(item.action == "update" for item in items) else "NO_CHANGE"
+    if not any(touched(item) for item in items):
+        return "REJECTED" if any(item.action == "update" for item in items) else "FAILED"
+    if record.on_failure == "stop":
+        return "FAILED"
+    if any(item.status == Status.ROLLBACK_FAILED for item in items):
+        return "ROLLBACK_INCOMPLETE"
+    if any(
+        needs_rollback(item) and item.status not in (Status.ROLLED_BACK, Status.SUPERSEDED) for item in items
+    ):
+        return "ROLLBACK_INCOMPLETE"
+    return "ROLLED_BACK" if any(item.status == Status.ROLLED_BACK for item in items) else "FAILED"
+
+
+def touched(item: ItemRecord) -> bool:
+    """Whether this release may have written this item to production."""
+    return item.action == "update" and item.started_at is not None
+
+
+def needs_rollback(item: ItemRecord) -> bool:
+    """Whether "back" means something for this item: this release changed it, or found it not whole."""
+    return touched(item) or (item.inherited and item.before != item.live)
+
+
+def close(store: Store, release: str, status: str, reason: str | None = None) -> None:
+    """Close a record that is still open and give the lock back; harmless when it was done before."""
+    by_force = status == "ABORTED"
+    epoch = store.release_lock(release, by_force=True) if by_force else 0
+    items = store.items(release)
+    if by_force:
+        store.fence_items(release, epoch)
+    counts = dict(Counter(str(item.status) for item in items))
+    changes: dict[str, Any] = {
+        "status": status,
+        "ended": _now(),
+        "counts": counts,
+        "culprits": [f"{item.name}: {item.reason or item.verdict}" for item in items if item.verdict in BAD],
+    }
+    if reason:
+        changes["problems"] = [reason]
+    try:
+        store.update_release(release, changes, only_running=True)
+    except RecordChangedError:
+        logger.info("the record was closed before")
+    for item in items:
+        if (status in WHOLE and item.verdict in GOOD) or item.status == Status.ROLLED_BACK:
+            store.mark_whole(item)
+    if not by_force:
+        store.release_lock(release)
+
+
+def _problems(state: Mapping[str, Any]) -> list[str]:
+    """The lines of what Parse raised: Lambda puts the message of an exception into the cause as JSON."""
+    cause = str(state.get("Cause", ""))
+    try:
+        text = str(json.loads(cause)["errorMessage"])
+    except (ValueError, KeyError, TypeError):
+        text = cause or str(state.get("Error", "Parse failed"))
+    return [line for line in text.splitlines() if line] or [str(state.get("Error"))]
+
+
+def _notify(settings: Settings, record: ReleaseRecord, items: Sequence[ItemRecord]) -> None:
+    try:
+        own_client("sns").publish(
+            TopicArn=settings.topic_arn,
+            Subject=subject(settings.name, record),
+            Message=message(record, items),
+            MessageAttributes={"status": {"DataType": "String", "StringValue": record.status}},
+        )
+    except (ClientError, BotoCoreError) as error:
+        # The release ended as it ended; a topic that can't be reached does not change that.
+        logger.error("notification failed", extra={"reason": explain(error)})
+        metrics.add_metric(name="NotificationsFailed", unit=MetricUnit.Count, value=1)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,113 @@
+"""Rollback: put what this release changed back to its before-image, and clean up once that is proven."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from ecs_release.errors import ItemError, SupersededError
+from ecs_release.observability import logger
+from ecs_release.rollout import Status
+from ecs_release.scheduled_task import reference_of
+from ecs_release.service import Services
+from ecs_release.steps.update_task import current_targets, original_reference, write_task_definition
+from ecs_release.steps.work import Worker, ensure_active, once, run_batch
+from ecs_release.store import ItemRecord
+from ecs_release.task_definition import parse_reference
+
+_DONE = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED})
+
+
+def rollback(worker: Worker, release: str, epoch: int, batch: int, phase: str) -> dict[str, Any]:
+    """Put a batch back, or with the phase ``cleanup`` deregister the revisions it no longer needs."""
+    write = _clean_up if phase == "cleanup" else _put_back
+    return run_batch(worker, release, epoch, batch, write, failed=Status.ROLLBACK_FAILED)
+
+
+def _put_back(worker: Worker, item: ItemRecord) -> None:
+    if item.status in _DONE or item.rollback_started_at is not None:
+        return
+    if item.action != "update" and not (item.inherited and item.before != item.live):
+        return
+    back = put_service_back if item.kind == "service" else put_task_back
+    result = once(worker, item, "back", lambda: back(worker, item))
+    if result:
+        worker.store.update_item(item, result)
+
+
+def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
+    """Start the rollout back, or adopt one that goes there already; {} when there is nothing to put back.
+
+    Raises
+    ------
+    SupersededError
+        when somebody else's deployment is live: left alone.
+    ItemError
+        when the service is gone or ECS refuses.
+    """
+    cluster, name = str(item.cluster), str(item.service)
+    services = Services(worker.connections, item.target)
+    state = services.describe(cluster, [name]).get(name)
+    if state is None or state.status != "ACTIVE":
+        raise ItemError(f"it can't be put back: the service is {state.status if state else 'gone'}.")
+    primary = state.primary or {}
+    live, deployment = str(primary.get("taskDefinition", state.task_definition)), str(primary.get("id"))
+    now = int(time.time())
+    if live == item.before:
+        # ECS itself went back, an earlier attempt did, or nothing was ever written.
+        if item.started_at is None and deployment == item.previous_deployment:
+            return {}
+        return {"rollback_to": live, "rollback_deployment": deployment, "rollback_started_at": now}
+    untouched = live == item.live and deployment == item.previous_deployment
+    if untouched and not item.inherited:
+        return {}
+    if live != item.after and not untouched:
+        raise SupersededError(f"not put back: {live} was deployed meanwhile, as {deployment}")
+    target = ensure_active(worker, item, item.before)
+    worker.store.check_lock(item.release, item.epoch)
+    updated = services.update(cluster, name, target).primary or {}
+    logger.info("going back", extra={"deployment": updated.get("id"), "revision": target})
+    return {"rollback_to": target, "rollback_deployment": str(updated.get("id")), "rollback_started_at": now}
+
+
+def put_task_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
+    """Put the task definition of the item's targets back, and nothing else of them; {} when nothing was written.
+
+    A rule or schedule that named a family without a revision stays pinned, to the revision it ran before: the family's
+    newest one is what is being undone.
+    """
+    current = current_targets(worker, item)
+    original = original_reference(item)
+    back = original if parse_reference(original)[1] is not None else item.before
+    references = {reference_of(target) for target in current}
+    if not item.pinned and references == {original} and item.after is None:
+        copy = worker.task_definitions(item).find_copy(
+            worker.task_definitions(item).describe(item.base), item.new_images
+        )
+        if copy is None:
+            return {}
+        # Registered, but the worker died before it could say so: the family's newest revision is live.
+        item = worker.store.update_item(item, {"after": copy.arn, "registered": True})
+    ours = {item.after, item.live, original, back}
+    foreign = references - ours
+    if foreign:
+        raise SupersededError(f"not put back: {foreign.pop()} was set meanwhile")
+    if item.pinned and references == {original} and item.started_at is None:
+        return {}
+    back = ensure_active(worker, item, back)
+    write_task_definition(worker, item, current, back)
+    return {"rollback_to": back, "rollback_started_at": int(time.time())}
+
+
+def _clean_up(worker: Worker, item: ItemRecord) -> None:
+    """Deregister what this release registered and nothing uses: proven back is the condition."""
+    if (
+        not item.registered
+        or item.after is None
+        or item.status != Status.ROLLED_BACK
+        or item.after == item.rollback_to
+    ):
+        return
+    worker.store.check_lock(item.release, item.epoch)
+    worker.task_definitions(item).deregister(item.after)
+    worker.store.update_item(item, {"registered": False})

@@ -1,0 +1,101 @@
+"""UpdateTasks: point the EventBridge rules and schedules of one batch at their new revisions."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ecs_release.errors import ItemError, SupersededError
+from ecs_release.estate import read_targets
+from ecs_release.rollout import Status
+from ecs_release.scheduled_task import Rules, Schedules, reference_of, with_task_definition
+from ecs_release.steps.work import Worker, once, register, run_batch
+from ecs_release.store import ItemRecord
+
+
+def update_task(worker: Worker, release: str, epoch: int, batch: int) -> dict[str, Any]:
+    """Write the targets and schedules of a batch."""
+    return run_batch(worker, release, epoch, batch, _update_item)
+
+
+def _update_item(worker: Worker, item: ItemRecord) -> None:
+    ready = Status.PREPARED if item.pinned else Status.PENDING
+    if item.action != "update" or item.verdict != ready:
+        return
+    result = once(worker, item, "forward", lambda: point_at_new_revision(worker, item))
+    worker.store.update_item(
+        item, {**result, "verdict": Status.UPDATED, "status": Status.UPDATED, "reason": ""}, verdict_open=True
+    )
+
+
+def point_at_new_revision(worker: Worker, item: ItemRecord) -> dict[str, Any]:
+    """Write the item's targets with their new task definition and nothing else changed.
+
+    Raises
+    ------
+    SupersededError
+        when somebody else pointed them elsewhere since the release read them.
+    ItemError
+        when the rule or schedule is gone, or AWS refuses.
+    """
+    current = current_targets(worker, item)
+    foreign = [r for r in map(reference_of, current) if r not in (*_references(item), item.after)]
+    if foreign:
+        raise SupersededError(f"{foreign[0]} was set meanwhile")
+    worker.store.mark_unwhole(item)
+    if item.after is None:
+        # Unpinned: from the registration on, the newest revision is what runs.
+        item = register(worker, item)
+    started_at = int(time.time())
+    write_task_definition(worker, item, current, str(item.after))
+    return {"after": item.after, "registered": item.registered, "started_at": started_at}
+
+
+def write_task_definition(
+    worker: Worker, item: ItemRecord, current: Sequence[Mapping[str, Any]], arn: str
+) -> None:
+    """Write the raw targets (or the schedule) that do not run ``arn`` yet."""
+    stale = [with_task_definition(target, arn) for target in current if reference_of(target) != arn]
+    if not stale:
+        return
+    worker.store.check_lock(item.release, item.epoch)
+    if item.rule is not None:
+        Rules(worker.connections, item.target).put(item.event_bus, item.rule, stale)
+    else:
+        Schedules(worker.connections, item.target).put(item.schedule_group, str(item.schedule), stale[0])
+
+
+def current_targets(worker: Worker, item: ItemRecord) -> list[dict[str, Any]]:
+    """The item's own targets as they are now, in the order recorded.
+
+    Raises
+    ------
+    ItemError
+        when one of them is gone.
+    """
+    found = read_targets(item, worker.connections)
+    if item.rule is None:
+        return found
+    by_id = {target["Id"]: target for target in found}
+    wanted = [target["Id"] for target in recorded_targets(item)]
+    missing = [target_id for target_id in wanted if target_id not in by_id]
+    if missing:
+        raise ItemError(f'the rule "{item.rule}" has no target "{missing[0]}" any more.')
+    return [by_id[target_id] for target_id in wanted]
+
+
+def recorded_targets(item: ItemRecord) -> list[dict[str, Any]]:
+    """The raw targets (or the schedule alone) as they were before."""
+    targets: list[dict[str, Any]] = json.loads(item.before_raw or "[]")
+    return targets
+
+
+def original_reference(item: ItemRecord) -> str:
+    """The text that named the task definition before: an ARN, or a family alone."""
+    return next(filter(None, map(reference_of, recorded_targets(item))), item.live)
+
+
+def _references(item: ItemRecord) -> list[str | None]:
+    return [item.live, *map(reference_of, recorded_targets(item))]

@@ -1,0 +1,568 @@
+"""The releases table: the record of every release, its items, and the lock.
+
+One DynamoDB table with the keys ``pk`` and ``sk``:
+
+=====================  ==========================  ================================================
+pk                     sk                          what
+=====================  ==========================  ================================================
+``LOCK``               ``LOCK``                    who may write, and since which epoch
+``CONFIG``             ``TARGETS``                 accounts and Regions (written by Terraform)
+``RELEASES``           ``<started>#<release>``     index for listing, newest last
+``RELEASE#<release>``  ``RELEASE``                 a release
+``RELEASE#<release>``  ``ITEM#<batch>#<number>``   its items; a batch is one contiguous key range
+``RELEASE#<release>``  ``WORKER#<request>``        a worker that may still be in the middle of a call
+``ITEM``               ``<target>#<kind>#<name>``  an item that is not whole: what "back" means for it
+=====================  ==========================  ================================================
+
+Every write to an item carries the epoch its release got with the lock; closing a release by force raises the epoch,
+so a worker that has lost the lock can't write any more.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any, NoReturn
+
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.exceptions import ClientError
+
+from ecs_release.aws import Target, error_code
+from ecs_release.errors import LockLostError, RecordChangedError, SettingsError
+
+SCHEMA = 1
+"""Version of the records; a reader refuses a newer one instead of misreading it."""
+
+DEFAULT_TARGET = "default"
+
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+@dataclass(frozen=True)
+class ReleaseRecord:
+    """One release.
+
+    Attributes
+    ----------
+    release : the execution's name.
+    mode : "deploy" or "rollback".
+    status : RUNNING until Report closes it.
+    started, ended : ISO 8601, UTC.
+    source : commit, author and pipeline execution, as far as known.
+    waves : ``[{"wave", "batches": [first, last], "tasks": [...], "services": [...]}]``, batch numbers.
+    prepare : batch numbers to prepare, one list a target.
+    problems : why it was REJECTED.
+    culprits : ``name: reason`` of the items that made it fail.
+    failing_since : epoch seconds of the first bad verdict; None while there is none.
+    phase : what the machine does now: prepare, tasks, services or rollback.
+    """
+
+    release: str
+    execution: str
+    epoch: int
+    started: str
+    status: str = "RUNNING"
+    label: str | None = None
+    mode: str = "deploy"
+    ended: str | None = None
+    on_failure: str = "rollback"
+    source: dict[str, str] = field(default_factory=dict)
+    waves: list[dict[str, Any]] = field(default_factory=list)
+    prepare: list[list[int]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    culprits: list[str] = field(default_factory=list)
+    failing_since: int | None = None
+    throttles: int = 0
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class ItemRecord:
+    """One item of a release.
+
+    Attributes
+    ----------
+    batch, number : its place; batches never mix waves, kinds or targets.
+    action : "update" or "unchanged".
+    images : container -> {"from", "to"}.
+    base : ARN that the new revision is copied from.
+    pinned : False for a rule or schedule that named a family without revision.
+    before : ARN that "back" means: of a service its last completed deployment's.
+    live : ARN that was live when the release began; differs from ``before`` after an unwhole release.
+    before_raw : JSON of the rule targets or of the schedule as they were.
+    after : ARN of the new revision, once known.
+    registered : whether this release registered it (and so may deregister it).
+    previous_deployment : the service's PRIMARY deployment before the write.
+    deployment_id : the deployment to prove.
+    started_at : epoch seconds at which watching it began.
+    claim_by, claim_until : the worker that registers for it right now, and until when (epoch seconds).
+    rollback_to : what Rollback set: ``before``, or the equal copy made because ``before`` was deregistered.
+    rollback_deployment, rollback_started_at : the deployment that goes back, to be proven like any other.
+    inherited : whether ``before`` comes from an earlier release that did not end whole.
+    """
+
+    release: str
+    batch: int
+    number: int
+    epoch: int
+    kind: str
+    name: str
+    target: str
+    wave: int
+    action: str
+    timeout_minutes: int
+    images: dict[str, dict[str, str]]
+    cluster: str | None = None
+    service: str | None = None
+    rule: str | None = None
+    event_bus: str = "default"
+    target_id: str | None = None
+    schedule: str | None = None
+    schedule_group: str = "default"
+    base: str = ""
+    pinned: bool = True
+    before: str = ""
+    live: str = ""
+    before_raw: str | None = None
+    inherited: bool = False
+    after: str | None = None
+    registered: bool = False
+    previous_deployment: str | None = None
+    deployment_id: str | None = None
+    started_at: int | None = None
+    verdict: str = "PENDING"
+    status: str = "PENDING"
+    reason: str = ""
+    claim_by: str | None = None
+    claim_until: int | None = None
+    warnings: list[str] = field(default_factory=list)
+    rollback_to: str | None = None
+    rollback_deployment: str | None = None
+    rollback_started_at: int | None = None
+
+    @property
+    def key(self) -> dict[str, str]:
+        return {"pk": f"RELEASE#{self.release}", "sk": f"ITEM#{self.batch:05d}#{self.number:03d}"}
+
+    @property
+    def state_key(self) -> tuple[str, str, str]:
+        """What this item is across releases: (target, kind, name)."""
+        return (self.target, self.kind, self.name)
+
+    @property
+    def new_images(self) -> dict[str, str]:
+        return {container: change["to"] for container, change in self.images.items()}
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Who may write.
+
+    Attributes
+    ----------
+    holder : the release that may write; None once the lock was given back.
+    left_by : the release it was taken from by force, whose workers may still be in the middle of a call.
+    """
+
+    holder: str | None
+    execution: str | None
+    epoch: int
+    left_by: str | None = None
+
+
+class Store:
+    """The releases table.
+
+    Parameters
+    ----------
+    client : a low-level DynamoDB client.
+    table : the table's name.
+    """
+
+    def __init__(self, client: Any, table: str) -> None:
+        self._client = client
+        self._table = table
+
+    # --- targets -----------------------------------------------------------------------------------------------
+
+    def targets(self) -> dict[str, Target]:
+        """Accounts and Regions by name.
+
+        Raises
+        ------
+        SettingsError
+            when Terraform has not written them.
+        """
+        found = self._get("CONFIG", "TARGETS")
+        if found is None:
+            raise SettingsError(f"The table {self._table} has no targets. Run terraform apply to the end.")
+        return {
+            name: Target.from_config(name, config) for name, config in json.loads(found["targets"]).items()
+        }
+
+    # --- lock --------------------------------------------------------------------------------------------------
+
+    def lock(self) -> Lock:
+        found = self._get("LOCK", "LOCK") or {}
+        return Lock(
+            found.get("holder"), found.get("execution"), int(found.get("epoch", 0)), found.get("left_by")
+        )
+
+    def acquire(self, release: str, execution: str, seen: Lock) -> int:
+        """Take the lock from the state that was ``seen``; the epoch of the new hold.
+
+        Raises
+        ------
+        RecordChangedError
+            when somebody else took it since.
+        """
+        if seen.holder == release:
+            return seen.epoch
+        epoch = seen.epoch + 1
+        condition = "epoch = :seen" if seen.epoch else "attribute_not_exists(pk)"
+        values = {":seen": seen.epoch} if seen.epoch else {}
+        self._put(
+            {"pk": "LOCK", "sk": "LOCK", "holder": release, "execution": execution, "epoch": epoch},
+            condition=condition,
+            values=values,
+        )
+        return epoch
+
+    def release_lock(self, release: str, *, by_force: bool = False) -> int:
+        """Give the lock back; nothing happens when somebody else holds it. Returns the epoch that is over with it.
+
+        Parameters
+        ----------
+        by_force : the release was stopped; its workers may still be in the middle of a call.
+        """
+        lock = self.lock()
+        if lock.holder != release:
+            return lock.epoch
+        left = {"left_by": release} if by_force else {}
+        try:
+            self._put(
+                {"pk": "LOCK", "sk": "LOCK", "epoch": lock.epoch + 1, **left},
+                condition="epoch = :seen AND holder = :me",
+                values={":seen": lock.epoch, ":me": release},
+            )
+        except RecordChangedError:
+            return self.lock().epoch
+        return lock.epoch + 1
+
+    def check_lock(self, release: str, epoch: int) -> None:
+        """Read the lock right before a write to production.
+
+        Raises
+        ------
+        LockLostError
+            when this release does not hold it any more.
+        """
+        lock = self.lock()
+        if lock.holder != release or lock.epoch != epoch:
+            raise LockLostError(
+                f"release {release} no longer holds the lock (now: {lock.holder or 'nobody'}); it stops writing."
+            )
+
+    # --- workers -----------------------------------------------------------------------------------------------
+
+    def worker_begins(self, release: str, request: str, until: float) -> None:
+        """Say that a worker may be in the middle of a call until it says otherwise, or ``until`` (epoch seconds)."""
+        self._put({"pk": f"RELEASE#{release}", "sk": f"WORKER#{request}", "until": int(until) + 1})
+
+    def worker_ends(self, release: str, request: str) -> None:
+        self._client.delete_item(
+            TableName=self._table, Key=_item({"pk": f"RELEASE#{release}", "sk": f"WORKER#{request}"})
+        )
+
+    def workers(self, release: str) -> list[float]:
+        """Until when each worker of a release may still be running."""
+        now = time.time()
+        found = self._query(f"RELEASE#{release}", begins="WORKER#")
+        return [float(worker["until"]) for worker in found if float(worker["until"]) > now]
+
+    # --- releases ----------------------------------------------------------------------------------------------
+
+    def put_release(self, record: ReleaseRecord) -> None:
+        self._put({"pk": f"RELEASE#{record.release}", "sk": "RELEASE", **dataclasses.asdict(record)})
+        self._put({"pk": "RELEASES", "sk": f"{record.started}#{record.release}", "release": record.release})
+
+    def release(self, release: str) -> ReleaseRecord | None:
+        found = self._get(f"RELEASE#{release}", "RELEASE")
+        return None if found is None else _release_record(found)
+
+    def update_release(self, release: str, changes: Mapping[str, Any], *, only_running: bool = False) -> None:
+        """Set attributes of a release.
+
+        Raises
+        ------
+        RecordChangedError
+            when there is none, or ``only_running`` and it is closed.
+        """
+        condition = "attribute_exists(pk)"
+        values: dict[str, Any] = {}
+        if only_running:
+            condition += " AND #condition_status = :running"
+            values[":running"] = "RUNNING"
+        self._update(
+            {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
+            changes,
+            condition=condition,
+            values=values,
+            names={"#condition_status": "status"} if only_running else {},
+        )
+
+    def add_throttles(self, release: str, count: int) -> None:
+        if count:
+            self._client.update_item(
+                TableName=self._table,
+                Key=_item({"pk": f"RELEASE#{release}", "sk": "RELEASE"}),
+                UpdateExpression="ADD throttles :count",
+                ExpressionAttributeValues=_item({":count": count}),
+            )
+
+    def releases(self, limit: int = 20) -> list[ReleaseRecord]:
+        """The newest releases, newest first."""
+        answer = self._client.query(
+            TableName=self._table,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues=_item({":pk": "RELEASES"}),
+            ScanIndexForward=False,
+            Limit=limit,
+        )
+        ids = [_plain(found)["release"] for found in answer["Items"]]
+        return [record for record in map(self.release, ids) if record is not None]
+
+    # --- items -------------------------------------------------------------------------------------------------
+
+    def put_items(self, items: Iterable[ItemRecord]) -> None:
+        """Write all items of a release, twenty-five at a time."""
+        rows = [_item({**item.key, **_without_none(dataclasses.asdict(item))}) for item in items]
+        for start in range(0, len(rows), 25):
+            requests = [{"PutRequest": {"Item": row}} for row in rows[start : start + 25]]
+            pause = 0.05
+            while requests:
+                answer = self._client.batch_write_item(RequestItems={self._table: requests})
+                requests = answer.get("UnprocessedItems", {}).get(self._table, [])
+                if requests:
+                    time.sleep(pause)
+                    pause = min(pause * 2, 5)
+
+    def items(self, release: str, first: int | None = None, last: int | None = None) -> list[ItemRecord]:
+        """Items in order; of the batches ``first`` to ``last`` when they are given."""
+        if first is None:
+            found = self._query(f"RELEASE#{release}", begins="ITEM#")
+        else:
+            end = first if last is None else last
+            found = self._query(f"RELEASE#{release}", between=(f"ITEM#{first:05d}#", f"ITEM#{end:05d}#~"))
+        return [_item_record(row) for row in found]
+
+    def item(self, item: ItemRecord) -> ItemRecord:
+        """The item as it is recorded now."""
+        found = self._get(**item.key)
+        if found is None:
+            raise RecordChangedError(f"the record of {item.name} is gone")
+        return _item_record(found)
+
+    def update_item(
+        self,
+        item: ItemRecord,
+        changes: Mapping[str, Any],
+        *,
+        verdict_open: bool = False,
+        condition: str | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> ItemRecord:
+        """Change an item under the epoch its release got with the lock.
+
+        Parameters
+        ----------
+        changes : attributes to set; None removes one.
+        verdict_open : also demand that no final verdict was written yet.
+
+        Raises
+        ------
+        RecordChangedError
+            when the epoch was raised, or the condition does not hold.
+        """
+        conditions = ["epoch = :epoch"]
+        all_values: dict[str, Any] = {":epoch": item.epoch, **(values or {})}
+        if verdict_open:
+            conditions.append("verdict IN (:pending, :prepared, :updated)")
+            all_values |= {":pending": "PENDING", ":prepared": "PREPARED", ":updated": "UPDATED"}
+        if condition:
+            conditions.append(f"({condition})")
+        self._update(item.key, changes, condition=" AND ".join(conditions), values=all_values)
+        return dataclasses.replace(item, **changes)
+
+    def fence_items(self, release: str, epoch: int) -> None:
+        """Raise the epoch of all items, so that workers of a release that was closed by force can't write to them."""
+        for item in self.items(release):
+            self._update(item.key, {"epoch": epoch}, condition="attribute_exists(pk)")
+
+    # --- items that are not whole ------------------------------------------------------------------------------
+
+    def unwhole(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+        """For (target, kind, name): what an earlier release left behind, ``{"before", "release", ...}``."""
+        result: dict[tuple[str, str, str], dict[str, Any]] = {}
+        wanted = list(dict.fromkeys(keys))
+        for start in range(0, len(wanted), 100):
+            names = {"#".join(key): key for key in wanted[start : start + 100]}
+            request: dict[str, Any] = {
+                self._table: {
+                    "Keys": [_item({"pk": "ITEM", "sk": sk}) for sk in names],
+                    "ConsistentRead": True,
+                }
+            }
+            while request:
+                answer = self._client.batch_get_item(RequestItems=request)
+                for row in answer["Responses"].get(self._table, ()):
+                    plain = _plain(row)
+                    result[names[plain["sk"]]] = plain
+                request = answer.get("UnprocessedKeys") or {}
+        return result
+
+    def mark_unwhole(self, item: ItemRecord) -> None:
+        """Remember, before the first write to production, what "back" means for an item; an older memory stays."""
+        try:
+            self._put(
+                {
+                    "pk": "ITEM",
+                    "sk": "#".join(item.state_key),
+                    "release": item.release,
+                    "before": item.before,
+                    **({"before_raw": item.before_raw} if item.before_raw else {}),
+                },
+                condition="attribute_not_exists(pk)",
+            )
+        except RecordChangedError:
+            return
+
+    def mark_whole(self, item: ItemRecord) -> None:
+        self._client.delete_item(
+            TableName=self._table,
+            Key=_item({"pk": "ITEM", "sk": "#".join(item.state_key)}),
+        )
+
+    # --- DynamoDB ----------------------------------------------------------------------------------------------
+
+    def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
+        answer = self._client.get_item(
+            TableName=self._table, Key=_item({"pk": pk, "sk": sk}), ConsistentRead=True
+        )
+        return _plain(answer["Item"]) if "Item" in answer else None
+
+    def _put(
+        self, row: Mapping[str, Any], *, condition: str | None = None, values: Mapping[str, Any] | None = None
+    ) -> None:
+        request: dict[str, Any] = {"TableName": self._table, "Item": _item(_without_none(row))}
+        if condition:
+            request["ConditionExpression"] = condition
+        if values:
+            request["ExpressionAttributeValues"] = _item(values)
+        try:
+            self._client.put_item(**request)
+        except ClientError as error:
+            _raise_conditional(error)
+
+    def _update(
+        self,
+        key: Mapping[str, str],
+        changes: Mapping[str, Any],
+        *,
+        condition: str,
+        values: Mapping[str, Any] | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> None:
+        sets = {name: value for name, value in changes.items() if value is not None}
+        removes = [name for name, value in changes.items() if value is None]
+        expression = ""
+        if sets:
+            expression += "SET " + ", ".join(f"#{name} = :new_{name}" for name in sets)
+        if removes:
+            expression += " REMOVE " + ", ".join(f"#{name}" for name in removes)
+        all_values = {**{f":new_{name}": value for name, value in sets.items()}, **(values or {})}
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "Key": _item(key),
+            "UpdateExpression": expression.strip(),
+            "ConditionExpression": condition,
+            "ExpressionAttributeNames": {**{f"#{name}": name for name in changes}, **(names or {})},
+        }
+        if all_values:
+            request["ExpressionAttributeValues"] = _item(all_values)
+        try:
+            self._client.update_item(**request)
+        except ClientError as error:
+            _raise_conditional(error)
+
+    def _query(
+        self, pk: str, *, begins: str | None = None, between: tuple[str, str] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        if between:
+            expression = "pk = :pk AND sk BETWEEN :first AND :last"
+            values: dict[str, Any] = {":pk": pk, ":first": between[0], ":last": between[1]}
+        else:
+            expression = "pk = :pk AND begins_with(sk, :begins)"
+            values = {":pk": pk, ":begins": begins}
+        pages = self._client.get_paginator("query").paginate(
+            TableName=self._table,
+            KeyConditionExpression=expression,
+            ExpressionAttributeValues=_item(values),
+            ConsistentRead=True,
+        )
+        for page in pages:
+            for row in page["Items"]:
+                yield _plain(row)
+
+
+def _raise_conditional(error: ClientError) -> NoReturn:
+    if error_code(error) == "ConditionalCheckFailedException":
+        raise RecordChangedError("somebody else changed this record first") from error
+    raise error
+
+
+def _item(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _serialize(value) for name, value in row.items()}
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _numbers(_deserialize(value)) for name, value in row.items()}
+
+
+def _numbers(value: Any) -> Any:
+    """DynamoDB hands out Decimals; every number in these records is a whole one."""
+    if isinstance(value, Decimal):
+        return int(value)
+    if isinstance(value, list):
+        return [_numbers(entry) for entry in value]
+    if isinstance(value, dict):
+        return {key: _numbers(entry) for key, entry in value.items()}
+    return value
+
+
+def _without_none(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if value is not None}
+
+
+_RELEASE_FIELDS = {f.name for f in dataclasses.fields(ReleaseRecord)}
+_ITEM_FIELDS = {f.name for f in dataclasses.fields(ItemRecord)}
+
+
+def _release_record(row: Mapping[str, Any]) -> ReleaseRecord:
+    if int(row.get("schema", SCHEMA)) > SCHEMA:
+        raise SettingsError(
+            f"release {row.get('release')} was recorded by a newer version (schema {row['schema']}, known: {SCHEMA}); "
+            "update the ecs-release command."
+        )
+    return ReleaseRecord(**{name: value for name, value in row.items() if name in _RELEASE_FIELDS})
+
+
+def _item_record(row: Mapping[str, Any]) -> ItemRecord:
+    return ItemRecord(**{name: value for name, value in row.items() if name in _ITEM_FIELDS})

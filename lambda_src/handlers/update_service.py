@@ -1,0 +1,17 @@
+"""UpdateServices: start the rollouts of one batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ecs_release.observability import about_release, logger
+from ecs_release.steps.update_service import update_service
+from ecs_release.steps.work import Worker
+
+
+@logger.inject_lambda_context(log_event=False)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """``{"release", "epoch", "batch"}`` in, ``{"batch", "failed"}`` out."""
+    release, epoch, batch = str(event["release"]), int(event["epoch"]), int(event["batch"])
+    about_release(release, batch=batch)
+    return update_service(Worker.create("update_service", context), release, epoch, batch)

@@ -1,0 +1,17 @@
+"""UpdateTasks: write the rules and schedules of one batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ecs_release.observability import about_release, logger
+from ecs_release.steps.update_task import update_task
+from ecs_release.steps.work import Worker
+
+
+@logger.inject_lambda_context(log_event=False)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """``{"release", "epoch", "batch"}`` in, ``{"batch", "failed"}`` out."""
+    release, epoch, batch = str(event["release"]), int(event["epoch"]), int(event["batch"])
+    about_release(release, batch=batch)
+    return update_task(Worker.create("update_task", context), release, epoch, batch)
