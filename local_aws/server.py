@@ -115,8 +115,9 @@ class Server:
     # --- what additions use -------------------------------------------------------------------------------
 
     def route(self, prefix: str, application: WSGIApplication) -> None:
-        """Serve every path under ``prefix`` (such as ``/git/``) with a WSGI application."""
+        """Serve every path under ``prefix`` (such as ``/git/``) with a WSGI application; the longest one wins."""
         self._routes.append((prefix, application))
+        self._routes.sort(key=lambda route: len(route[0]), reverse=True)
 
     def operation(self, service: str, *names: str) -> Callable[[Handler], Handler]:
         """Answer operations of a service (its signing name) with the decorated function instead of moto."""
