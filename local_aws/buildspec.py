@@ -1,7 +1,7 @@
 """A buildspec, version 0.2, as AWS CodeBuild reads it.
 
 Source: https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
-Read: ``env`` (``shell``, ``variables``, ``exported-variables``), the phases with ``commands``, ``finally`` and
+Read: ``env`` (``shell``, ``variables``, ``exported-variables``), phases with ``commands``, ``finally`` and
 ``on-failure``, and ``artifacts`` with ``files``, ``base-directory``, ``exclude-paths``, ``discard-paths``
 and ``secondary-artifacts``. Everything else that would change what a build does is refused by name.
 """

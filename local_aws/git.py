@@ -27,7 +27,6 @@ from local_aws.server import Server
 from local_aws.shared import one_of
 
 CHUNK = 65536
-NULL_COMMIT = "0" * 40
 
 _CONFIG = {
     "safe.directory": "*",
@@ -164,6 +163,15 @@ class BareRepository:
         return [path.decode(errors="surrogateescape") for path in listing.split(b"\0") if path]
 
 
+def compare_refs(before: Mapping[str, str], after: Mapping[str, str]) -> list[RefChange]:
+    """Return the references that differ."""
+    return [
+        RefChange(ref, before.get(ref), after.get(ref))
+        for ref in sorted(before.keys() | after.keys())
+        if before.get(ref) != after.get(ref)
+    ]
+
+
 @dataclass
 class Hosted:
     """A repository that is served, and whom to tell when a push changed it."""
@@ -176,13 +184,9 @@ class Hosted:
     def compare(self) -> None:
         """Find what has changed since the last look, and tell."""
         with self.lock:
-            before, after = self.known, self.repository.refs()
+            after = self.repository.refs()
+            changes = compare_refs(self.known, after)
             self.known = after
-            changes = [
-                RefChange(ref, before.get(ref), after.get(ref))
-                for ref in sorted(before.keys() | after.keys())
-                if before.get(ref) != after.get(ref)
-            ]
             if changes:
                 self.on_push(changes)
 
