@@ -13,13 +13,15 @@ _PAIRS = (
 )
 _LOOKS_LIKE = str.maketrans({pair[0]: pair[1] for pair in _PAIRS.split()})
 
-# Invisible although Unicode files them under letters and marks: fillers, joiners, variation selectors, blanks.
-_BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(map(chr, range(0xFE00, 0xFE10)))
+# Invisible although Unicode files them under letters and marks: fillers, variation selectors, blanks.
+_BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
+    map(chr, range(0xFE00, 0xFE10))
+)
 _BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def is_invisible(character: str) -> bool:
-    """Return whether ``character`` leaves no ink of its own: controls, zero width, bidirectional, odd spaces."""
+    """Return whether ``character`` leaves no ink: controls, zero width, bidirectional, odd spaces."""
     return not character.isprintable() or character in _BLANKS
 
 
@@ -31,13 +33,17 @@ def in_ascii(text: str) -> str:
 
 
 def described(character: str) -> str:
-    """Return code point, name and what is odd about ``character``: ``U+0435 CYRILLIC SMALL LETTER IE, which looks like "e"``."""
+    """Return code point, name and oddity: ``U+0435 CYRILLIC SMALL LETTER IE, which looks like "e"``."""
     name = unicodedata.name(character, "")
     point = f"U+{ord(character):04X}" + (f" {name}" if name else "")
     if character in _BIDIRECTIONAL:
         return f"{point}, which is invisible and changes the direction of the text after it"
     if is_invisible(character):
-        return f"{point}, which is invisible" if not character.isspace() else f"{point}, which is not a plain space"
+        return (
+            f"{point}, which is invisible"
+            if not character.isspace()
+            else f"{point}, which is not a plain space"
+        )
     look = in_ascii(character)
     if look.isascii() and look.isprintable() and look and character.isalpha() and _is_latin(name):
         return f"{point}, which is not {look}"

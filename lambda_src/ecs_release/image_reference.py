@@ -27,7 +27,9 @@ LONGEST_NAME = 255
 
 
 def image_problem(image: str) -> tuple[str, str] | None:
-    """Return the code and the message of the first rule that ``image`` breaks, or None when it keeps them all."""
+    """Return the code and the message of the first rule that ``image`` breaks, or None."""
+    if len(image) > LONGEST_NAME + 300:
+        return "E010", f"{shown(image)} has {len(image):,} characters; no image reference is that long"
     if _SPACE.search(image):
         return _space(image)
     if _SCHEME.match(image):
@@ -36,8 +38,8 @@ def image_problem(image: str) -> tuple[str, str] | None:
     if placeholder := _PLACEHOLDER.search(image):
         found = shown(placeholder.group())
         return "E016", (
-            f"{shown(image)} contains the placeholder {found}, and nothing fills it in; write the finished reference, "
-            "for example api:1.2.3"
+            f"{shown(image)} contains the placeholder {found}, and nothing fills it in; "
+            "write the finished reference, for example api:1.2.3"
         )
     name, at, digest = image.partition("@")
     if at and not _DIGEST.fullmatch(digest):
@@ -56,7 +58,8 @@ def image_problem(image: str) -> tuple[str, str] | None:
         return "E010", f"{shown(image)} is longer than the {LONGEST_NAME} characters an image name may have"
     if tag is not None and not _TAG.fullmatch(tag):
         return "E018", (
-            f"{shown(tag)} is no tag; write 1 to 128 letters, digits, _, . and -, starting with a letter, a digit or _"
+            f"{shown(tag)} is no tag; write 1 to 128 letters, digits, _, . and -, "
+            "starting with a letter, a digit or _"
         )
     if at:
         return None
@@ -77,8 +80,8 @@ def image_warning(image: str) -> tuple[str, str] | None:
     ecr = _ECR_HOST.fullmatch(host or "")
     if ecr and len(ecr["account"]) != 12:
         return "W101", (
-            f"the registry account {shown(ecr['account'])} has {len(ecr['account'])} digits, and AWS accounts have 12; "
-            "check the image"
+            f"the registry account {shown(ecr['account'])} has {len(ecr['account'])} digits, "
+            "and AWS accounts have 12; check the image"
         )
     return None
 
@@ -97,7 +100,8 @@ def _ecr_host(host: str) -> str | None:
     """Amazon ECR's own hosts begin with the account, which is made of digits."""
     ecr = _ECR_HOST.fullmatch(host)
     if ecr and not re.fullmatch(r"[0-9]+", ecr["account"]):
-        return f"the registry host {shown(host)} begins with {shown(ecr['account'])}; write the account's 12 digits"
+        account = shown(ecr["account"])
+        return f"the registry host {shown(host)} begins with {account}; write the account's 12 digits"
     return None
 
 
@@ -108,8 +112,8 @@ def _path(image: str, path: str) -> tuple[str, str] | None:
         if not _PATH_PART.fullmatch(part):
             found = f"the part {shown(part)}" if part else "an empty part"
             return "E010", (
-                f"{shown(image)} is no image reference: its repository has {found}; write lower-case letters and digits, "
-                "with ., _ or - between them, for example team/api:1.2.3"
+                f"{shown(image)} is no image reference: its repository has {found}; write lower-case letters "
+                "and digits, with ., _ or - between them, for example team/api:1.2.3"
             )
     return None
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ecs_release.problem import Problem
+from ecs_release.yaml_mistakes import HOLE
 from ecs_release.yaml_source import (
     DEEPEST,
-    HOLE,
     MOST_ENTRIES,
     MOST_VALUES,
     Entry,

@@ -1,8 +1,8 @@
 """The manifest, ``deployment.yaml``: which images a release puts where.
 
 `load` reads the YAML that people write, `from_document` the JSON that the build compiled from it (or that
-somebody typed as the input of an execution); both keep the same rules and report every problem at once, in file
-order. `to_document` is the way back.
+somebody typed as the input of an execution); both keep the same rules and report every problem at once, in
+file order. `to_document` is the way back.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def to_document(manifest: Manifest) -> dict[str, Any]:
     if manifest.on_failure != "rollback":
         document["onFailure"] = manifest.on_failure
     document["tasks"] = [entry for item in manifest.items if item.kind == "task" for entry in _entries(item)]
-    document["services"] = [entry for item in manifest.items if item.kind == "service" for entry in _entries(item)]
+    document["services"] = [
+        entry for item in manifest.items if item.kind == "service" for entry in _entries(item)
+    ]
     return document
 
 

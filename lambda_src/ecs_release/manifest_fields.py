@@ -35,7 +35,7 @@ LONGEST_LABEL = 128
 
 
 def _ecs_name(name: str, meaning: str, example: str) -> Field:
-    """The limit of API_CreateCluster, API_CreateService and API_ContainerDefinition (docs.aws.amazon.com/AmazonECS).
+    """The limit of CreateCluster, CreateService and ContainerDefinition in the Amazon ECS API Reference.
 
     "Up to 255 letters (uppercase and lowercase), numbers, underscores, and hyphens are allowed."
     """
@@ -44,7 +44,7 @@ def _ecs_name(name: str, meaning: str, example: str) -> Field:
 
 
 def _events_name(name: str, meaning: str, example: str, default: str = "") -> Field:
-    """The limit of API_PutRule and API_Target (EventBridge) and of API_CreateSchedule (EventBridge Scheduler)."""
+    """The limit of PutRule and Target (EventBridge API) and of CreateSchedule (EventBridge Scheduler API)."""
     rule = "1 to 64 letters A-Z and a-z, digits, ., - and _"
     return Field(name, "name", meaning, example, "[.A-Za-z0-9_-]{1,64}", rule, default=default)
 
@@ -56,7 +56,7 @@ _SERVICE = _ecs_name(
     "Name of the container in the task definition that gets the image. Needs image beside it.",
     "service-a",
 )
-_IMAGE = Field(
+IMAGE = Field(
     "image",
     "image",
     "Image to run: registry, repository and a tag other than latest, or a digest.",
@@ -80,7 +80,7 @@ _TARGET = Field(
 _WAVE = Field(
     "wave",
     "integer",
-    "Waves are released one after another, from the lowest number; everything within one wave at the same time.",
+    "Waves are released one after another, lowest number first; within a wave all at once.",
     "1",
     minimum=0,
     maximum=9999,
@@ -100,7 +100,7 @@ SERVICE_FIELDS: tuple[Field, ...] = (
     _SERVICE,
     _ecs_name("clusterName", "Name of the ECS cluster the service runs in.", "test-cluster"),
     _ecs_name("serviceName", "Name of the ECS service.", "test-service-a"),
-    _IMAGE,
+    IMAGE,
     _IMAGES,
     _TARGET,
     _WAVE,
@@ -127,7 +127,7 @@ TASK_FIELDS: tuple[Field, ...] = (
     ),
     _events_name("scheduleName", "Name of the EventBridge Scheduler schedule that runs the task.", "nightly"),
     _events_name("scheduleGroup", "Group of the schedule.", "reports", default="default"),
-    _IMAGE,
+    IMAGE,
     _IMAGES,
     _TARGET,
     _WAVE,

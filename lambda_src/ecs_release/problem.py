@@ -18,6 +18,7 @@ CODES = {
     "E006": "nested deeper than 20 levels",
     "E007": "more entries than a release can have",
     "E008": "an unresolved Git merge conflict",
+    "E009": "more problems than are listed",
     # Images
     "E010": "not an image reference",
     "E011": "an image written as a web address",
@@ -85,18 +86,23 @@ class Problem:
 
 
 def one_line(problem: Problem, file_name: str = "") -> str:
-    """Return the line a person reads: ``E012 deployment.yaml:12:14 services[3].image: "api" has no tag; ...``."""
+    """Return the line a person reads.
+
+    For example ``E012 deployment.yaml:12:14 services[3].image: "api" has no tag; write api:1.2.3 or ...``.
+    """
     place = f"{file_name}:{problem.line}:{problem.column}" if problem.line else file_name
     path = f"{problem.path}:" if problem.path else ""
     return " ".join(part for part in (problem.code, place, path, problem.message) if part)
 
 
 def shown(text: str, longest: int = 60) -> str:
-    """Return ``text`` in double quotes, safe for a terminal: cut when long, with invisible characters spelled out."""
+    """Return ``text`` in double quotes, cut when long, safe for a terminal (see `spelled_out`)."""
     cut = text if len(text) <= longest else text[: longest - 3] + "..."
     return '"' + spelled_out(cut) + '"'
 
 
 def spelled_out(text: str) -> str:
     """Return ``text`` with each character that a terminal would not show as itself written as ``\\u200b``."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] if c in "\t\r\n" else f"\\u{ord(c):04x}" for c in text)
+    return "".join(
+        c if c.isprintable() else repr(c)[1:-1] if c in "\t\r\n" else f"\\u{ord(c):04x}" for c in text
+    )

@@ -1,0 +1,311 @@
+"""Reading the keys of one mapping of the manifest: which key is meant, and whether its value is right.
+
+One mistake is reported once: a misspelt key counts as the key that was meant, and a value that is wrong is left
+out, so that no other rule speaks about it again.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ecs_release.foreign_characters import described, first_foreign, in_ascii, is_invisible
+from ecs_release.image_reference import image_problem, image_warning
+from ecs_release.manifest_fields import (
+    CONTAINER_NAME,
+    IMAGE,
+    LONGEST_LABEL,
+    OTHER_NAMES,
+    SERVICE_FIELDS,
+    TASK_FIELDS,
+    Field,
+)
+from ecs_release.problem import Problem, shown, spelled_out
+from ecs_release.yaml_source import Entry, Mapping, Node, Scalar, Sequence, key_path
+
+
+@dataclass(slots=True)
+class Keys:
+    """A mapping of the manifest: the top level, or one entry of ``tasks`` or ``services``.
+
+    Attributes
+    ----------
+    kind
+        ``"task"`` or ``"service"``; empty for the top level.
+    keys, values
+        What is written for a field, under the field's name, right or wrong.
+    texts
+        The values that are right.
+    images, containers
+        Container name -> image, and -> where it is written, from ``images``; those that are right.
+    """
+
+    path: str
+    node: Mapping
+    kind: str = ""
+    keys: dict[str, Scalar] = field(default_factory=dict)
+    values: dict[str, Node] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=dict)
+    containers: dict[str, Scalar] = field(default_factory=dict)
+
+    def has(self, name: str) -> bool:
+        """Return whether the key is written, be its value right or wrong."""
+        return name in self.keys
+
+    def problem(self, code: str, name: str, message: str) -> Problem:
+        """Return a problem with a key: at the key, or at the entry when the key is not there."""
+        place = self.keys.get(name, self.node)
+        return Problem(code, place.line, place.column, key_path(self.path, name), message)
+
+
+def read_keys(
+    node: Mapping, path: str, fields: tuple[Field, ...], kind: str = ""
+) -> tuple[Keys, list[Problem]]:
+    """Read a mapping whose keys are ``fields``."""
+    keys = Keys(path, node, kind)
+    problems: list[Problem] = []
+    by_name = {one.name: one for one in fields}
+    written = {pair.key.text for pair in node.entries}
+    for pair in node.entries:
+        if pair.key.is_hole:
+            continue
+        name = pair.key.text
+        if name not in by_name:
+            meant, problem = _unknown_key(pair, path, list(by_name), kind)
+            problems.append(problem)
+            if meant is None or meant in written or keys.has(meant):
+                continue
+            name = meant
+        keys.keys[name] = pair.key
+        keys.values[name] = pair.value
+        problems += _value_problems(keys, by_name[name], pair.value)
+    return keys, problems
+
+
+# --- keys ---------------------------------------------------------------------------------------------------
+
+
+def _unknown_key(pair: Entry, path: str, names: list[str], kind: str) -> tuple[str | None, Problem]:
+    """Return the key that was probably meant, and what to tell."""
+    key = pair.key
+    written = shown(key.text)
+    meant = _closest(in_ascii(key.text), names)
+    foreign = first_foreign(key.text)
+    column = key.column if foreign is None else key.column_of(foreign)
+
+    def problem(code: str, message: str) -> Problem:
+        return Problem(code, key.line, column, key_path(path, key.text), message)
+
+    if foreign is not None:
+        advice = f"write {meant}" if meant else f"the keys here are {', '.join(names)}"
+        return meant, problem("E070", f"the key {written} contains {described(foreign)}; {advice}")
+    lists = _lists_with(key.text)
+    if lists and not (meant and isinstance(pair.value, Sequence)):
+        here = f"an entry of {kind}s has {', '.join(names)}" if kind else "indent it, to stand in that entry"
+        return None, problem("E059", f"{written} belongs to an entry of {' or '.join(lists)}; {here}")
+    if meant:
+        return meant, problem("E053", f"unknown key {written}; did you mean {meant}?")
+    return None, problem("E053", f"unknown key {written}; the keys here are {', '.join(names)}")
+
+
+def _closest(text: str, names: list[str]) -> str | None:
+    if len(text) > 40:
+        return None
+    plain = re.sub(r"[^a-z]", "", text.casefold())
+    if (known := OTHER_NAMES.get(plain)) in names:
+        return known
+    folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(plain, folded, n=1, cutoff=0.75)
+    return folded[close[0]] if close else None
+
+
+def _lists_with(key: str) -> list[str]:
+    lists = (("tasks", TASK_FIELDS), ("services", SERVICE_FIELDS))
+    return [name for name, fields in lists if any(one.name == key for one in fields)]
+
+
+# --- values -------------------------------------------------------------------------------------------------
+
+
+def _value_problems(keys: Keys, one: Field, value: Node) -> list[Problem]:
+    """Check the value of a field, and keep it when it is right."""
+    if isinstance(value, Scalar) and value.is_hole:
+        return []
+    path = key_path(keys.path, one.name)
+    if one.kind == "entries":
+        return _list_problems(one, value, path)
+    if one.kind == "images":
+        return _images_problems(keys, one, value, path)
+    problems = list(_scalar_problems(one, value, path, keys.keys[one.name]))
+    if not _has_error(problems) and isinstance(value, Scalar):
+        keys.texts[one.name] = value.text
+    return problems
+
+
+def _has_error(problems: list[Problem]) -> bool:
+    return any(problem.code.startswith("E") for problem in problems)
+
+
+def kind_of(node: Node) -> str:
+    """Return what a value is, in words: "a list", "the text ...", "the number 5"."""
+    if isinstance(node, Mapping):
+        return "a mapping (key: value)"
+    if isinstance(node, Sequence):
+        return "a list"
+    return f"the text {shown(node.text)}" if node.type == "text" else f"the {node.type} {node.text}"
+
+
+def _list_problems(one: Field, value: Node, path: str) -> list[Problem]:
+    if isinstance(value, Sequence) or (isinstance(value, Scalar) and value.type == "nothing"):
+        return []
+    message = f"{one.name} is {kind_of(value)}, not a list; begin each entry with a dash: - service: api"
+    return [Problem("E052", value.line, value.column, path, message)]
+
+
+def _images_problems(keys: Keys, one: Field, value: Node, path: str) -> list[Problem]:
+    advice = f"write images: {one.example}"
+    if isinstance(value, Scalar) and not value.text.strip():
+        return [keys.problem("E055", one.name, f"images has no value; {advice}")]
+    if not isinstance(value, Mapping):
+        message = f"images is {kind_of(value)}, not a mapping of container name to image; {advice}"
+        return [Problem("E052", value.line, value.column, path, message)]
+    if not value.entries and not value.repaired:
+        return [Problem("E055", value.line, value.column, path, f"images is empty; {advice}")]
+    found: list[Problem] = []
+    for pair in value.entries:
+        name = pair.key
+        if name.is_hole or (isinstance(pair.value, Scalar) and pair.value.is_hole):
+            continue
+        here = key_path(path, name.text)
+        problems = list(_scalar_problems(CONTAINER_NAME, name, here, name))
+        problems += _scalar_problems(IMAGE, pair.value, here, name)
+        if not _has_error(problems) and isinstance(pair.value, Scalar):
+            keys.images[name.text] = pair.value.text
+            keys.containers[name.text] = name
+        found += problems
+    return found
+
+
+def _scalar_problems(one: Field, value: Node, path: str, key: Scalar) -> Iterator[Problem]:
+    """Check one value that is neither a list nor a mapping; the first rule that it breaks is reported."""
+
+    def problem(code: str, message: str, place: Node = value, column: int = 0) -> Problem:
+        return Problem(code, place.line, column or place.column, path, message)
+
+    if not isinstance(value, Scalar):
+        yield problem("E052", f"{one.name} is {kind_of(value)}, not one value; {_example(one)}")
+        return
+    if not value.text.strip():
+        place = key if value.type == "nothing" else value
+        yield problem("E055", f"{one.name} has no value; {_example(one)}", place)
+        return
+    if value.type == "boolean" or (value.type == "fraction" and one.kind != "label"):
+        quoted = one.kind in ("name", "label")
+        advice = f'write the text "{value.text}" in quotes' if quoted else _example(one)
+        yield problem("E052", f"{one.name} is the {value.type} {value.text}; {advice}")
+        return
+    if value.type == "fraction":
+        message = f"the number {value.text} may have lost digits on its way (4.10 becomes 4.1)"
+        yield problem("W102", f'{message}; write "{value.text}" in quotes')
+    odd = _odd_character(one, value.text)
+    if odd is not None:
+        message = f"the {one.name} {shown(value.text)} contains {described(odd)}; {_without(one, value.text)}"
+        yield problem("E070", message, column=value.column_of(odd))
+    elif found := _CHECKS[one.kind](one, value.text):
+        yield problem(*found)
+
+
+def _example(one: Field) -> str:
+    if one is CONTAINER_NAME:
+        return f"write a container name, for example {one.example}"
+    return f"write {one.name}: {one.example}"
+
+
+def _odd_character(one: Field, text: str) -> str | None:
+    """A name is ASCII; a label may have any letter that can be seen."""
+    if one.kind != "label":
+        return first_foreign(text)
+    return next((c for c in text if is_invisible(c) and c not in "\n\r\t"), None)
+
+
+def _without(one: Field, text: str) -> str:
+    if one.kind == "label":
+        return "remove it"
+    meant = in_ascii(text)
+    return f"write {_cut(meant)}" if meant and meant.isascii() else "write ASCII letters and digits"
+
+
+# Each returns code and message of what is wrong, or None.
+_Found = tuple[str, str] | None
+
+
+def _check_label(one: Field, text: str) -> _Found:
+    if re.search(r"[\n\r\t]", text):
+        return "E071", f"the {one.name} {shown(text)} has a line break or tab; write it in one line"
+    if len(text) > LONGEST_LABEL:
+        return "E071", f"the {one.name} has {len(text)} characters; write at most {LONGEST_LABEL}"
+    return None
+
+
+def _check_integer(one: Field, text: str) -> _Found:
+    bounds = (
+        f"write a whole number from {one.minimum} to {one.maximum}, for example {one.name}: {one.example}"
+    )
+    if not re.fullmatch(r"0|-?[1-9][0-9]*", text):
+        return "E073", f"{shown(text)} is not a whole number; {bounds}"
+    if len(text) > 9 or not one.minimum <= int(text) <= one.maximum:
+        return "E073", f"{_cut(text)} is out of range; {bounds}"
+    return None
+
+
+def _check_choice(one: Field, text: str) -> _Found:
+    if text in one.choices:
+        return None
+    close = difflib.get_close_matches(text[:40].casefold(), one.choices, n=1)
+    advice = f"did you mean {close[0]}?" if close else f"write {' or '.join(one.choices)}"
+    return "E074", f"{one.name} is {shown(text)}; {advice}"
+
+
+def _check_image(_: Field, text: str) -> _Found:
+    return image_problem(text) or image_warning(text)
+
+
+def _check_name(one: Field, text: str) -> _Found:
+    if text.startswith("arn:"):
+        return "E072", _arn_message(one, text)
+    if re.fullmatch(one.pattern, text):
+        return None
+    odd = next((c for c in text if not re.fullmatch(one.pattern, c)), None)
+    if odd is None:
+        return "E071", f"the {one.name} has {len(text)} characters; write {one.rule}"
+    known = {" ": "a space", "\n": "a line break", "\t": "a tab"}
+    found = known.get(odd, f'"{spelled_out(odd)}"')
+    return "E071", f"the {one.name} {shown(text)} contains {found}; write {one.rule}"
+
+
+_CHECKS = {
+    "label": _check_label,
+    "integer": _check_integer,
+    "choice": _check_choice,
+    "image": _check_image,
+    "name": _check_name,
+}
+
+
+def _arn_message(one: Field, arn: str) -> str:
+    """Tell which part of an ARN is the name, and where the other parts go."""
+    name = re.split(r"[/:]", arn)[-1]
+    alone = f"write the name alone, {one.name}: {_cut(name)}" if name else "write the name alone"
+    elsewhere = {
+        "scheduleName": "its group goes into scheduleGroup",
+        "cwRuleName": "its bus, unless it is default, goes into eventBusName",
+    }
+    other = elsewhere.get(one.name, "another account or Region is chosen with target")
+    return f"{_cut(arn)} is an ARN; {alone} ({other})"
+
+
+def _cut(text: str) -> str:
+    return shown(text, longest=100)[1:-1]
