@@ -8,8 +8,8 @@ Not found: the registry serves all. The file goes to ``.build/terraform.rc`` and
     export TF_CLI_CONFIG_FILE="$(python3 scripts/terraform_cli_config.py)"
 
 A configuration of the user's own, which ``TF_CLI_CONFIG_FILE`` names or which lies in the home directory,
-stays in force unless ``TF_PROVIDER_MIRROR`` is set: its path is printed instead. One that is named but missing,
-of which Terraform would warn at every command, is passed over.
+stays in force unless ``TF_PROVIDER_MIRROR`` is set: its path is printed instead. One that is named but
+missing, of which Terraform would warn at every command, is passed over.
 """
 
 from __future__ import annotations

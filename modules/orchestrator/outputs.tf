@@ -7,3 +7,19 @@ output "releases_table_name" {
   description = "Name of the releases table."
   value       = aws_dynamodb_table.releases.name
 }
+
+output "definition" {
+  description = "The rendered definition of the state machine."
+  value       = aws_sfn_state_machine.this.definition
+}
+
+output "functions" {
+  description = "The functions by step: name, published version's ARN, time-out in seconds."
+  value = {
+    for step, function in aws_lambda_function.this : step => {
+      name          = function.function_name
+      qualified_arn = function.qualified_arn
+      timeout       = function.timeout
+    }
+  }
+}

@@ -19,6 +19,7 @@ locals {
 }
 
 resource "aws_sfn_state_machine" "this" {
+  #checkov:skip=CKV_AWS_285: Every event is logged, but without inputs and results: manifests and answers of AWS stay in the releases table.
   name       = local.state_machine_name
   type       = "STANDARD"
   role_arn   = aws_iam_role.state_machine.arn
@@ -28,8 +29,7 @@ resource "aws_sfn_state_machine" "this" {
   tags = merge(var.tags, { "ecs-release:releases-table" = aws_dynamodb_table.releases.name })
 
   logging_configuration {
-    level = "ALL"
-    # Inputs and results stay out of the log; the releases table has what matters of them.
+    level                  = "ALL"
     include_execution_data = false
     log_destination        = "${aws_cloudwatch_log_group.state_machine.arn}:*"
   }

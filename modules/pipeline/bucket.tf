@@ -73,6 +73,17 @@ resource "aws_s3_bucket_lifecycle_configuration" "artifacts" {
 
   bucket = aws_s3_bucket.artifacts.id
 
+  rule {
+    id     = "abandoned-uploads"
+    status = "Enabled"
+
+    filter {}
+
+    abort_incomplete_multipart_upload {
+      days_after_initiation = 1
+    }
+  }
+
   dynamic "rule" {
     for_each = { artifacts = local.artifact_prefix, manifests = local.manifest_prefix }
 
@@ -90,10 +101,6 @@ resource "aws_s3_bucket_lifecycle_configuration" "artifacts" {
 
       noncurrent_version_expiration {
         noncurrent_days = var.artifact_retention_days
-      }
-
-      abort_incomplete_multipart_upload {
-        days_after_initiation = 1
       }
     }
   }

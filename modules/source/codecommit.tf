@@ -1,4 +1,5 @@
 resource "aws_codecommit_repository" "this" {
+  #checkov:skip=CKV2_AWS_37: Who reviews a manifest is the team's rule; an approval rule template of the account applies to this repository as to any other.
   count = local.codecommit ? 1 : 0
 
   repository_name = coalesce(var.repository.name, var.name)
