@@ -21,8 +21,11 @@ _PLACEHOLDER = re.compile(r"\$\(.*?\)?|\$\{.*?\}?|\{\{|\}\}|\$[A-Za-z_]\w*|<[^>]
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SPACE = re.compile(r"\s")
 
-# For the schema: enough to underline what is surely wrong; the rules below say it in words.
-PATTERN = r"^[A-Za-z0-9][A-Za-z0-9.:/_-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$"
+# For the schema: the same grammar in one expression, without the rules that need words.
+PATTERN = (
+    rf"^(?:{_HOST.pattern}/)?{_PATH_PART.pattern}(?:/{_PATH_PART.pattern})*"
+    rf"(?::(?!latest$){_TAG.pattern}|(?::{_TAG.pattern})?@{_DIGEST.pattern})$"
+)
 LONGEST_NAME = 255
 
 

@@ -1,0 +1,169 @@
+"""The command ``ecs-release``.
+
+Each command is one entry of `COMMANDS`: its name, what it does in a line, its arguments, and a function that returns the
+exit status. The functions import what they need when they run: ``validate`` and ``compile`` work without boto3.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ecs_release.console import Console
+from ecs_release.manifest import Validation, to_document
+from ecs_release.manifest_file import load_file
+from ecs_release.problem import spelled_out
+
+# Exit statuses; a command's own ones stand beside it.
+DONE = 0
+FAILED = 1
+INVALID = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One command: ``arguments`` adds its options to a parser, ``run`` does it and returns the exit status."""
+
+    name: str
+    summary: str
+    arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace, Console], int]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run ``ecs-release`` with ``arguments`` (without the program's name) and return the exit status."""
+    parsed = _parser().parse_args(arguments)
+    console = Console(json_wanted=parsed.json)
+    try:
+        status: int = parsed.run(parsed, console)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read our output has seen enough (`| head`); Python must not complain when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="ecs-release",
+        description="Release every Amazon ECS service and scheduled task that a manifest names, together.",
+    )
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        sub = commands.add_parser(command.name, help=command.summary, description=command.summary)
+        command.arguments(sub)
+        sub.add_argument("--json", action="store_true", help="print JSON for programs instead of text")
+        sub.set_defaults(run=command.run)
+    return parser
+
+
+# --- validate, compile --------------------------------------------------------------------------------------
+
+
+def _file_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("file", type=Path, metavar="FILE", help="the manifest, usually deployment.yaml")
+
+
+def _validate(arguments: argparse.Namespace, console: Console) -> int:
+    validation = load_file(arguments.file)
+    _print_problems(validation, str(arguments.file), console)
+    console.result(_as_json(validation))
+    if validation.manifest is None:
+        return INVALID
+    console.say(_summary(validation, str(arguments.file)))
+    return DONE
+
+
+def _compile_arguments(parser: argparse.ArgumentParser) -> None:
+    _file_argument(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT", help="the JSON file to write"
+    )
+
+
+def _compile(arguments: argparse.Namespace, console: Console) -> int:
+    validation = load_file(arguments.file)
+    _print_problems(validation, str(arguments.file), console)
+    console.result(_as_json(validation))
+    if validation.manifest is None:
+        return INVALID
+    text = json.dumps(to_document(validation.manifest), indent=2, ensure_ascii=False) + "\n"
+    try:
+        _replace(arguments.output, text)
+    except OSError as error:
+        console.complain(
+            f"{arguments.output} cannot be written: {error.strerror}; choose another place with -o"
+        )
+        return INVALID
+    console.say(
+        f"{_summary(validation, str(arguments.file))} Written to {spelled_out(str(arguments.output))}."
+    )
+    return DONE
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file as a whole or not at all."""
+    if path.exists() and not path.is_file():  # /dev/stdout and its like cannot be replaced
+        path.write_text(text, encoding="utf-8")
+        return
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _print_problems(validation: Validation, file_name: str, console: Console) -> None:
+    problems = [*validation.errors, *validation.warnings]
+    for problem in sorted(problems, key=lambda problem: (problem.line, problem.column)):
+        console.problem(problem, spelled_out(file_name))
+    if validation.errors:
+        warnings = f" and {_count(len(validation.warnings), 'warning')}" if validation.warnings else ""
+        console.say(
+            f"{_count(len(validation.errors), 'error')}{warnings}; docs/errors.md explains each code."
+        )
+
+
+def _summary(validation: Validation, file_name: str) -> str:
+    items = validation.manifest.items if validation.manifest else ()
+    tasks = sum(item.kind == "task" for item in items)
+    return (
+        f"{spelled_out(file_name)} is valid: "
+        f"{_count(tasks, 'scheduled task')}, {_count(len(items) - tasks, 'service')}."
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _as_json(validation: Validation) -> dict[str, Any]:
+    """The form of ``schemas/validate.schema.json``."""
+    return {
+        "valid": validation.manifest is not None,
+        "errors": [asdict(problem) for problem in validation.errors],
+        "warnings": [asdict(problem) for problem in validation.warnings],
+    }
+
+
+COMMANDS: tuple[Command, ...] = (
+    Command(
+        "validate", "Check a manifest and list everything that is wrong with it.", _file_argument, _validate
+    ),
+    Command(
+        "compile",
+        "Check a manifest and write it as the JSON that a release reads.",
+        _compile_arguments,
+        _compile,
+    ),
+)

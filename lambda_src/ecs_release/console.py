@@ -1,0 +1,75 @@
+"""What commands print: text for people, with colour only where a person looks at it, or JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+from ecs_release.problem import Problem, one_line
+
+_STYLES = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+
+
+class Console:
+    """The two streams of a command.
+
+    Parameters
+    ----------
+    json_wanted
+        True for ``--json``: `say` is silent then, and `result` prints.
+    out, err
+        Where results and complaints go.
+    environment
+        For ``NO_COLOR`` (no-color.org) and ``TERM``.
+    """
+
+    def __init__(
+        self,
+        json_wanted: bool = False,
+        out: TextIO | None = None,
+        err: TextIO | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.json_wanted = json_wanted
+        self.out = out or sys.stdout
+        self.err = err or sys.stderr
+        self._environment = os.environ if environment is None else environment
+
+    def is_coloured(self, stream: TextIO) -> bool:
+        """Return whether ``stream`` is a terminal of somebody who takes colour."""
+        refused = self._environment.get("NO_COLOR") or self._environment.get("TERM") == "dumb"
+        return stream.isatty() and not refused
+
+    def styled(self, text: str, style: str, stream: TextIO | None = None) -> str:
+        """Return ``text`` in a style ("red", "green", "yellow", "bold", "dim") where that can be seen."""
+        if not self.is_coloured(stream or self.out):
+            return text
+        return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
+
+    def say(self, text: str) -> None:
+        """Print a line for people."""
+        if not self.json_wanted:
+            _write(self.out, text)
+
+    def complain(self, text: str) -> None:
+        """Print a line for people where it is seen although the output is redirected, ``--json`` or not."""
+        _write(self.err, text)
+
+    def problem(self, problem: Problem, file_name: str) -> None:
+        """Print one problem of a manifest, its code in colour."""
+        code = self.styled(problem.code, "red" if problem.code.startswith("E") else "yellow")
+        self.say(code + one_line(problem, file_name).removeprefix(problem.code))
+
+    def result(self, value: Any) -> None:
+        """Print the JSON that ``--json`` asked for."""
+        if self.json_wanted:
+            _write(self.out, json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _write(stream: TextIO, text: str) -> None:
+    """Write a line; characters that the terminal's encoding does not have are spelled out."""
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
