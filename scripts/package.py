@@ -33,6 +33,7 @@ UNUSED = tuple(
     f"aws_lambda_powertools/{part}"
     for part in (
         "event_handler/",
+        "metrics/provider/datadog/",
         "utilities/auth_alpha/",
         "utilities/batch/",
         "utilities/circuit_breaker/",
@@ -97,7 +98,7 @@ def _wanted(name: str) -> bool:
         return "/licenses/" in name or name.rsplit("/", 1)[-1].upper().startswith("LICENSE")
     # yaml uses its C library only where yaml._yaml can be imported.
     native = name.endswith((".so", ".pyd", ".pyx", ".pxd", ".c", ".h")) or name.startswith("_yaml/")
-    needless = name.endswith((".pyi", "py.typed", "/")) or name.startswith(UNUSED)
+    needless = name.endswith((".pyi", "py.typed", "/")) or ".data/" in name or name.startswith(UNUSED)
     return not (native or needless)
 
 

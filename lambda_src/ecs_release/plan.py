@@ -10,7 +10,7 @@ from typing import Any
 
 from ecs_release.estate import Live
 from ecs_release.manifest import Item
-from ecs_release.store import ItemRecord
+from ecs_release.store import ItemRecord, state_key
 from ecs_release.task_definition import choose_containers, tag_problem
 
 BATCH_SIZE = 25
@@ -45,10 +45,6 @@ class PlannedItem:
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
-    @property
-    def key(self) -> ItemKey:
-        return (self.item.target, self.item.kind, self.item.name)
-
 
 def make_plan(
     items: Sequence[Item], live: Sequence[Live], unwhole: Mapping[ItemKey, Mapping[str, Any]] | None = None
@@ -61,10 +57,7 @@ def make_plan(
     unwhole : before-images left by releases that did not end whole, by (target, kind, name).
     """
     left = unwhole or {}
-    return [
-        _decide(item, found, left.get((item.target, item.kind, item.name)))
-        for item, found in zip(items, live, strict=True)
-    ]
+    return [_decide(item, found, left.get(state_key(item))) for item, found in zip(items, live, strict=True)]
 
 
 def _decide(item: Item, live: Live, left: Mapping[str, Any] | None) -> PlannedItem:

@@ -33,6 +33,7 @@ from botocore.exceptions import ClientError
 
 from ecs_release.aws import Target, error_code
 from ecs_release.errors import LockLostError, RecordChangedError, SettingsError
+from ecs_release.manifest import Item
 
 SCHEMA = 1
 """Version of the records; a reader refuses a newer one instead of misreading it."""
@@ -154,11 +155,17 @@ class ItemRecord:
     @property
     def state_key(self) -> tuple[str, str, str]:
         """What this item is across releases: (target, kind, name)."""
-        return (self.target, self.kind, self.name)
+        return state_key(self)
 
     @property
     def new_images(self) -> dict[str, str]:
         return {container: change["to"] for container, change in self.images.items()}
+
+
+def state_key(item: Item | ItemRecord) -> tuple[str, str, str]:
+    """What an item is across releases: (target, kind, name); two targets of one rule are two items."""
+    name = f"{item.name}#{item.target_id}" if item.target_id else item.name
+    return (item.target, item.kind, name)
 
 
 @dataclass(frozen=True)

@@ -172,7 +172,9 @@ def _judge_item(worker: Worker, item: ItemRecord, services: _Described, now: flo
     if item.started_at is None:
         # An unchanged item is watched from the first look on.
         item = worker.store.update_item(item, {"started_at": int(now)})
-    verdict = _judge_service(worker, item, services, now) if item.kind == "service" else _judge_task(worker, item)
+    verdict = (
+        _judge_service(worker, item, services, now) if item.kind == "service" else _judge_task(worker, item)
+    )
     return _settle(worker, item, verdict) if verdict.status else item
 
 

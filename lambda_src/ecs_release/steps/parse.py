@@ -24,7 +24,7 @@ from ecs_release.observability import logger
 from ecs_release.plan import cut, make_plan
 from ecs_release.steps.report import close
 from ecs_release.steps.work import Worker
-from ecs_release.store import Lock, ReleaseRecord
+from ecs_release.store import Lock, ReleaseRecord, state_key
 
 LONGEST_FUNCTION_SECONDS = 900
 """A stopped execution leaves its workers running for at most this long (Lambda's own limit)."""
@@ -67,7 +67,7 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     )
     worker.store.put_release(record)
 
-    keys = [(item.target, item.kind, item.name) for item in manifest.items]
+    keys = [state_key(item) for item in manifest.items]
     plan = make_plan(
         manifest.items, estate.read(manifest.items, worker.connections), worker.store.unwhole(keys)
     )

@@ -189,7 +189,8 @@ def once(
     )
 
     @idempotent_function(  # type: ignore[untyped-decorator]  # Powertools does not type it
-        data_keyword_argument="key", persistence_store=layer, config=config)
+        data_keyword_argument="key", persistence_store=layer, config=config
+    )
     def write_once(*, key: Mapping[str, str]) -> dict[str, Any]:  # noqa: ARG001 - the layer hashes it
         return write()
 

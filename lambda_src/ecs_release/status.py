@@ -1,0 +1,94 @@
+"""What ``ecs-release status`` and ``history`` say of a release: the machine-readable form and the table a person reads."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ecs_release.rollout import BAD, Status
+from ecs_release.store import ItemRecord, ReleaseRecord
+
+_ORDER = (
+    Status.UNVERIFIED,
+    Status.ROLLBACK_FAILED,
+    Status.FAILED,
+    Status.TIMED_OUT,
+    Status.ROLLED_BACK_BY_ECS,
+    Status.SUPERSEDED,
+)
+
+
+def as_document(record: ReleaseRecord, items: Sequence[ItemRecord]) -> dict[str, Any]:
+    """The ``status --json`` form (``schemas/status.schema.json``). Unverified items first, then what went wrong."""
+    return {
+        "release": record.release,
+        "label": record.label,
+        "status": record.status,
+        "started": record.started,
+        "ended": record.ended,
+        "commit": record.source.get("commit"),
+        "counts": record.counts or dict(Counter(str(item.status) for item in items)),
+        "problems": record.problems,
+        "items": [
+            {
+                "kind": item.kind,
+                "name": item.name,
+                "target": item.target,
+                "wave": item.wave,
+                "verdict": item.verdict,
+                "status": item.status,
+                "reason": item.reason,
+                "images": item.images,
+                "before": item.before,
+                "after": item.after,
+                "deploymentId": item.deployment_id,
+            }
+            for item in in_reading_order(items)
+        ],
+    }
+
+
+def in_reading_order(items: Iterable[ItemRecord]) -> list[ItemRecord]:
+    """What can't be proven first, then what went wrong, then the rest as released."""
+
+    def place(item: ItemRecord) -> tuple[int, int, int]:
+        worst = min(
+            (_ORDER.index(s) for s in (item.status, item.verdict) if s in _ORDER), default=len(_ORDER)
+        )
+        return (worst, item.batch, item.number)
+
+    return sorted(items, key=place)
+
+
+def summary_line(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
+    """``RUNNING  12 of 15 settled, 1 failed`` while it runs, the counts when it has ended."""
+    if record.status != "RUNNING":
+        return ", ".join(f"{count} {status}" for status, count in sorted(record.counts.items())) or "no items"
+    settled = sum(item.verdict not in (Status.PENDING, Status.PREPARED, Status.UPDATED) for item in items)
+    failed = sum(item.verdict in BAD for item in items)
+    return f"{settled} of {len(items)} settled" + (f", {failed} failed" if failed else "")
+
+
+def short_image_change(item: ItemRecord) -> str:
+    """``api 1.1 -> 1.2``: container and what differs of its image; the registry is the same nearly always."""
+    parts = []
+    for container, change in item.images.items():
+        old, new = change["from"], change["to"]
+        if old == new:
+            parts.append(f"{container} {_tag(new)}")
+        elif _repository(old) == _repository(new):
+            parts.append(f"{container} {_tag(old)} -> {_tag(new)}")
+        else:
+            parts.append(f"{container} {old} -> {new}")
+    return ", ".join(parts)
+
+
+def _repository(image: str) -> str:
+    name = image.partition("@")[0]
+    head, colon, tag = name.rpartition(":")
+    return head if colon and "/" not in tag else name
+
+
+def _tag(image: str) -> str:
+    return image[len(_repository(image)) + 1 :] or image

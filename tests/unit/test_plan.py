@@ -1,0 +1,115 @@
+"""What a release would change, and how it is cut into waves and batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ecs_release.estate import Live
+from ecs_release.manifest import Item
+from ecs_release.plan import BATCH_SIZE, cut, make_plan
+from ecs_release.scheduled_task import Selection
+from ecs_release.service import ServiceState
+from ecs_release.task_definition import TaskDefinition
+
+PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
+
+
+def definition(name: str = "api", revision: int = 7, image: str = "api:1") -> TaskDefinition:
+    return TaskDefinition(
+        {
+            "taskDefinitionArn": f"{PREFIX}{name}:{revision}",
+            "family": name,
+            "revision": revision,
+            "containerDefinitions": [{"name": name, "image": image}, {"name": "sidecar", "image": "side:1"}],
+        }
+    )
+
+
+def service_item(name: str = "api", image: str = "api:2", **more: Any) -> Item:
+    return Item("service", {"api": image}, False, cluster="c", service=name, path="services[0]", **more)
+
+
+def service_live(completed: str | None = f"{PREFIX}api:7", **body: Any) -> Live:
+    state = {
+        "status": "ACTIVE",
+        "desiredCount": 1,
+        "taskDefinition": f"{PREFIX}api:7",
+        "deployments": [{"id": "ecs-svc/1", "status": "PRIMARY"}],
+        **body,
+    }
+    return Live(service=ServiceState(state), definition=definition(), completed=completed)
+
+
+def task_item(**more: Any) -> Item:
+    return Item("task", {"api": "api:2"}, False, rule="r", **more)
+
+
+def task_live() -> Live:
+    target = {"Id": "t", "EcsParameters": {"TaskDefinitionArn": f"{PREFIX}api:7"}}
+    return Live(selection=Selection((target,), definition(), True, {"api": "api:2"}), definition=definition())
+
+
+def test_a_changed_image_is_an_update_from_what_is_live() -> None:
+    (planned,) = make_plan([service_item()], [service_live()])
+    assert planned.action == "update"
+    assert planned.images == {"api": {"from": "api:1", "to": "api:2"}}
+    assert planned.base == planned.before == planned.live == f"{PREFIX}api:7"
+    assert planned.previous_deployment == "ecs-svc/1"
+
+
+def test_the_same_image_is_unchanged() -> None:
+    (planned,) = make_plan([service_item(image="api:1")], [service_live()])
+    assert planned.action == "unchanged"
+
+
+def test_back_means_the_last_completed_deployment_and_the_plan_says_where_that_differs() -> None:
+    (planned,) = make_plan([service_item()], [service_live(completed=f"{PREFIX}api:6")])
+    assert planned.before == f"{PREFIX}api:6"
+    assert planned.live == f"{PREFIX}api:7"
+    assert "never completed" in planned.warnings[0]
+
+
+def test_an_unwhole_release_before_hands_on_its_before_image() -> None:
+    left = {("default", "service", "c/api"): {"before": f"{PREFIX}api:3", "release": "r1"}}
+    (planned,) = make_plan([service_item()], [service_live()], left)
+    assert planned.before == f"{PREFIX}api:3"
+    assert planned.inherited
+
+
+def test_problems_block_and_all_are_listed() -> None:
+    plan = make_plan(
+        [service_item("a"), service_item("b", image="x:1")],
+        [Live(problems=("no cluster",)), Live(problems=("no service", "and more"))],
+    )
+    assert [p.action for p in plan] == ["blocked", "blocked"]
+    assert plan[1].problems == ("no service", "and more")
+
+
+def test_waves_ascend_tasks_go_first_and_targets_never_share_a_batch() -> None:
+    items = [service_item("a", wave=1), service_item("b"), task_item(), service_item("c", target="other")]
+    plan = make_plan(items, [service_live(), service_live(), task_live(), service_live()])
+    batches = cut(plan, "r", 1)
+    assert [wave["wave"] for wave in batches.waves] == [0, 1]
+    first = batches.waves[0]
+    assert first["tasks"] == [0]
+    assert len(first["services"]) == 2
+    by_batch: dict[int, set[tuple[str, str, int]]] = {}
+    for record in batches.records:
+        by_batch.setdefault(record.batch, set()).add((record.target, record.kind, record.wave))
+    assert all(len(kinds) == 1 for kinds in by_batch.values())
+    assert [len(lane) for lane in batches.prepare] == [3, 1]
+
+
+def test_a_batch_is_no_larger_than_one_worker_can_do() -> None:
+    items = [service_item(f"s{n}") for n in range(2 * BATCH_SIZE + 1)]
+    batches = cut(make_plan(items, [service_live()] * len(items)), "r", 1)
+    assert batches.waves[0]["services"] == [0, 1, 2]
+    assert max(record.number for record in batches.records) == BATCH_SIZE - 1
+
+
+def test_unchanged_items_are_recorded_and_watched_but_never_handed_to_a_writer() -> None:
+    batches = cut(make_plan([service_item(image="api:1"), service_item("b")], [service_live()] * 2), "r", 1)
+    unchanged = next(record for record in batches.records if record.action == "unchanged")
+    assert unchanged.batch not in batches.waves[0]["services"]
+    assert batches.waves[0]["batches"] == [0, 1]
+    assert unchanged.deployment_id == "ecs-svc/1"

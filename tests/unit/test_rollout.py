@@ -1,0 +1,143 @@
+"""The verdict on a rollout, rule by rule."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ecs_release.rollout import Judgement, Rollout, Status, judge
+from ecs_release.service import ServiceDeployment, ServiceState
+
+OLD, NEW, OTHER = (f"arn:aws:ecs:eu-west-1:111111111111:task-definition/api:{n}" for n in (1, 2, 3))
+OURS = "ecs-svc/2"
+
+
+def rollout(
+    age: float = 10, timeout: float = 600, task_definition: str = NEW, deployment: str = OURS
+) -> Rollout:
+    return Rollout(deployment, task_definition, age, timeout)
+
+
+def deployment(
+    id: str = OURS,
+    status: str = "PRIMARY",
+    task_definition: str = NEW,
+    state: str | None = "IN_PROGRESS",
+    reason: str = "",
+) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "id": id,
+        "status": status,
+        "taskDefinition": task_definition,
+        "rolloutStateReason": reason,
+    }
+    return body if state is None else {**body, "rolloutState": state}
+
+
+def service(
+    *deployments: dict[str, Any], desired: int = 2, status: str = "ACTIVE", rollback: bool = False
+) -> ServiceState:
+    breaker = {"enable": True, "rollback": rollback}
+    return ServiceState(
+        {
+            "status": status,
+            "desiredCount": desired,
+            "taskDefinition": deployments[0]["taskDefinition"] if deployments else NEW,
+            "deployments": list(deployments),
+            "deploymentConfiguration": {"deploymentCircuitBreaker": breaker},
+        }
+    )
+
+
+def history(status: str, task_definition: str = NEW, reason: str = "") -> list[ServiceDeployment]:
+    return [ServiceDeployment("arn:sd/1", status, task_definition, reason)]
+
+
+def test_our_own_deployment_completed_is_success() -> None:
+    assert judge(rollout(), service(deployment(state="COMPLETED"))) == Judgement(Status.SUCCEEDED)
+
+
+def test_in_progress_is_no_verdict_until_the_deadline() -> None:
+    assert judge(rollout(age=599), service(deployment())).status is None
+    late = judge(rollout(age=600), service(deployment()))
+    assert late == Judgement(Status.TIMED_OUT, "not completed within 10 minutes")
+
+
+def test_failed_without_automatic_rollback_is_failed_with_ecs_reason() -> None:
+    state = service(deployment(state="FAILED", reason="tasks failed to start"))
+    assert judge(rollout(), state) == Judgement(Status.FAILED, "tasks failed to start")
+
+
+def test_stable_after_a_rollback_is_not_success() -> None:
+    """What the services_stable waiter calls success: one deployment, all tasks running, but of the old revision."""
+    state = service(deployment("ecs-svc/3", task_definition=OLD, state="COMPLETED"), rollback=True)
+    assert judge(rollout(), state).needs_history
+    verdict = judge(
+        rollout(), state, history("ROLLBACK_SUCCESSFUL", reason="circuit breaker: 3 tasks failed")
+    )
+    assert verdict == Judgement(Status.ROLLED_BACK_BY_ECS, "circuit breaker: 3 tasks failed")
+
+
+def test_a_service_deployment_that_is_not_visible_yet_is_no_verdict() -> None:
+    state = service(deployment("ecs-svc/3", task_definition=OLD, state="COMPLETED"))
+    assert judge(rollout(), state, []).status is None
+    assert judge(rollout(age=601), state, []).status is Status.SUPERSEDED
+
+
+def test_another_deployment_meanwhile_is_superseded_with_its_arn() -> None:
+    state = service(deployment("ecs-svc/3", task_definition=OTHER))
+    verdict = judge(rollout(), state, history("STOPPED"))
+    assert verdict.status is Status.SUPERSEDED
+    assert OTHER in verdict.reason
+    assert "ecs-svc/3" in verdict.reason
+
+
+def test_the_same_revision_deployed_again_by_somebody_is_superseded() -> None:
+    state = service(deployment("ecs-svc/3", task_definition=NEW))
+    verdict = judge(rollout(), state, [*history("STOPPED"), *history("IN_PROGRESS")])
+    assert verdict.status is Status.SUPERSEDED
+    assert "deployed again" in verdict.reason
+
+
+def test_ours_completed_before_somebody_deployed_again_is_success() -> None:
+    state = service(deployment("ecs-svc/3", task_definition=OTHER))
+    assert judge(rollout(), state, history("SUCCESSFUL")).status is Status.SUCCEEDED
+
+
+def test_desired_count_zero_is_unverified() -> None:
+    assert judge(rollout(), service(deployment(state="COMPLETED"), desired=0)).status is Status.UNVERIFIED
+
+
+@pytest.mark.parametrize(
+    "gone", [None, service(deployment(), status="INACTIVE"), service(deployment(), status="DRAINING")]
+)
+def test_a_deleted_service_is_failed(gone: ServiceState | None) -> None:
+    assert judge(rollout(), gone).status is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        ("PENDING", None),
+        ("IN_PROGRESS", None),
+        ("SUCCESSFUL", Status.SUCCEEDED),
+        ("STOPPED", Status.FAILED),
+        ("ROLLBACK_IN_PROGRESS", None),
+        ("ROLLBACK_SUCCESSFUL", Status.ROLLED_BACK_BY_ECS),
+        ("ROLLBACK_FAILED", Status.FAILED),
+    ],
+)
+def test_a_strategy_without_rollout_state_is_judged_by_its_service_deployment(
+    status: str, verdict: Status | None
+) -> None:
+    state = service(deployment(state=None))
+    assert judge(rollout(), state).needs_history
+    assert judge(rollout(), state, history(status)).status is verdict
+
+
+def test_failed_while_ecs_is_about_to_roll_back_waits_for_its_end() -> None:
+    state = service(deployment(state="FAILED", reason="broke"), rollback=True)
+    assert judge(rollout(), state, history("ROLLBACK_IN_PROGRESS")).status is None
+    assert judge(rollout(), state, []).status is None
+    assert judge(rollout(age=601), state, []) == Judgement(Status.FAILED, "broke")

@@ -1,0 +1,130 @@
+"""Which targets of a rule or schedule are meant, and that nothing else of them changes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from ecs_release.errors import ItemError
+from ecs_release.scheduled_task import Selection, reference_of, same_schedule, select, with_task_definition
+from ecs_release.task_definition import TaskDefinition, parse_reference
+
+PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
+CONTAINERS = {"cleanup": ["cleanup"], "report": ["report", "proxy"], "twin": ["cleanup"], "single": ["main"]}
+
+
+def describe(reference: str) -> TaskDefinition:
+    family, revision = parse_reference(reference)
+    if family not in CONTAINERS:
+        raise ItemError(f"no {family}")
+    revision = revision or 9
+    containers = [{"name": name, "image": f"{name}:1"} for name in CONTAINERS[family]]
+    return TaskDefinition(
+        {
+            "taskDefinitionArn": f"{PREFIX}{family}:{revision}",
+            "family": family,
+            "revision": revision,
+            "containerDefinitions": containers,
+        }
+    )
+
+
+def ecs(target_id: str, reference: str) -> dict[str, Any]:
+    return {
+        "Id": target_id,
+        "Arn": "arn:aws:ecs:eu-west-1:111111111111:cluster/c",
+        "RoleArn": "arn:aws:iam::111111111111:role/r",
+        "Input": "{}",
+        "EcsParameters": {"TaskDefinitionArn": PREFIX + reference, "TaskCount": 2, "Tomorrow": [1]},
+    }
+
+
+def chosen(
+    targets: list[dict[str, Any]], container: str, *, exact: bool = True, target_id: str | None = None
+) -> Selection:
+    return select(
+        "the rule", targets, {container: "x:2"}, exact=exact, target_id=target_id, describe=describe
+    )
+
+
+SQS = {"Id": "queue", "Arn": "arn:aws:sqs:eu-west-1:111111111111:q", "SqsParameters": {}}
+
+
+def test_one_of_five_targets_is_ours() -> None:
+    targets = [
+        SQS,
+        ecs("a", "report:3"),
+        {"Id": "fn", "Arn": "arn:aws:lambda:x"},
+        ecs("b", "cleanup:5"),
+        {**SQS, "Id": "q2"},
+    ]
+    selection = chosen(targets, "cleanup")
+    assert [target["Id"] for target in selection.targets] == ["b"]
+    assert selection.pinned
+    assert selection.definition is not None
+    assert selection.definition.arn == PREFIX + "cleanup:5"
+
+
+def test_all_targets_of_the_family_change_together() -> None:
+    assert len(chosen([ecs("a", "cleanup:5"), ecs("b", "cleanup:5")], "cleanup").targets) == 2
+
+
+def test_ambiguity_is_a_problem_that_names_the_way_out() -> None:
+    for targets in (
+        [ecs("a", "cleanup:5"), ecs("b", "twin:1")],
+        [ecs("a", "cleanup:5"), ecs("b", "cleanup:4")],
+    ):
+        selection = chosen(targets, "cleanup")
+        assert "targetId" in selection.problems[0]
+        assert not selection.targets
+        assert [t["Id"] for t in chosen(targets, "cleanup", target_id="a").targets] == ["a"]
+
+
+def test_a_family_without_revision_is_said() -> None:
+    selection = chosen([ecs("a", "cleanup")], "cleanup")
+    assert not selection.pinned
+    assert "without a revision" in selection.warnings[0]
+
+
+def test_a_wrong_container_is_a_problem_and_in_a_one_container_family_a_warning() -> None:
+    assert "report, proxy" in chosen([ecs("a", "report:1"), ecs("b", "cleanup:1")], "clean").problems[0]
+    assert chosen([ecs("a", "report:1")], "clean", exact=False).problems
+    loose = chosen([SQS, ecs("a", "single:1")], "cleanup", exact=False)
+    assert loose.images == {"main": "x:2"}
+    assert loose.warnings
+    assert chosen([ecs("a", "single:1")], "cleanup").problems
+
+
+def test_a_rule_without_ecs_target_or_without_the_named_one_is_a_problem() -> None:
+    assert "no target that runs an ECS task" in chosen([SQS], "cleanup").problems[0]
+    assert 'with the id "zzz"' in chosen([ecs("a", "cleanup:1")], "cleanup", target_id="zzz").problems[0]
+
+
+def test_only_the_task_definition_of_a_target_changes() -> None:
+    target = ecs("a", "cleanup:5")
+    before = copy.deepcopy(target)
+    changed = with_task_definition(target, PREFIX + "cleanup:6")
+    assert target == before
+    assert reference_of(changed) == PREFIX + "cleanup:6"
+    changed["EcsParameters"]["TaskDefinitionArn"] = before["EcsParameters"]["TaskDefinitionArn"]
+    assert changed == before
+
+
+def test_only_the_task_definition_of_a_schedule_changes() -> None:
+    schedule = {
+        "Name": "nightly",
+        "Arn": "arn",
+        "EndDate": 1.5,
+        "LastModificationDate": 1,
+        "FlexibleTimeWindow": {"Mode": "FLEXIBLE", "MaximumWindowInMinutes": 5},
+        "Target": {
+            **ecs("a", "cleanup:5"),
+            "DeadLetterConfig": {"Arn": "q"},
+            "RetryPolicy": {"MaximumRetryAttempts": 3},
+        },
+    }
+    changed = with_task_definition(schedule, PREFIX + "cleanup:6")
+    assert reference_of(changed) == PREFIX + "cleanup:6"
+    assert same_schedule(
+        {**with_task_definition(changed, PREFIX + "cleanup:5"), "LastModificationDate": 2}, schedule
+    )
