@@ -40,7 +40,7 @@ variable "external_id" {
 
   validation {
     # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-    condition     = var.external_id == null ? true : can(regex("^[A-Za-z0-9_+=,.@:/-]{2,1224}$", var.external_id))
+    condition     = var.external_id == null ? true : can(regex("^[A-Za-z0-9_+=,.@:/-]+$", var.external_id)) && length(var.external_id) >= 2 && length(var.external_id) <= 1224
     error_message = "external_id has a character that AWS STS does not take. Write 2 to 1,224 letters, digits and any of _+=,.@:/-"
   }
 }

@@ -1,0 +1,239 @@
+# The module as people use it: defaults, names, outputs, and what its inputs refuse.
+
+mock_provider "aws" {
+  source          = "./tests/terraform/mocks"
+  override_during = plan
+}
+
+run "defaults" {
+  command = plan
+
+  assert {
+    condition     = output.pipeline_name == "ecs-release" && output.repository_name == "ecs-release" && output.releases_table_name == "ecs-release-releases" && output.artifact_bucket_name == "ecs-release-artifacts-111111111111-us-east-1"
+    error_message = "Without inputs, the names are not those that the documentation gives."
+  }
+
+  assert {
+    condition     = output.state_machine_arn != null && output.notification_topic_arn != null && output.deployment_role_arn != null && output.reader_role_arn != null
+    error_message = "An output is missing."
+  }
+
+  assert {
+    condition     = output.connection_arn == null && output.connection_status == null
+    error_message = "CodeCommit has no connection."
+  }
+
+  assert {
+    condition     = var.poll_seconds == 15 && var.log_retention_days == 365 && var.force_destroy == false && var.repository.branch == "main" && var.repository.file == "deployment.yaml" && var.build.compute == "lambda"
+    error_message = "A default changed."
+  }
+
+  assert {
+    condition     = aws_kms_key.this[0].enable_key_rotation && aws_kms_key.this[0].deletion_window_in_days == 30 && aws_kms_alias.this[0].name == "alias/ecs-release"
+    error_message = "The key does not rotate, or is deleted sooner than by default."
+  }
+
+  # Services use the key under a source condition only.
+  assert {
+    condition = alltrue([for statement in jsondecode(aws_kms_key.this[0].policy).Statement :
+      try(statement.Principal.Service, null) == null ? statement.Principal == { AWS = "arn:aws:iam::111111111111:root" } : length(keys(statement.Condition)) > 0
+    ])
+    error_message = "A service may use the key without a condition, or another account may."
+  }
+
+  assert {
+    condition     = one([for statement in jsondecode(aws_kms_key.this[0].policy).Statement : statement.Principal.Service if statement.Sid == "LogGroupsOfThisModule"]) == "logs.us-east-1.amazonaws.com"
+    error_message = "CloudWatch Logs of this Region may not use the key."
+  }
+}
+
+run "other_partition" {
+  command = plan
+
+  override_data {
+    target          = data.aws_partition.current
+    override_during = plan
+    values          = { partition = "aws-cn", dns_suffix = "amazonaws.com.cn" }
+  }
+  override_data {
+    target          = data.aws_region.current
+    override_during = plan
+    values          = { id = "cn-north-1" }
+  }
+
+  assert {
+    condition     = !strcontains(aws_kms_key.this[0].policy, "arn:aws:") && strcontains(aws_kms_key.this[0].policy, "arn:aws-cn:logs:cn-north-1:") && strcontains(aws_kms_key.this[0].policy, "logs.cn-north-1.amazonaws.com.cn")
+    error_message = "The key's policy names the commercial partition."
+  }
+
+  assert {
+    condition     = output.artifact_bucket_name == "ecs-release-artifacts-111111111111-cn-north-1"
+    error_message = "The Region is not the provider's."
+  }
+}
+
+run "own_key" {
+  command = plan
+
+  variables {
+    kms_key = { arn = "arn:aws:kms:us-east-1:111111111111:key/99999999-1234-1234-1234-123456789012" }
+  }
+
+  assert {
+    condition     = length(aws_kms_key.this) == 0 && length(aws_kms_alias.this) == 0 && local.kms_key_arn == var.kms_key.arn
+    error_message = "A key is made although one was given."
+  }
+}
+
+run "targets" {
+  command = plan
+
+  variables {
+    targets = {
+      production-eu = {
+        role_arn        = "arn:aws:iam::222222222222:role/ecs-release-deployment"
+        reader_role_arn = "arn:aws:iam::222222222222:role/ecs-release-reader"
+        region          = "eu-west-1"
+        external_id     = "agreed-42"
+      }
+    }
+  }
+
+  assert {
+    condition = join(" ", keys(local.targets)) == "default production-eu" && jsonencode(local.targets["production-eu"]) == jsonencode({
+      account       = "222222222222"
+      region        = "eu-west-1"
+      roleArn       = "arn:aws:iam::222222222222:role/ecs-release-deployment"
+      readerRoleArn = "arn:aws:iam::222222222222:role/ecs-release-reader"
+      externalId    = "agreed-42"
+    })
+    error_message = "A target does not reach the releases table as it was given."
+  }
+}
+
+run "connection" {
+  command = plan
+
+  variables {
+    repository = { type = "CONNECTION", full_repository_id = "octo/deployments", connection_provider = "GitLab" }
+  }
+
+  assert {
+    condition     = output.repository_name == "octo/deployments" && output.repository_clone_url_http == null && output.connection_status == "PENDING"
+    error_message = "The connection's outputs are not what the documentation says."
+  }
+}
+
+run "emails" {
+  command = plan
+
+  module {
+    source = "./modules/notifications"
+  }
+
+  variables {
+    name        = "unit"
+    aws         = { account_id = "111111111111", dns_suffix = "amazonaws.com", partition = "aws", region = "us-east-1" }
+    kms_key_arn = "arn:aws:kms:us-east-1:111111111111:key/12345678-1234-1234-1234-123456789012"
+    emails      = ["platform@example.com"]
+  }
+
+  assert {
+    condition     = aws_sns_topic.this.name == "unit" && aws_sns_topic.this.kms_master_key_id == var.kms_key_arn && aws_sns_topic_subscription.email["platform@example.com"].protocol == "email"
+    error_message = "The topic has another name, is not encrypted, or an address is not subscribed."
+  }
+
+  assert {
+    condition     = alltrue([for statement in jsondecode(aws_sns_topic_policy.this.policy).Statement : statement.Effect == "Deny" || statement.Condition == { StringEquals = { "aws:SourceAccount" = "111111111111" } }])
+    error_message = "Another account's services may publish."
+  }
+}
+
+# --- What the inputs refuse. One run per value that is wrong in its own way.
+
+run "refuses_names_that_aws_would_refuse" {
+  command = plan
+  variables {
+    name                         = "ECS_Release"
+    tags                         = { "aws:team" = "x" }
+    poll_seconds                 = 0
+    log_retention_days           = 100
+    artifact_retention_days      = 1
+    kms_key_deletion_window_days = 3
+    permissions_boundary_arn     = "boundary"
+    kms_key                      = { arn = "alias/mine" }
+    passable_role_arns           = []
+    notification                 = { emails = ["nobody"] }
+    build                        = { compute = "fargate", timeout_minutes = 2 }
+    repository                   = { type = "GITHUB", name = "a b", branch = "release/*", file = "/deployment.yaml" }
+    targets                      = { default = { role_arn = "role", reader_role_arn = "role", region = "Ireland" } }
+  }
+  expect_failures = [
+    var.name, var.tags, var.poll_seconds, var.log_retention_days, var.artifact_retention_days, var.kms_key_deletion_window_days, var.permissions_boundary_arn,
+    var.kms_key, var.passable_role_arns, var.notification, var.build, var.repository, var.targets,
+  ]
+}
+
+run "refuses_a_name_too_long_for_the_bucket" {
+  command = plan
+  variables {
+    name = "a-name-of-twenty-five-chr"
+  }
+  expect_failures = [var.name]
+}
+
+run "refuses_a_connection_without_a_repository" {
+  command = plan
+  variables {
+    repository = { type = "CONNECTION", connection_provider = "GitHub" }
+  }
+  expect_failures = [var.repository]
+}
+
+run "refuses_a_connection_both_given_and_made" {
+  command = plan
+  variables {
+    repository = { type = "CONNECTION", full_repository_id = "octo/deployments", connection_provider = "GitHub", connection_arn = "arn:aws:codeconnections:us-east-1:111111111111:connection/1" }
+  }
+  expect_failures = [var.repository]
+}
+
+run "refuses_a_connection_to_nowhere" {
+  command = plan
+  variables {
+    repository = { type = "CONNECTION", full_repository_id = "octo/deployments" }
+  }
+  expect_failures = [var.repository]
+}
+
+run "refuses_a_provider_without_connections" {
+  command = plan
+  variables {
+    repository = { type = "CONNECTION", full_repository_id = "octo/deployments", connection_provider = "Gitea" }
+  }
+  expect_failures = [var.repository]
+}
+
+run "refuses_a_file_outside_the_repository" {
+  command = plan
+  variables {
+    repository = { file = "../deployment.yaml" }
+  }
+  expect_failures = [var.repository]
+}
+
+run "refuses_a_target_with_a_role_of_no_account" {
+  command = plan
+  variables {
+    targets = { eu = { role_arn = "ecs-release-deployment", reader_role_arn = "ecs-release-reader", region = "eu-west-1" } }
+  }
+  expect_failures = [var.targets]
+}
+
+run "refuses_a_passable_role_that_is_none" {
+  command = plan
+  variables {
+    passable_role_arns = ["*"]
+  }
+  expect_failures = [var.passable_role_arns]
+}
