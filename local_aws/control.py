@@ -102,6 +102,8 @@ class Control:
                 if not isinstance(body, dict):
                     raise ValueError('write {"enabled": true, "scale": 1}')
                 server.limits.configure(body)
+            case "POST", "visibility":
+                server.ecs.visibility_delay = float(body["seconds"])
             case "GET", "calls":
                 return "200 OK", self.calls.counts()
             case "GET", "calls/log":

@@ -38,6 +38,7 @@ from local_aws.calls import (
 from local_aws.processes import Processes
 
 if TYPE_CHECKING:
+    from local_aws.ecs_state import Estate
     from local_aws.faults import Faults
     from local_aws.lambda_runtime import Lambdas
     from local_aws.limits import Limits
@@ -97,6 +98,7 @@ class Server:
         self.kill_worker: Callable[[str], None] = lambda _: None
         self.notifications: Callable[[], list[dict[str, Any]]] = list
         self.lambdas: Lambdas
+        self.ecs: Estate
         # these three are set by the control part
         self.rollout_rules: RolloutRules
         self.faults: Faults
