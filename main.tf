@@ -18,9 +18,6 @@ locals {
 
   kms_key_arn = var.kms_key == null ? aws_kms_key.this[0].arn : var.kms_key.arn
 
-  # The one package: the functions run it, and the build validates the manifest with it.
-  package_path = "${path.module}/lambda_src/package.zip"
-
   # What a manifest may write after `target:`. Parse reads this from the releases table.
   targets = merge(
     {
@@ -62,7 +59,7 @@ module "pipeline" {
   aws                      = local.aws
   origin                   = module.source.origin
   build                    = var.build
-  package_path             = local.package_path
+  package_path             = "${path.module}/lambda_src/package.zip"
   state_machine_arn        = module.orchestrator.state_machine_arn
   kms_key_arn              = local.kms_key_arn
   log_retention_days       = var.log_retention_days
@@ -77,7 +74,7 @@ module "orchestrator" {
 
   name                     = var.name
   aws                      = local.aws
-  package_path             = local.package_path
+  package                  = module.pipeline.package
   targets                  = local.targets
   artifact_bucket_arn      = module.pipeline.artifact_bucket_arn
   topic_arn                = module.notifications.topic_arn

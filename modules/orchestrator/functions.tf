@@ -77,18 +77,22 @@ resource "aws_lambda_function" "this" {
   #checkov:skip=CKV_AWS_272: The package is committed beside this code and its digest is in the plan; a signing profile is the account's own choice.
   for_each = local.functions
 
-  function_name    = "${var.name}-${each.key}"
-  description      = each.value.description
-  role             = aws_iam_role.function[each.key].arn
-  runtime          = "python3.13"
-  architectures    = ["arm64"]
-  handler          = "handlers.${replace(each.key, "-", "_")}.handler"
-  filename         = var.package_path
-  source_code_hash = filebase64sha256(var.package_path)
-  memory_size      = 512
-  timeout          = each.value.timeout
-  kms_key_arn      = var.kms_key_arn
-  tags             = var.tags
+  function_name = "${var.name}-${each.key}"
+  description   = each.value.description
+  role          = aws_iam_role.function[each.key].arn
+  runtime       = "python3.13"
+  architectures = ["arm64"]
+  handler       = "handlers.${replace(each.key, "-", "_")}.handler"
+  memory_size   = 512
+  timeout       = each.value.timeout
+  kms_key_arn   = var.kms_key_arn
+  tags          = var.tags
+
+  # From the bucket, where the build takes it from as well: uploaded once, and the provider makes functions with a local file one after another.
+  s3_bucket         = var.package.bucket
+  s3_key            = var.package.key
+  s3_object_version = var.package.version_id
+  source_code_hash  = var.package.sha256_base64
 
   # The state machine calls the published version, so a running release keeps its code during an upgrade.
   publish = true

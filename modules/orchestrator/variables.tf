@@ -15,10 +15,15 @@ variable "aws" {
   nullable = false
 }
 
-variable "package_path" {
-  description = "The package that every function runs."
-  type        = string
-  nullable    = false
+variable "package" {
+  description = "The package that every function runs, as an object in the artifact bucket: output `package` of modules/pipeline."
+  type = object({
+    bucket        = string
+    key           = string
+    version_id    = string
+    sha256_base64 = string
+  })
+  nullable = false
 }
 
 variable "targets" {

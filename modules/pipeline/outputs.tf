@@ -17,3 +17,13 @@ output "artifact_bucket_arn" {
   description = "ARN of the artifact bucket."
   value       = aws_s3_bucket.artifacts.arn
 }
+
+output "package" {
+  description = "The package as an object in the bucket, for the functions."
+  value = {
+    bucket        = aws_s3_object.package.bucket
+    key           = aws_s3_object.package.key
+    version_id    = aws_s3_object.package.version_id
+    sha256_base64 = filebase64sha256(var.package_path)
+  }
+}

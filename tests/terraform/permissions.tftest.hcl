@@ -14,7 +14,13 @@ variables {
     region     = "us-east-1"
   }
   package_path = "lambda_src/package.zip"
-  kms_key_arn  = "arn:aws:kms:us-east-1:111111111111:key/12345678-1234-1234-1234-123456789012"
+  package = {
+    bucket        = "unit-artifacts"
+    key           = "package/0123.zip"
+    version_id    = "v1"
+    sha256_base64 = "MDEyMw=="
+  }
+  kms_key_arn = "arn:aws:kms:us-east-1:111111111111:key/12345678-1234-1234-1234-123456789012"
 }
 
 run "function_roles" {

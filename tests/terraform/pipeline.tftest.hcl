@@ -113,6 +113,11 @@ run "build" {
     error_message = "The package is not under its digest, or not encrypted with the key."
   }
 
+  assert {
+    condition     = output.package.key == aws_s3_object.package.key && output.package.sha256_base64 == filebase64sha256("lambda_src/package.zip")
+    error_message = "The functions would run another package than the build, or not be updated when it changes."
+  }
+
   # One single quote inside would end the command's argument.
   assert {
     condition     = length(regexall("'", one([for command in yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands : command if startswith(command, "python3 -c")]))) == 2

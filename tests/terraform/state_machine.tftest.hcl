@@ -13,7 +13,12 @@ variables {
     partition  = "aws"
     region     = "us-east-1"
   }
-  package_path = "lambda_src/package.zip"
+  package = {
+    bucket        = "unit-artifacts"
+    key           = "package/0123.zip"
+    version_id    = "v1"
+    sha256_base64 = "MDEyMw=="
+  }
   targets = {
     default = {
       account       = "111111111111"
@@ -199,7 +204,7 @@ run "functions" {
   }
 
   assert {
-    condition     = alltrue([for function in values(aws_lambda_function.this) : function.source_code_hash == filebase64sha256("lambda_src/package.zip")])
+    condition     = alltrue([for function in values(aws_lambda_function.this) : function.s3_key == "package/0123.zip" && function.s3_object_version == "v1" && function.source_code_hash == "MDEyMw=="])
     error_message = "A function would not be updated when the package changes."
   }
 
