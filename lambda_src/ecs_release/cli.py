@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ecs_release.console import Console
+from ecs_release.errors import EcsReleaseError
 from ecs_release.manifest import Validation, to_document
 from ecs_release.manifest_file import load_file
 from ecs_release.problem import spelled_out
@@ -49,6 +50,15 @@ def main(arguments: list[str] | None = None) -> int:
         return FAILED
     except KeyboardInterrupt:
         return 130
+    except EcsReleaseError as error:
+        console.complain(f"ecs-release: {error}")
+        return FAILED
+    except Exception as error:
+        # botocore is not imported by validate and compile, so its errors are told by where they come from.
+        if not type(error).__module__.startswith("botocore"):
+            raise
+        console.complain(f"ecs-release: AWS can't be asked: {error}")
+        return FAILED
     return status
 
 
@@ -156,6 +166,77 @@ def _as_json(validation: Validation) -> dict[str, Any]:
     }
 
 
+# --- deploy, status, history --------------------------------------------------------------------------------
+
+
+def _machine_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--state-machine-arn",
+        metavar="ARN",
+        help="the orchestrator, as the module's output state_machine_arn names it "
+        "(default: ECS_RELEASE_STATE_MACHINE_ARN)",
+    )
+
+
+def _deploy_arguments(parser: argparse.ArgumentParser) -> None:
+    _file_argument(parser)
+    _machine_argument(parser)
+
+
+def _deploy(arguments: argparse.Namespace, console: Console) -> int:
+    from ecs_release.follow import follow
+    from ecs_release.orchestrator import Orchestrator
+
+    validation = load_file(arguments.file)
+    if validation.manifest is None:
+        _print_problems(validation, str(arguments.file), console)
+        console.result(_as_json(validation))
+        return FAILED
+    orchestrator = Orchestrator.find(arguments.state_machine_arn)
+    release, execution = orchestrator.start(to_document(validation.manifest))
+    return DONE if follow(orchestrator, release, execution, console) else FAILED
+
+
+def _status_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("release", nargs="?", metavar="RELEASE", help="a release's id (default: the newest)")
+    _machine_argument(parser)
+
+
+def _status(arguments: argparse.Namespace, console: Console) -> int:
+    from ecs_release.follow import table
+    from ecs_release.orchestrator import Orchestrator
+    from ecs_release.status import as_document
+
+    store = Orchestrator.find(arguments.state_machine_arn).store()
+    record = store.release(arguments.release) if arguments.release else next(iter(store.releases(1)), None)
+    if record is None:
+        if arguments.release:
+            raise EcsReleaseError(f"there is no release {arguments.release}; ecs-release history lists them.")
+        console.say("Nothing was released yet.")
+        console.result(None)
+        return DONE
+    items = store.items(record.release)
+    console.result(as_document(record, items))
+    console.say("\n".join(table(record, items, console)))
+    return DONE
+
+
+def _history_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--limit", type=int, default=20, metavar="N", help="how many releases (default: 20)")
+    _machine_argument(parser)
+
+
+def _history(arguments: argparse.Namespace, console: Console) -> int:
+    from ecs_release.follow import history_table
+    from ecs_release.orchestrator import Orchestrator
+    from ecs_release.status import as_document
+
+    records = Orchestrator.find(arguments.state_machine_arn).store().releases(max(1, arguments.limit))
+    console.result([{k: v for k, v in as_document(record, ()).items() if k != "items"} for record in records])
+    console.say("\n".join(history_table(records, console)) if records else "Nothing was released yet.")
+    return DONE
+
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         "validate", "Check a manifest and list everything that is wrong with it.", _file_argument, _validate
@@ -166,4 +247,7 @@ COMMANDS: tuple[Command, ...] = (
         _compile_arguments,
         _compile,
     ),
+    Command("deploy", "Start a release of a manifest and follow it to its end.", _deploy_arguments, _deploy),
+    Command("status", "Show a release: every item, its verdict and its reason.", _status_arguments, _status),
+    Command("history", "List the releases, newest first.", _history_arguments, _history),
 )
