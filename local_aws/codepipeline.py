@@ -31,6 +31,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from moto.events.models import events_backends
+
 from local_aws import connections
 from local_aws.calls import ApiError, Call
 from local_aws.git import BareRepository, RefChange
@@ -802,10 +804,10 @@ def install(server: Server) -> None:
 
     def target(rule_target: dict[str, Any], event: dict[str, Any], sender: Any) -> None:
         """Start the pipeline that an EventBridge rule has as its target."""
-        del event, sender
+        del event
         _, _, _, region, account, name = str(rule_target["Arn"]).split(":", 5)
-        pipeline = service.find(account, region, name)
-        service.start(pipeline, ("CloudWatchEvent", str(rule_target.get("RuleArn", ""))))
+        rule = _rule_of(sender.account, sender.region, rule_target)
+        service.start(service.find(account, region, name), ("CloudWatchEvent", rule))
 
     server.targets["codepipeline"] = target
 
@@ -820,6 +822,18 @@ def install(server: Server) -> None:
         return started
 
     connections.of(server).on_push = pushed
+
+
+def _rule_of(account: str, region: str, rule_target: Mapping[str, Any]) -> str:
+    """Return the ARN of the rule that has a target."""
+    for bus in events_backends[account][region].event_buses.values():
+        for rule in bus.rules.values():
+            if any(
+                (target["Arn"], target["Id"]) == (rule_target["Arn"], rule_target["Id"])
+                for target in rule.targets
+            ):
+                return str(rule.arn)
+    return ""
 
 
 def _connected_action(declaration: Mapping[str, Any], connection_arn: str) -> dict[str, Any] | None:

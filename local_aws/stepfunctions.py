@@ -18,7 +18,7 @@ Stands for, with its source:
   https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
 
 Missing: RedriveExecution, and what moto's interpreter lacks (JSONata, ItemBatcher, tolerated failures).
-The event "Step Functions Execution Status Change" is put by ``events.py``.
+The event "Step Functions Execution Status Change" is put by ``executions.py``.
 """
 
 from __future__ import annotations
