@@ -30,6 +30,7 @@ PARTS = (
     "events",
     "scheduler",
     "sns",
+    "executions",
     "stepfunctions",
     "codecommit",
     "connections",

@@ -223,7 +223,10 @@ class Lambdas:
         try:
             function = backend.get_function(name, call.params.get("Qualifier"))
         except Exception:
-            return call.forward()  # moto's own ResourceNotFoundException
+            arn = name if name.startswith("arn:") else f"arn:aws:lambda:{call.region}:{call.account}:function:{name}"
+            raise ApiError(
+                "ResourceNotFoundException", f"Function not found: {arn}", 404, Type="User"
+            ) from None
         if len(call.body) > MAX_PAYLOAD:
             raise ApiError(
                 "RequestEntityTooLargeException",
@@ -580,6 +583,9 @@ class Lambdas:
             f"Memory Size: {worker.pool.function.memory_size} MB",
         )
         with worker.pool.condition:
+            # free from here on: it polls for the next invocation before whoever waits for this result can
+            # send one, so a call after a call needs no second worker
+            worker.invocation = None
             invocation.finish(body, failed)
         return 202
 

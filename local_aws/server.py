@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import socket
 import sys
 import tempfile
 import threading
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 Handler = Callable[[Call], "Answer | dict[str, Any] | None"]
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Guard = Callable[[Call, Callable[[Call], Answer]], Answer]
-TargetHook = Callable[[dict[str, Any], dict[str, Any], "Sender"], None]
+TargetHook = Callable[[dict[str, Any], Any, "Sender"], None]
 
 
 class Sender(Protocol):
@@ -85,7 +86,18 @@ class Server:
         tempfile.tempdir = str(temporary)
         default_user_config["lambda"] = {"use_docker": False}
         default_user_config["stepfunctions"] = {"execute_state_machine": True}
-        self._wsgi = make_server("127.0.0.1", port, self, threaded=True, request_handler=_RequestHandler)
+        with socket.socket() as listener:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(("127.0.0.1", port))
+            listener.listen(128)
+            self._wsgi = make_server(
+                "127.0.0.1",
+                port,
+                self,
+                threaded=True,
+                request_handler=_RequestHandler,
+                fd=listener.fileno(),
+            )
         self._wsgi.daemon_threads = True
         self.port: int = self._wsgi.server_address[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
@@ -242,10 +254,7 @@ class Server:
         inner: Callable[[Call], Answer] = self._answer
         for guard in reversed(self.guards):
             inner = _guarded(guard, inner)
-        try:
-            return inner(call)
-        except ApiError as error:
-            return failure(call, error)
+        return inner(call)
 
     def _answer(self, call: Call) -> Answer:
         handler = self._operations.get((call.service, call.operation))
@@ -287,7 +296,13 @@ class Server:
 
 
 def _guarded(guard: Guard, inner: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-    return lambda call: guard(call, inner)
+    def guarded(call: Call) -> Answer:
+        try:
+            return guard(call, inner)
+        except ApiError as error:
+            return failure(call, error)
+
+    return guarded
 
 
 def _read_body(environ: dict[str, Any]) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,3 +26,19 @@ def aws(aws_server: LocalAws) -> Iterator[LocalAws]:
     aws_server.reset()
     yield aws_server
     aws_server.reset()
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    """Wait for the first true value of a check; fail with the last one when the time is over."""
+
+    def wait(check: Callable[[], Any], seconds: float = 15.0) -> Any:
+        deadline = time.monotonic() + seconds
+        while True:
+            value = check()
+            if value:
+                return value
+            assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
+            time.sleep(0.05)
+
+    return wait
