@@ -68,8 +68,10 @@ def install(server: Server) -> None:
         BaseExecutionWorkerCommunication.local_reflect = reflect
 
     def start_and_tell(self: Any) -> None:
+        if self.exec_worker is None:
+            self.exec_status = ExecutionStatus.RUNNING
+            _tell(server, self)  # before the start: a short execution may be over after it
         start(self)
-        _tell(server, self)
 
     def terminated(self: Any) -> None:
         execution = self.execution
