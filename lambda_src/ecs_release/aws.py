@@ -71,7 +71,12 @@ _RAW_WRITES = {
 
 @dataclass(frozen=True)
 class Target:
-    """An account and Region the module was given, with the roles it offers."""
+    """An account and Region the module was given, with the roles it offers.
+
+    Attributes
+    ----------
+    passable_role_arns : ARN patterns (``*``, ``?``) of the roles the deployment role may pass on; None: not known here.
+    """
 
     name: str
     account: str
@@ -79,6 +84,7 @@ class Target:
     role_arn: str
     reader_role_arn: str
     external_id: str | None = None
+    passable_role_arns: tuple[str, ...] | None = None
 
     @classmethod
     def from_config(cls, name: str, config: Mapping[str, Any]) -> Target:
@@ -89,6 +95,7 @@ class Target:
             role_arn=config["roleArn"],
             reader_role_arn=config["readerRoleArn"],
             external_id=config.get("externalId") or None,
+            passable_role_arns=tuple(config["passableRoleArns"]) if config.get("passableRoleArns") else None,
         )
 
 
@@ -115,36 +122,45 @@ class Connections:
     actions : IAM actions the running step needs. They go into the session policy of AssumeRole, so that a step
         holds the intersection of the role's permissions and its own needs.
     write : assume the deployment role; otherwise the reader role.
+    own_account : account whose targets are reached with the caller's own credentials; None: roles everywhere. For a
+        person at a terminal, who may read but is nobody that the roles trust.
     session_name : RoleSessionName seen in the target's CloudTrail (at most 64 characters).
     """
 
     def __init__(
-        self, targets: Mapping[str, Target], actions: tuple[str, ...], *, write: bool, session_name: str
+        self,
+        targets: Mapping[str, Target],
+        actions: tuple[str, ...],
+        *,
+        write: bool,
+        session_name: str,
+        own_account: str | None = None,
     ) -> None:
         self.targets = targets
         self.throttles = ThrottleCount()
         self._actions = actions
         self._write = write
+        self._own_account = own_account
         self._session_name = session_name[:64]
         self._sessions: dict[str, boto3.Session] = {}
-        self._clients: dict[tuple[str, str, bool], Any] = {}
+        self._clients: dict[tuple[str, str, bool, str | None], Any] = {}
 
     def role_arn(self, target_name: str) -> str:
         target = self.targets[target_name]
         return target.role_arn if self._write else target.reader_role_arn
 
-    def client(self, target_name: str, service: str, *, retry: bool = True) -> Any:
-        """The client of one target.
+    def client(self, target_name: str, service: str, *, retry: bool = True, region: str | None = None) -> Any:
+        """The client of one target; in another Region than the target's own where ``region`` says so.
 
         Raises
         ------
         TargetUnreachableError
             when the role can't be assumed.
         """
-        key = (target_name, service, retry)
+        key = (target_name, service, retry, region)
         if key not in self._clients:
             session = self._session(target_name)
-            client = session.client(service, config=_RETRYING if retry else _NO_RETRY)
+            client = session.client(service, config=_RETRYING if retry else _NO_RETRY, region_name=region)
             _install_raw(client, service)
             self.throttles.watch(client)
             self._clients[key] = client
@@ -153,6 +169,9 @@ class Connections:
     def _session(self, target_name: str) -> boto3.Session:
         if target_name not in self._sessions:
             target = self.targets[target_name]
+            if target.account == self._own_account:
+                self._sessions[target_name] = boto3.Session(region_name=target.region)
+                return self._sessions[target_name]
             assume = self._assume(target)
             # Role chaining limits a session to one hour, so credentials renew themselves
             # (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining).

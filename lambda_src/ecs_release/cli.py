@@ -237,6 +237,87 @@ def _history(arguments: argparse.Namespace, console: Console) -> int:
     return DONE
 
 
+# --- rollback, unhold ---------------------------------------------------------------------------------------
+
+
+def _rollback_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--to",
+        metavar="RELEASE",
+        help="go back to the end of this release (default: to the state before the newest release that changed something)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="print from and to, and change nothing")
+    _machine_argument(parser)
+
+
+def _rollback(arguments: argparse.Namespace, console: Console) -> int:
+    from ecs_release.follow import follow, way_back
+    from ecs_release.orchestrator import Orchestrator
+
+    orchestrator = Orchestrator.find(arguments.state_machine_arn)
+    if arguments.dry_run:
+        from ecs_release.steps.parse import plan_rollback
+
+        store = orchestrator.store()
+        plan = plan_rollback(store, orchestrator.reader(store), arguments.to)
+        console.result([_back_as_json(planned) for planned in plan])
+        console.say("\n".join(way_back(plan)))
+        return DONE if not any(planned.problems for planned in plan) else FAILED
+    document: dict[str, Any] = {"version": 1, "mode": "rollback"}
+    if arguments.to:
+        document["to"] = arguments.to
+    release, execution = orchestrator.start(document)
+    return DONE if follow(orchestrator, release, execution, console) else FAILED
+
+
+def _back_as_json(planned: Any) -> dict[str, Any]:
+    return {
+        "kind": planned.item.kind,
+        "name": planned.item.name,
+        "target": planned.item.target,
+        "wave": planned.item.wave,
+        "action": "left alone" if planned.superseded else planned.action,
+        "from": planned.live,
+        "to": planned.after,
+        "images": planned.images,
+        "problems": [*planned.problems, *([planned.superseded] if planned.superseded else [])],
+    }
+
+
+def _unhold_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="items as status names them (default: list the holds)"
+    )
+    _machine_argument(parser)
+
+
+def _unhold(arguments: argparse.Namespace, console: Console) -> int:
+    from ecs_release.orchestrator import Orchestrator
+
+    store = Orchestrator.find(arguments.state_machine_arn).store()
+    holds = store.all_holds()
+    unknown = set(arguments.names) - {hold["name"] for hold in holds}
+    if unknown:
+        raise EcsReleaseError(
+            f"there is no hold on {', '.join(sorted(unknown))}; ecs-release unhold lists the holds."
+        )
+    lifted = [hold for hold in holds if hold["name"] in arguments.names]
+    for hold in lifted:
+        store.lift_hold((hold["target"], hold["kind"], hold["name"]))
+    shown = lifted if arguments.names else holds
+    console.result(
+        [{key: hold[key] for key in ("target", "kind", "name", "images", "release")} for hold in shown]
+    )
+    verb = "lifted" if arguments.names else "held"
+    for hold in shown:
+        console.say(
+            f"{verb}: {hold['name']}  {', '.join(hold['images'].values())}  (undone by {hold['release']})"
+        )
+    if not shown:
+        console.say("There are no holds.")
+    return DONE
+
+
 COMMANDS: tuple[Command, ...] = (
     Command(
         "validate", "Check a manifest and list everything that is wrong with it.", _file_argument, _validate
@@ -250,4 +331,16 @@ COMMANDS: tuple[Command, ...] = (
     Command("deploy", "Start a release of a manifest and follow it to its end.", _deploy_arguments, _deploy),
     Command("status", "Show a release: every item, its verdict and its reason.", _status_arguments, _status),
     Command("history", "List the releases, newest first.", _history_arguments, _history),
+    Command(
+        "rollback",
+        "Go back to an earlier state, from the record; Git is not asked.",
+        _rollback_arguments,
+        _rollback,
+    ),
+    Command(
+        "unhold",
+        "List or lift the holds that a rollback by hand leaves on images.",
+        _unhold_arguments,
+        _unhold,
+    ),
 )

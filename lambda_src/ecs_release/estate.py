@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -12,9 +12,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ecs_release.aws import Connections, error_code, explain
 from ecs_release.errors import ItemError, TargetUnreachableError
 from ecs_release.manifest import Item
+from ecs_release.registry import ImageFinding, Registry
 from ecs_release.scheduled_task import Rules, Schedules, Selection, select
 from ecs_release.service import Services, ServiceState, in_tens
 from ecs_release.task_definition import TaskDefinition, TaskDefinitions
+from ecs_release.undo import Step
 
 # ECS lets an account read 20 times a second (bucket of 50 to 100): more readers would only be throttled.
 _READERS = 8
@@ -33,6 +35,8 @@ class Live:
     selection : a rule's or schedule's targets; None for services and for what is missing.
     definition : what is live.
     completed : ARN that the last completed deployment of a service runs; None when ECS does not remember one.
+    registry : image -> what ECR says of it, for images that would change.
+    passable : patterns of the roles that may be passed on; None: not known.
     problems : why the item can't be released.
     """
 
@@ -40,6 +44,8 @@ class Live:
     selection: Selection | None = None
     definition: TaskDefinition | None = None
     completed: str | None = None
+    registry: Mapping[str, ImageFinding] = field(default_factory=dict)
+    passable: tuple[str, ...] | None = None
     problems: tuple[str, ...] = ()
 
 
@@ -56,14 +62,31 @@ def read(items: Sequence[Item], connections: Connections) -> list[Live]:
                 return Live(problems=(blocked[item.target],))
             try:
                 if item.kind == "service":
-                    return _service(item, services[item.target, str(item.cluster)], connections)
-                return _task(item, connections)
+                    live = _service(item, services[item.target, str(item.cluster)], connections)
+                else:
+                    live = _task(item, connections)
+                return _with_registry(item, live, connections)
             except ItemError as error:
                 return Live(problems=(str(error),))
             except (ClientError, BotoCoreError) as error:
                 return Live(problems=(f"can't be read: {explain(error)}",))
 
         return list(pool.map(one, items))
+
+
+def read_goals(steps: Sequence[Step], connections: Connections) -> list[TaskDefinition | str]:
+    """What each step goes back to, or in words why it can't be read."""
+
+    def one(step: Step) -> TaskDefinition | str:
+        try:
+            return TaskDefinitions(connections, step.item.target).describe(step.item.before)
+        except (ItemError, TargetUnreachableError) as error:
+            return str(error)
+        except (ClientError, BotoCoreError) as error:
+            return f"{step.item.before} can't be read: {explain(error)}"
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        return list(pool.map(one, steps))
 
 
 def _unreachable(items: Sequence[Item], connections: Connections) -> dict[str, str]:
@@ -142,9 +165,21 @@ def last_completed(state: ServiceState, services: Services, item: Item) -> str |
     return newest.task_definition if newest is not None and newest.task_definition else None
 
 
+def _with_registry(item: Item, live: Live, connections: Connections) -> Live:
+    """Ask ECR about the images that would change."""
+    if live.definition is None:
+        return live
+    have = set(live.definition.images.values())
+    registry = Registry(connections, item.target)
+    findings = {image: registry.find(image) for image in set(item.images.values()) - have}
+    return replace(live, registry=findings, passable=connections.targets[item.target].passable_role_arns)
+
+
 def _task(item: Item, connections: Connections) -> Live:
     targets = read_targets(item, connections)
-    where = f'the rule "{item.rule}"' if item.rule else f'the schedule "{item.schedule_group}/{item.schedule}"'
+    where = (
+        f'the rule "{item.rule}"' if item.rule else f'the schedule "{item.schedule_group}/{item.schedule}"'
+    )
     describe: Callable[[str], TaskDefinition] = TaskDefinitions(connections, item.target).describe
     selection = select(
         where, targets, item.images, exact=item.exact, target_id=item.target_id, describe=describe

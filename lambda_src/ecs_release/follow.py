@@ -11,8 +11,9 @@ from ecs_release.console import Console
 from ecs_release.errors import EcsReleaseError
 from ecs_release.notification import title
 from ecs_release.orchestrator import Orchestrator
+from ecs_release.plan import PlannedItem
 from ecs_release.rollout import BAD, GOOD, Status
-from ecs_release.status import as_document, in_reading_order, short_image_change, summary_line
+from ecs_release.status import as_document, image_change, in_reading_order, summary_line
 from ecs_release.store import ItemRecord, ReleaseRecord
 
 _POLL_SECONDS = 1.0
@@ -69,7 +70,7 @@ def table(
         wave = f"wave {item.wave}  " if many_waves else ""
         where = f" [{item.target}]" if item.target != "default" else ""
         lines.append(
-            f"  {wave}{item.name + where:<{name_width}}  {now}{was}  {short_image_change(item)}".rstrip()
+            f"  {wave}{item.name + where:<{name_width}}  {now}{was}  {image_change(item.images)}".rstrip()
         )
         if item.reason:
             lines.append(f"      {item.reason}")
@@ -81,6 +82,23 @@ def table(
                 *lines[: rows - 1],
                 f"  ... {len(lines) - rows + 1} more lines; ecs-release status shows all",
             ]
+    return lines
+
+
+def way_back(plan: Sequence[PlannedItem]) -> list[str]:
+    """One line an item: what a rollback by hand would do."""
+    lines = []
+    for planned in plan:
+        if planned.problems or planned.superseded:
+            lines.append(
+                f"  {planned.item.name}  left alone: {planned.superseded or '; '.join(planned.problems)}"
+            )
+        elif planned.action == "unchanged":
+            lines.append(f"  {planned.item.name}  is on {planned.live} already")
+        else:
+            lines.append(
+                f"  {planned.item.name}  {planned.live} -> {planned.after}  {image_change(planned.images)}"
+            )
     return lines
 
 

@@ -23,8 +23,8 @@ def subject(name: str, record: ReleaseRecord) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:_SUBJECT_CHARACTERS]
 
 
-def message(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
-    """Status, problems or culprits with their reasons, what could not be verified, counts."""
+def message(record: ReleaseRecord, items: Sequence[ItemRecord], commands: Sequence[str] = ()) -> str:
+    """Status, problems or culprits with their reasons, what could not be verified, how to finish by hand, counts."""
     lines = [f"{title(record)}: {record.status}"]
     if record.source.get("commit"):
         author = f" by {record.source['author']}" if record.source.get("author") else ""
@@ -37,9 +37,25 @@ def message(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
     unverified = [item for item in items if item.status == Status.UNVERIFIED]
     if unverified:
         lines += ["", "Not verified:", *_some([_line(item) for item in unverified])]
+    if commands:
+        lines += ["", "To finish by hand:", *(f"  {command}" for command in commands)]
+    if record.status == "FAILED" and items:
+        lines += [
+            "",
+            "Left as it is:",
+            *_some([f"  {item.name}: {item.status}, on {_now_on(item)}" for item in items]),
+        ]
+    if record.throttles:
+        lines += ["", f"AWS throttled {record.throttles} calls; all of them were tried again."]
     if record.counts:
         lines += ["", ", ".join(f"{count} {status}" for status, count in sorted(record.counts.items()))]
     return "\n".join(lines)[:_TEXT_CHARACTERS]
+
+
+def _now_on(item: ItemRecord) -> str:
+    if item.rollback_to:
+        return item.rollback_to
+    return str(item.after) if item.started_at is not None and item.after else item.live
 
 
 def _line(item: ItemRecord) -> str:

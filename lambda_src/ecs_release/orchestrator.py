@@ -12,8 +12,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from ecs_release.aws import error_code, explain
+from ecs_release.aws import Connections, explain
 from ecs_release.errors import EcsReleaseError, SettingsError
+from ecs_release.permissions import STEPS
 from ecs_release.store import Store
 
 ARN_VARIABLE = "ECS_RELEASE_STATE_MACHINE_ARN"
@@ -36,7 +37,7 @@ class Orchestrator:
                 f'"{arn}" is not the ARN of a state machine; take the module\'s output state_machine_arn.'
             )
         self.arn = arn
-        self._region = match.group(1)
+        self._region, self._account = match.group(1), match.group(2)
         self._states = boto3.client("stepfunctions", region_name=self._region)
 
     @classmethod
@@ -67,6 +68,16 @@ class Orchestrator:
             raise SettingsError(f"{self.arn} has no tag {TABLE_TAG}; run terraform apply of the module.")
         return Store(boto3.client("dynamodb", region_name=self._region), tags[TABLE_TAG])
 
+    def reader(self, store: Store) -> Connections:
+        """Connections that read what is live, with the caller's own credentials in the orchestrator's account."""
+        return Connections(
+            store.targets(),
+            STEPS["parse"],
+            write=False,
+            session_name="ecs-release-cli",
+            own_account=self._account,
+        )
+
     def start(self, document: dict[str, Any]) -> tuple[str, str]:
         """Start an execution; its release id and its ARN.
 
@@ -78,7 +89,7 @@ class Orchestrator:
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
         if len(text.encode()) > _INPUT_BYTES:
             raise EcsReleaseError(
-                f"the manifest is {len(text.encode()) // 1024} KiB as JSON, and an execution takes 256 KiB; "
+                f"the manifest is {len(text.encode()) // 1024:,} KiB as JSON, and an execution takes 256 KiB; "
                 "release it through the pipeline, which passes it by reference."
             )
         release = f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
@@ -92,16 +103,3 @@ class Orchestrator:
         """What Step Functions says of an execution: status, output, error, cause."""
         answer: dict[str, Any] = self._states.describe_execution(executionArn=execution_arn)
         return answer
-
-    def execution_arn(self, release: str) -> str:
-        return self.arn.replace(":stateMachine:", ":execution:") + f":{release}"
-
-    def is_known(self, release: str) -> bool:
-        """Whether Step Functions knows an execution of that name."""
-        try:
-            self.execution(self.execution_arn(release))
-        except ClientError as error:
-            if error_code(error) == "ExecutionDoesNotExist":
-                return False
-            raise
-        return True

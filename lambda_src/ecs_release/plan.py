@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
 
 from ecs_release.estate import Live
 from ecs_release.manifest import Item
+from ecs_release.rollout import Status
 from ecs_release.store import ItemRecord, state_key
-from ecs_release.task_definition import choose_containers, tag_problem
+from ecs_release.task_definition import TaskDefinition, choose_containers, tag_problem
+from ecs_release.undo import Step
 
 BATCH_SIZE = 25
 """Items one worker writes: small enough to end well within a function's time, large enough to keep the machine's history short."""
@@ -30,6 +33,8 @@ class PlannedItem:
     before : ARN that "back" means.
     live : ARN that is live.
     before_raw : JSON of the rule targets or the schedule as they are.
+    after : the revision to go to, where it exists already: in a rollback by hand.
+    superseded : why the item must be left alone, in a rollback by hand.
     """
 
     item: Item
@@ -42,12 +47,17 @@ class PlannedItem:
     pinned: bool = True
     inherited: bool = False
     previous_deployment: str | None = None
+    after: str | None = None
+    superseded: str | None = None
     warnings: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
 
 
 def make_plan(
-    items: Sequence[Item], live: Sequence[Live], unwhole: Mapping[ItemKey, Mapping[str, Any]] | None = None
+    items: Sequence[Item],
+    live: Sequence[Live],
+    unwhole: Mapping[ItemKey, Mapping[str, Any]] | None = None,
+    holds: Mapping[ItemKey, Mapping[str, Any]] | None = None,
 ) -> list[PlannedItem]:
     """Decide every item.
 
@@ -55,12 +65,19 @@ def make_plan(
     ----------
     live : what was found for each item, in the same order.
     unwhole : before-images left by releases that did not end whole, by (target, kind, name).
+    holds : images that a rollback by hand undid, ``{"images", "release"}``, by (target, kind, name).
     """
+    held = holds or {}
     left = unwhole or {}
-    return [_decide(item, found, left.get(state_key(item))) for item, found in zip(items, live, strict=True)]
+    return [
+        _decide(item, found, left.get(state_key(item)), held.get(state_key(item)))
+        for item, found in zip(items, live, strict=True)
+    ]
 
 
-def _decide(item: Item, live: Live, left: Mapping[str, Any] | None) -> PlannedItem:
+def _decide(
+    item: Item, live: Live, left: Mapping[str, Any] | None, hold: Mapping[str, Any] | None
+) -> PlannedItem:
     if live.problems or live.definition is None:
         wanted = {container: {"from": "", "to": image} for container, image in item.images.items()}
         return PlannedItem(item, "blocked", wanted, problems=live.problems or ("it can't be read.",))
@@ -78,9 +95,16 @@ def _decide(item: Item, live: Live, left: Mapping[str, Any] | None) -> PlannedIt
         warnings += choice.warnings
     changes = {name: {"from": definition.images[name], "to": image} for name, image in images.items()}
     changed = any(change["from"] != change["to"] for change in changes.values())
-    problem = tag_problem(definition) if changed else None
-    if problem:
-        return PlannedItem(item, "blocked", changes, problems=(problem,))
+    if changed:
+        problems, doubts = _prepared_checks(live, definition, changes)
+        if hold and all(hold["images"].get(name) == change["to"] for name, change in changes.items()):
+            problems.append(
+                f"{hold['release']} undid {', '.join(images.values())} here by hand, and the manifest would put it "
+                f"back; name another image, or lift the hold with: ecs-release unhold {item.name}"
+            )
+        warnings += doubts
+        if problems:
+            return PlannedItem(item, "blocked", changes, warnings=tuple(warnings), problems=tuple(problems))
 
     before, before_raw, previous = definition.arn, None, None
     if live.service is not None:
@@ -108,6 +132,32 @@ def _decide(item: Item, live: Live, left: Mapping[str, Any] | None) -> PlannedIt
     )
 
 
+def _prepared_checks(
+    live: Live, definition: TaskDefinition, changes: Mapping[str, dict[str, str]]
+) -> tuple[list[str], list[str]]:
+    """Problems and warnings of what would be registered: tags, images, roles. Notes digests in ``changes``."""
+    problems = [problem] if (problem := tag_problem(definition)) else []
+    warnings: list[str] = []
+    architecture = definition.body.get("runtimePlatform", {}).get("cpuArchitecture", "X86_64")
+    for change in changes.values():
+        finding = live.registry.get(change["to"])
+        if finding is None:
+            continue
+        if finding.digest:
+            change["digest"] = finding.digest
+        problems += filter(None, [finding.problem, finding.architecture_problem(change["to"], architecture)])
+        warnings += filter(None, [finding.warning])
+    roles = [definition.body.get("taskRoleArn"), definition.body.get("executionRoleArn")]
+    if live.selection is not None:
+        roles += [target.get("Target", target).get("RoleArn") for target in live.selection.targets]
+    for role in dict.fromkeys(filter(None, roles)):
+        if live.passable is None or not role.startswith("arn:"):  # a bare name does not say its path
+            continue
+        if not any(fnmatchcase(role, pattern) for pattern in live.passable):
+            problems.append(f"the deployment role may not pass {role} on; add it to passable_role_arns.")
+    return problems, warnings
+
+
 def _service_warnings(live: Live, before: str) -> list[str]:
     assert live.service is not None  # noqa: S101 - for the type checker
     warnings = []
@@ -120,6 +170,77 @@ def _service_warnings(live: Live, before: str) -> list[str]:
     if live.service.desired_count == 0:
         warnings.append("desired count is 0, so its rollout can't be proven.")
     return warnings
+
+
+def plan_back(
+    steps: Sequence[Step], items: Sequence[Item], live: Sequence[Live], goals: Sequence[TaskDefinition | str]
+) -> list[PlannedItem]:
+    """The plan of going back by hand: every item straight to a revision that exists.
+
+    What somebody else set since is left alone: such an item is planned as SUPERSEDED, and the others go on.
+
+    Parameters
+    ----------
+    items : what :func:`items_back` made of the steps.
+    goals : the task definition to go back to, or in words why it can't be read.
+    """
+    return [
+        _decide_back(item, step, found, goal)
+        for item, step, found, goal in zip(items, steps, live, goals, strict=True)
+    ]
+
+
+def items_back(steps: Sequence[Step]) -> list[Item]:
+    """The items of a way back, the newest wave first."""
+    last_wave = max(step.item.wave for step in steps)
+    return [_item_of(step.item, last_wave) for step in steps]
+
+
+def _item_of(record: ItemRecord, last_wave: int) -> Item:
+    return Item(
+        kind=record.kind,
+        images={container: change["from"] for container, change in record.images.items()},
+        exact=False,
+        target=record.target,
+        wave=last_wave - record.wave,
+        timeout_minutes=record.timeout_minutes,
+        cluster=record.cluster,
+        service=record.service,
+        rule=record.rule,
+        event_bus=record.event_bus,
+        target_id=record.target_id,
+        schedule=record.schedule,
+        schedule_group=record.schedule_group,
+        path=f"release {record.release}",
+    )
+
+
+def _decide_back(item: Item, step: Step, live: Live, goal: TaskDefinition | str) -> PlannedItem:
+    if live.problems or live.definition is None:
+        return PlannedItem(item, "blocked", {}, problems=live.problems or ("it can't be read.",))
+    if isinstance(goal, str):
+        return PlannedItem(item, "blocked", {}, problems=(goal,))
+    now = live.definition
+    changes = {
+        name: {"from": now.images.get(name, ""), "to": image}
+        for name, image in goal.images.items()
+        if name in item.images or now.images.get(name) != image
+    }
+    primary = live.service.primary if live.service else None
+    foreign = now.arn not in step.ours
+    return PlannedItem(
+        item,
+        "unchanged" if now.arn == goal.arn else "update",
+        changes,
+        before=now.arn,
+        live=now.arn,
+        before_raw=json.dumps(list(live.selection.targets), separators=(",", ":"))
+        if live.selection
+        else None,
+        after=goal.arn,
+        superseded=f"{now.arn} was set by somebody else since; it is left alone" if foreign else None,
+        previous_deployment=str(primary["id"]) if primary else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -208,8 +329,11 @@ def _record(planned: PlannedItem, release: str, epoch: int, batch: int, number: 
         live=planned.live,
         before_raw=planned.before_raw,
         inherited=planned.inherited,
-        after=planned.live if planned.action == "unchanged" else None,
+        after=planned.live if planned.action == "unchanged" else planned.after,
         previous_deployment=planned.previous_deployment,
         deployment_id=planned.previous_deployment if planned.action == "unchanged" else None,
         warnings=list(planned.warnings),
+        verdict=Status.SUPERSEDED if planned.superseded else Status.PENDING,
+        status=Status.SUPERSEDED if planned.superseded else Status.PENDING,
+        reason=planned.superseded or "",
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ecs_release.rollout import BAD, Status
@@ -39,7 +39,7 @@ def as_document(record: ReleaseRecord, items: Sequence[ItemRecord]) -> dict[str,
                 "verdict": item.verdict,
                 "status": item.status,
                 "reason": item.reason,
-                "images": item.images,
+                "images": {name: {"from": c["from"], "to": c["to"]} for name, c in item.images.items()},
                 "before": item.before,
                 "after": item.after,
                 "deploymentId": item.deployment_id,
@@ -70,10 +70,10 @@ def summary_line(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
     return f"{settled} of {len(items)} settled" + (f", {failed} failed" if failed else "")
 
 
-def short_image_change(item: ItemRecord) -> str:
+def image_change(images: Mapping[str, Mapping[str, str]]) -> str:
     """``api 1.1 -> 1.2``: container and what differs of its image; the registry is the same nearly always."""
     parts = []
-    for container, change in item.images.items():
+    for container, change in images.items():
         old, new = change["from"], change["to"]
         if old == new:
             parts.append(f"{container} {_tag(new)}")

@@ -12,6 +12,7 @@ pk                     sk                          what
 ``RELEASE#<release>``  ``ITEM#<batch>#<number>``   its items; a batch is one contiguous key range
 ``RELEASE#<release>``  ``WORKER#<request>``        a worker that may still be in the middle of a call
 ``ITEM``               ``<target>#<kind>#<name>``  an item that is not whole: what "back" means for it
+``HOLD``               ``<target>#<kind>#<name>``  images that a rollback by hand undid
 =====================  ==========================  ================================================
 
 Every write to an item carries the epoch its release got with the lock; closing a release by force raises the epoch,
@@ -51,7 +52,8 @@ class ReleaseRecord:
     Attributes
     ----------
     release : the execution's name.
-    mode : "deploy" or "rollback".
+    mode : "deploy", or "rollback" for one by hand.
+    on_failure : "rollback", "stop", or for a rollback by hand "continue": as far back as possible.
     status : RUNNING until Report closes it.
     started, ended : ISO 8601, UTC.
     source : commit, author and pipeline execution, as far as known.
@@ -335,7 +337,7 @@ class Store:
             )
 
     def releases(self, limit: int = 20) -> list[ReleaseRecord]:
-        """The newest releases, newest first."""
+        """The newest releases, newest first; at most ``limit`` or what a page of DynamoDB holds (thousands)."""
         answer = self._client.query(
             TableName=self._table,
             KeyConditionExpression="pk = :pk",
@@ -417,15 +419,37 @@ class Store:
 
     def unwhole(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
         """For (target, kind, name): what an earlier release left behind, ``{"before", "release", ...}``."""
+        return self._by_state_key("ITEM", keys)
+
+    def holds(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+        """For (target, kind, name): what a rollback by hand undid, ``{"images": {container: image}, "release"}``."""
+        return self._by_state_key("HOLD", keys)
+
+    def all_holds(self) -> list[dict[str, Any]]:
+        """Every hold, with its item's ``target``, ``kind`` and ``name``."""
+        found = []
+        for row in self._query("HOLD", begins=""):
+            target, kind, name = row["sk"].split("#", 2)
+            found.append({**row, "target": target, "kind": kind, "name": name})
+        return found
+
+    def hold(self, item: ItemRecord) -> None:
+        """Remember that a rollback by hand undid these images of an item."""
+        undone = {container: change["from"] for container, change in item.images.items()}
+        self._put({"pk": "HOLD", "sk": "#".join(item.state_key), "images": undone, "release": item.release})
+
+    def lift_hold(self, key: tuple[str, str, str]) -> None:
+        self._client.delete_item(TableName=self._table, Key=_item({"pk": "HOLD", "sk": "#".join(key)}))
+
+    def _by_state_key(
+        self, pk: str, keys: Sequence[tuple[str, str, str]]
+    ) -> dict[tuple[str, str, str], dict[str, Any]]:
         result: dict[tuple[str, str, str], dict[str, Any]] = {}
         wanted = list(dict.fromkeys(keys))
         for start in range(0, len(wanted), 100):
             names = {"#".join(key): key for key in wanted[start : start + 100]}
             request: dict[str, Any] = {
-                self._table: {
-                    "Keys": [_item({"pk": "ITEM", "sk": sk}) for sk in names],
-                    "ConsistentRead": True,
-                }
+                self._table: {"Keys": [_item({"pk": pk, "sk": sk}) for sk in names], "ConsistentRead": True}
             }
             while request:
                 answer = self._client.batch_get_item(RequestItems=request)
@@ -516,8 +540,8 @@ class Store:
             expression = "pk = :pk AND sk BETWEEN :first AND :last"
             values: dict[str, Any] = {":pk": pk, ":first": between[0], ":last": between[1]}
         else:
-            expression = "pk = :pk AND begins_with(sk, :begins)"
-            values = {":pk": pk, ":begins": begins}
+            expression = "pk = :pk" + (" AND begins_with(sk, :begins)" if begins else "")
+            values = {":pk": pk} | ({":begins": begins} if begins else {})
         pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression=expression,

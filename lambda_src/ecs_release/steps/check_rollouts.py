@@ -99,7 +99,8 @@ def _after_prepare(
             item,
             Judgement(Status.FAILED, _unwritten(item, dead, "its new revision was not registered")),
         )
-    if unprepared or any(item.verdict in BAD for item in items):
+    failed = unprepared or any(item.verdict in BAD for item in items)
+    if failed and record.on_failure != "continue":
         return _next(state, "REPORT")
     return _begin_wave(record, state, 0)
 
@@ -142,9 +143,9 @@ def _after_update(
         record = dataclasses.replace(record, failing_since=int(now))
         worker.store.update_release(record.release, {"failing_since": int(now)})
     settling = record.failing_since is not None and now - record.failing_since < SETTLE_SECONDS
-    if waiting and (not failing or record.on_failure == "stop" or settling):
+    if waiting and (not failing or record.on_failure != "rollback" or settling):
         return _next(state, "WAIT")
-    if failing:
+    if failing and record.on_failure != "continue":
         return _fail(worker, record, state, place)
     if finished == "tasks" and wave["services"]:
         return _next(state, "UPDATE_SERVICES", phase="services")

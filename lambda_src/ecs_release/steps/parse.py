@@ -7,12 +7,13 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ecs_release import estate
-from ecs_release.aws import error_code, explain, own_client
+from ecs_release.aws import Connections, error_code, explain, own_client
 from ecs_release.errors import (
     ManifestInvalidError,
     RecordChangedError,
@@ -21,10 +22,11 @@ from ecs_release.errors import (
 )
 from ecs_release.manifest import Manifest, Validation, from_document
 from ecs_release.observability import logger
-from ecs_release.plan import cut, make_plan
+from ecs_release.plan import PlannedItem, cut, items_back, make_plan, plan_back
 from ecs_release.steps.report import close
 from ecs_release.steps.work import Worker
-from ecs_release.store import Lock, ReleaseRecord, state_key
+from ecs_release.store import Lock, ReleaseRecord, Store, state_key
+from ecs_release.undo import releases_to_undo, steps_back
 
 LONGEST_FUNCTION_SECONDS = 900
 """A stopped execution leaves its workers running for at most this long (Lambda's own limit)."""
@@ -50,7 +52,7 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     ManifestInvalidError, ReleaseRejectedError, ReleaseLockedError
         nothing was touched; the message lists every problem.
     """
-    manifest, source = read_manifest(document)
+    request = read_request(document)
     epoch = take_lock(worker, release, execution)
     record = worker.store.release(release)
     if record is not None and record.waves:
@@ -60,17 +62,17 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         release=release,
         execution=execution,
         epoch=epoch,
-        started=started,
-        label=manifest.release,
-        on_failure=manifest.on_failure,
-        source=source,
+        started=in_utc(started),
+        mode=request.mode,
+        label=request.manifest.release if request.manifest else None,
+        on_failure=request.manifest.on_failure if request.manifest else "continue",
+        source=request.source,
     )
     worker.store.put_release(record)
-
-    keys = [state_key(item) for item in manifest.items]
-    plan = make_plan(
-        manifest.items, estate.read(manifest.items, worker.connections), worker.store.unwhole(keys)
-    )
+    if request.manifest is not None:
+        plan = plan_release(worker.store, worker.connections, request.manifest)
+    else:
+        plan = plan_rollback(worker.store, worker.connections, request.to, release)
     problems = [f"{p.item.name} ({p.item.path}): {problem}" for p in plan for problem in p.problems]
     if problems:
         worker.store.update_release(release, {"problems": problems})
@@ -85,6 +87,12 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     worker.store.update_release(release, changes)
     worker.store.add_throttles(release, worker.connections.throttles.count)
     return first_state(dataclasses.replace(record, **changes))
+
+
+def in_utc(instant: str) -> str:
+    """ISO 8601 with milliseconds and Z, however Step Functions wrote it, so that text sorts by time."""
+    moment = datetime.fromisoformat(instant).astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def first_state(record: ReleaseRecord) -> dict[str, Any]:
@@ -102,8 +110,25 @@ def first_state(record: ReleaseRecord) -> dict[str, Any]:
     }
 
 
-def read_manifest(document: Any) -> tuple[Manifest, dict[str, str]]:
-    """The manifest of an execution input: by reference from the pipeline, or itself by hand.
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """What an execution is asked to do.
+
+    Attributes
+    ----------
+    manifest : what to release; None for a rollback by hand.
+    to : release to go back to the end of; None: undo the newest one.
+    source : commit, author and pipelineExecutionId, as far as known.
+    """
+
+    mode: str
+    manifest: Manifest | None = None
+    to: str | None = None
+    source: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+def read_request(document: Any) -> Request:
+    """Read an execution's input: a manifest by reference from the pipeline, itself by hand, or a rollback.
 
     Raises
     ------
@@ -114,15 +139,53 @@ def read_manifest(document: Any) -> tuple[Manifest, dict[str, str]]:
         raise ManifestInvalidError(
             'the execution input is not a JSON object; write {"tasks": [...], "services": [...]}.'
         )
-    if "manifest" not in document:
-        return _valid(from_document(document)), {}
-    if document.get("version") != _VERSION or document.get("mode", "deploy") != "deploy":
+    if "manifest" not in document and "mode" not in document:
+        return Request("deploy", _valid(from_document(document)))
+    mode = document.get("mode", "deploy")
+    if document.get("version") != _VERSION or mode not in ("deploy", "rollback"):
         raise ManifestInvalidError(
-            f"the execution input has version {document.get('version')!r} and mode {document.get('mode')!r}; "
-            f'this release understands version {_VERSION} and mode "deploy".'
+            f"the execution input has version {document.get('version')!r} and mode {mode!r}; "
+            f'this release understands version {_VERSION} and the modes "deploy" and "rollback".'
         )
     source = {key: str(value) for key, value in (document.get("source") or {}).items() if value}
-    return _valid(from_document(_download(document["manifest"]))), source
+    if mode == "rollback":
+        to = document.get("to")
+        if to is not None and not isinstance(to, str):
+            raise ManifestInvalidError(
+                '"to" is not text; write the id of a release, or leave it out to undo the newest.'
+            )
+        return Request(mode, to=to, source=source)
+    reference = document.get("manifest")
+    if not isinstance(reference, Mapping):
+        raise ManifestInvalidError(
+            '"manifest" is not an object; write {"bucket", "key", "versionId", "sha256"}.'
+        )
+    return Request(mode, _valid(from_document(_download(reference))), source=source)
+
+
+def plan_release(store: Store, connections: Connections, manifest: Manifest) -> list[PlannedItem]:
+    """The plan of a manifest against what is live. Reads only."""
+    keys = [state_key(item) for item in manifest.items]
+    live = estate.read(manifest.items, connections)
+    return make_plan(manifest.items, live, store.unwhole(keys), store.holds(keys))
+
+
+def plan_rollback(
+    store: Store, connections: Connections, to: str | None, this: str | None = None
+) -> list[PlannedItem]:
+    """The plan of going back by hand. Reads only.
+
+    Raises
+    ------
+    ReleaseRejectedError
+        when there is nothing to go back to.
+    """
+    undone = releases_to_undo(store.releases(limit=1000), to, this)
+    steps = steps_back(store.items(record.release) for record in undone)
+    if not steps:
+        raise ReleaseRejectedError("the releases to undo changed nothing that is not back already.")
+    items = items_back(steps)
+    return plan_back(steps, items, estate.read(items, connections), estate.read_goals(steps, connections))
 
 
 def _valid(validation: Validation) -> Manifest:

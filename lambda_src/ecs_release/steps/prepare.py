@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ecs_release.rollout import Status
-from ecs_release.steps.work import Worker, once, register, run_batch
+from ecs_release.steps.work import Worker, ensure_active, once, register, run_batch
 from ecs_release.store import ItemRecord
 
 
@@ -20,6 +20,8 @@ def _prepare_item(worker: Worker, item: ItemRecord) -> None:
         return
 
     def write() -> dict[str, Any]:
+        if item.after is not None and not item.base:  # a rollback by hand goes to a revision that exists
+            return {"after": ensure_active(worker, item, item.after), "registered": False}
         done = register(worker, item)
         return {"after": done.after, "registered": done.registered}
 

@@ -14,6 +14,7 @@ from ecs_release.aws import explain, own_client
 from ecs_release.errors import RecordChangedError
 from ecs_release.notification import message, subject
 from ecs_release.observability import MetricUnit, logger, metrics
+from ecs_release.repair import repair_commands
 from ecs_release.rollout import BAD, GOOD, Status
 from ecs_release.settings import Settings
 from ecs_release.store import ItemRecord, ReleaseRecord, Store
@@ -36,9 +37,18 @@ def report(
     dict
         ``{"release", "status", "counts"}``, and ``error`` and ``cause`` when the release is not whole.
     """
-    record, items = _closed(store, release, execution, state)
+    try:
+        record, items = _closed(store, release, execution, state)
+    except (ClientError, BotoCoreError) as error:
+        if "Error" not in state:
+            raise
+        # Without a record there is no way back, so the release was refused before it touched anything.
+        problems = [*_problems(state), f"the record can't be written: {explain(error)}"]
+        record = ReleaseRecord(release, execution, 0, _now(), status="REJECTED", problems=problems)
+        items = []
+    text = message(record, items, _commands(store, items))
     if settings.topic_arn:
-        _notify(settings, record, items)
+        _notify(settings, record, text)
     metrics.add_dimension(name="Status", value=record.status)
     metrics.add_metric(name="Releases", unit=MetricUnit.Count, value=1)
     metrics.add_metric(name="Throttles", unit=MetricUnit.Count, value=record.throttles)
@@ -46,7 +56,7 @@ def report(
     result: dict[str, Any] = {"release": release, "status": record.status, "counts": record.counts}
     if record.status not in WHOLE:
         result["error"] = f"EcsRelease.{record.status}"
-        result["cause"] = message(record, items)[:_CAUSE_CHARACTERS]
+        result["cause"] = text[:_CAUSE_CHARACTERS]
     return result
 
 
@@ -91,7 +101,7 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
     closed = store.release(release)
     assert closed is not None  # noqa: S101 - read above
     if settings.topic_arn:
-        _notify(settings, closed, store.items(release))
+        _notify(settings, closed, message(closed, store.items(release)))
     return {"release": release, "status": closed.status, "counts": closed.counts}
 
 
@@ -103,7 +113,7 @@ def judge_release(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
         return "SUCCEEDED" if any(item.action == "update" for item in items) else "NO_CHANGE"
     if not any(touched(item) for item in items):
         return "REJECTED" if any(item.action == "update" for item in items) else "FAILED"
-    if record.on_failure == "stop":
+    if record.on_failure != "rollback":
         return "FAILED"
     if any(item.status == Status.ROLLBACK_FAILED for item in items):
         return "ROLLBACK_INCOMPLETE"
@@ -116,7 +126,8 @@ def judge_release(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
 
 def touched(item: ItemRecord) -> bool:
     """Whether this release may have written this item to production."""
-    return item.action == "update" and item.started_at is not None
+    deployed_by_registering = not item.pinned and item.after is not None
+    return item.action == "update" and (item.started_at is not None or deployed_by_registering)
 
 
 def needs_rollback(item: ItemRecord) -> bool:
@@ -128,6 +139,7 @@ def close(store: Store, release: str, status: str, reason: str | None = None) ->
     """Close a record that is still open and give the lock back; harmless when it was done before."""
     by_force = status == "ABORTED"
     epoch = store.release_lock(release, by_force=True) if by_force else 0
+    record = store.release(release)
     items = store.items(release)
     if by_force:
         store.fence_items(release, epoch)
@@ -144,11 +156,23 @@ def close(store: Store, release: str, status: str, reason: str | None = None) ->
         store.update_release(release, changes, only_running=True)
     except RecordChangedError:
         logger.info("the record was closed before")
-    for item in items:
-        if (status in WHOLE and item.verdict in GOOD) or item.status == Status.ROLLED_BACK:
-            store.mark_whole(item)
+    _remember(store, record, status, items)
     if not by_force:
         store.release_lock(release)
+
+
+def _remember(store: Store, record: ReleaseRecord | None, status: str, items: Sequence[ItemRecord]) -> None:
+    """What later releases must know: which items are whole again, and what was undone by hand."""
+    by_hand = record is not None and record.mode == "rollback"
+    held = store.holds([item.state_key for item in items])
+    for item in items:
+        done = item.action == "update" and item.verdict in (Status.SUCCEEDED, Status.UNVERIFIED)
+        if (item.verdict in GOOD and (status in WHOLE or by_hand)) or item.status == Status.ROLLED_BACK:
+            store.mark_whole(item)
+        if by_hand and done:
+            store.hold(item)
+        elif item.state_key in held and done and status in WHOLE:
+            store.lift_hold(item.state_key)  # the manifest has moved on
 
 
 def _problems(state: Mapping[str, Any]) -> list[str]:
@@ -161,12 +185,18 @@ def _problems(state: Mapping[str, Any]) -> list[str]:
     return [line for line in text.splitlines() if line] or [str(state.get("Error"))]
 
 
-def _notify(settings: Settings, record: ReleaseRecord, items: Sequence[ItemRecord]) -> None:
+def _commands(store: Store, items: Sequence[ItemRecord]) -> list[str]:
+    if not any(item.status == Status.ROLLBACK_FAILED for item in items):
+        return []
+    return repair_commands(items, {name: target.region for name, target in store.targets().items()})
+
+
+def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:
     try:
         own_client("sns").publish(
             TopicArn=settings.topic_arn,
             Subject=subject(settings.name, record),
-            Message=message(record, items),
+            Message=text,
             MessageAttributes={"status": {"DataType": "String", "StringValue": record.status}},
         )
     except (ClientError, BotoCoreError) as error:

@@ -41,15 +41,15 @@ def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     Raises
     ------
     SupersededError
-        when somebody else's deployment is live: left alone.
+        when somebody else's deployment is live, or the service was deleted: left alone.
     ItemError
-        when the service is gone or ECS refuses.
+        when ECS refuses.
     """
     cluster, name = str(item.cluster), str(item.service)
     services = Services(worker.connections, item.target)
     state = services.describe(cluster, [name]).get(name)
     if state is None or state.status != "ACTIVE":
-        raise ItemError(f"it can't be put back: the service is {state.status if state else 'gone'}.")
+        raise SupersededError("not put back: the service was deleted meanwhile")
     primary = state.primary or {}
     live, deployment = str(primary.get("taskDefinition", state.task_definition)), str(primary.get("id"))
     now = int(time.time())
@@ -67,7 +67,12 @@ def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     worker.store.check_lock(item.release, item.epoch)
     updated = services.update(cluster, name, target).primary or {}
     logger.info("going back", extra={"deployment": updated.get("id"), "revision": target})
-    return {"rollback_to": target, "rollback_deployment": str(updated.get("id")), "rollback_started_at": now}
+    return {
+        "rollback_to": target,
+        "rollback_deployment": str(updated.get("id")),
+        "rollback_started_at": now,
+        **_about_copy(item, target, item.before),
+    }
 
 
 def put_task_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
@@ -76,7 +81,10 @@ def put_task_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     A rule or schedule that named a family without a revision stays pinned, to the revision it ran before: the family's
     newest one is what is being undone.
     """
-    current = current_targets(worker, item)
+    try:
+        current = current_targets(worker, item)
+    except ItemError as error:
+        raise SupersededError(f"not put back: {error}") from error
     original = original_reference(item)
     back = original if parse_reference(original)[1] is not None else item.before
     references = {reference_of(target) for target in current}
@@ -94,9 +102,16 @@ def put_task_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
         raise SupersededError(f"not put back: {foreign.pop()} was set meanwhile")
     if item.pinned and references == {original} and item.started_at is None:
         return {}
-    back = ensure_active(worker, item, back)
-    write_task_definition(worker, item, current, back)
-    return {"rollback_to": back, "rollback_started_at": int(time.time())}
+    target = ensure_active(worker, item, back)
+    write_task_definition(worker, item, current, target)
+    return {"rollback_to": target, "rollback_started_at": int(time.time()), **_about_copy(item, target, back)}
+
+
+def _about_copy(item: ItemRecord, target: str, before: str) -> dict[str, str]:
+    if target == before:
+        return {}
+    note = f"put back on {target}, an equal copy of {before}, which was deregistered meanwhile"
+    return {"reason": f"{item.reason}; {note}" if item.reason else note}
 
 
 def _clean_up(worker: Worker, item: ItemRecord) -> None:

@@ -1,0 +1,112 @@
+"""Amazon ECR: whether an image is there, which digest its tag means now, and whether it was built for the architecture.
+
+A registry that can't be asked (another vendor's, another account's without a policy for us) is a warning, never a
+problem: ECS may still be able to pull from it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_release.aws import Connections, error_code, explain
+
+# Other hosts of the same registry (dual stack, FIPS) spell it differently:
+# https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-requests.html
+_ECR = re.compile(
+    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[^/]+/"
+    r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
+)
+_INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+# cpuArchitecture of a task definition -> architecture in an image index (GOARCH)
+_ARCHITECTURES = {"X86_64": "amd64", "ARM64": "arm64"}
+
+
+@dataclass(frozen=True)
+class ImageFinding:
+    """What ECR says of one image.
+
+    Attributes
+    ----------
+    digest : what the tag means now; None when it can't be told.
+    platforms : ``os/architecture`` of an image index; empty for an image built for one platform, which does not say.
+    """
+
+    digest: str | None = None
+    platforms: tuple[str, ...] = ()
+    problem: str | None = None
+    warning: str | None = None
+
+    def architecture_problem(self, image: str, cpu_architecture: str) -> str | None:
+        """Why the image can't run on a task definition's architecture, or None."""
+        wanted = f"linux/{_ARCHITECTURES.get(cpu_architecture, cpu_architecture.lower())}"
+        if not self.platforms or wanted in self.platforms:
+            return None
+        have = ", ".join(self.platforms)
+        return f"{image} was built for {have}, and the task definition runs on {cpu_architecture} ({wanted})."
+
+
+class Registry:
+    """ECR as one target's reader role sees it."""
+
+    def __init__(self, connections: Connections, target: str) -> None:
+        self._connections = connections
+        self._target = target
+
+    def find(self, image: str) -> ImageFinding:
+        """Look an image up. Never raises for the image's or the registry's sake."""
+        match = _ECR.fullmatch(image)
+        if match is None:
+            return ImageFinding()
+        own = match["account"] == self._connections.targets[self._target].account
+        client = self._connections.client(self._target, "ecr", region=match["region"])
+        which = {"imageDigest": match["digest"]} if match["digest"] else {"imageTag": match["tag"]}
+        where = {"registryId": match["account"], "repositoryName": match["repository"]}
+        try:
+            details = client.describe_images(**where, imageIds=[which])["imageDetails"]
+            digest = str(details[0]["imageDigest"])
+            media_type = details[0].get("imageManifestMediaType", "")
+            platforms = self._platforms(client, where, digest) if media_type in _INDEX_TYPES else ()
+            return ImageFinding(digest, platforms)
+        except ClientError as error:
+            code = error_code(error)
+            missing = code == "ImageNotFoundException" or (code == "RepositoryNotFoundException" and own)
+            if missing and not _pulled_through(client, match):
+                return ImageFinding(problem=f"ECR has no image {image} ({code}).")
+            return ImageFinding(warning=f"ECR can't tell about {image}: {explain(error)}")
+        except (BotoCoreError, IndexError) as error:
+            return ImageFinding(warning=f"ECR can't tell about {image}: {explain(error)}")
+
+    def _platforms(self, client: Any, where: Mapping[str, str], digest: str) -> tuple[str, ...]:
+        images = client.batch_get_image(
+            **where, imageIds=[{"imageDigest": digest}], acceptedMediaTypes=list(_INDEX_TYPES)
+        )["images"]
+        index = json.loads(images[0]["imageManifest"]) if images else {}
+        platforms = [entry.get("platform", {}) for entry in index.get("manifests", ())]
+        # Attestations stand in an index as unknown/unknown.
+        return tuple(
+            dict.fromkeys(
+                f"{p['os']}/{p['architecture']}" for p in platforms if p.get("os") not in (None, "unknown")
+            )
+        )
+
+
+def _pulled_through(client: Any, match: re.Match[str]) -> bool:
+    """Whether a missing image may still arrive with the first pull, through a pull-through cache rule."""
+    try:
+        rules = client.describe_pull_through_cache_rules(registryId=match["account"])["pullThroughCacheRules"]
+    except (ClientError, BotoCoreError):
+        return False
+    return any(
+        rule["ecrRepositoryPrefix"] == "ROOT"
+        or match["repository"].startswith(rule["ecrRepositoryPrefix"] + "/")
+        for rule in rules
+    )
