@@ -212,7 +212,7 @@ def install(server: Server) -> None:
             length = int(environ.get("CONTENT_LENGTH") or 0)
             answer = connections.control(json.loads(environ["wsgi.input"].read(length) or b"{}"))
         except (ApiError, GitError, OSError, ValueError) as error:
-            status, answer = "400 Bad Request", {"error": str(error)}
+            status, answer = "400 Bad Request", {"message": str(error)}
         body = json.dumps(answer).encode()
         start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
         return [body]
