@@ -48,7 +48,6 @@ module "source" {
   repository               = var.repository
   pipeline_arn             = module.pipeline.pipeline_arn
   permissions_boundary_arn = var.permissions_boundary_arn
-  force_destroy            = var.force_destroy
   tags                     = var.tags
 }
 
@@ -106,4 +105,27 @@ module "notifications" {
   kms_key_arn = local.kms_key_arn
   emails      = var.notification.emails
   tags        = var.tags
+}
+
+# The provider deletes a CodeCommit repository with all its history without asking, and of a bucket that is not empty it would say so
+# only after the tables are gone. This depends on everything, so Terraform destroys it first; when it refuses, nothing is touched.
+# (It can't refuse when the module's block is deleted from the configuration: Terraform then has no provisioner to run.)
+resource "terraform_data" "destroy_guard" {
+  for_each = toset([var.repository.type])
+
+  input = { force_destroy = var.force_destroy, name = var.name }
+
+  provisioner "local-exec" {
+    when    = destroy
+    command = self.output.force_destroy ? "exit 0" : "echo '${self.output.name} is kept whole, with its repository, its artifacts and its records. Set force_destroy = true and apply, then destroy.' && exit 1"
+  }
+
+  depends_on = [
+    aws_kms_alias.this,
+    module.deployment_role,
+    module.notifications,
+    module.orchestrator,
+    module.pipeline,
+    module.source,
+  ]
 }

@@ -250,7 +250,7 @@ variable "artifact_retention_days" {
 }
 
 variable "force_destroy" {
-  description = "Whether terraform destroy may delete a CodeCommit repository with its history and a bucket with objects in it. Apply it as true first, then destroy."
+  description = "Whether terraform destroy may delete the CodeCommit repository with its history and the bucket with its objects. While it is false, destroy refuses and touches nothing; apply it as true first."
   type        = bool
   default     = false
   nullable    = false

@@ -7,21 +7,6 @@ resource "aws_codecommit_repository" "this" {
   tags            = var.tags
 }
 
-# The provider deletes a repository with all its history without asking. Terraform destroys this first, and it refuses.
-resource "terraform_data" "repository_guard" {
-  count = local.codecommit ? 1 : 0
-
-  input = {
-    repository    = aws_codecommit_repository.this[0].repository_name
-    force_destroy = var.force_destroy
-  }
-
-  provisioner "local-exec" {
-    when    = destroy
-    command = self.output.force_destroy ? "exit 0" : "echo 'The CodeCommit repository ${self.output.repository} is kept. Set force_destroy = true and apply, then destroy.' && exit 1"
-  }
-}
-
 # A push to the branch starts the pipeline; nothing polls. A rule is per branch, because the event does not say which files changed.
 # https://docs.aws.amazon.com/codepipeline/latest/userguide/triggering.html
 resource "aws_cloudwatch_event_rule" "push" {

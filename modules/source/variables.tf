@@ -25,13 +25,6 @@ variable "pipeline_arn" {
   nullable    = false
 }
 
-variable "force_destroy" {
-  description = "Whether terraform destroy may delete the CodeCommit repository with its history."
-  type        = bool
-  default     = false
-  nullable    = false
-}
-
 variable "permissions_boundary_arn" {
   description = "Permissions boundary of every role that this module makes."
   type        = string

@@ -1,0 +1,4 @@
+output "ecs_release" {
+  description = "All outputs of the module."
+  value       = module.ecs_release
+}
