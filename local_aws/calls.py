@@ -196,7 +196,7 @@ def _routes(service: str) -> dict[str, list[_Route]]:
     }
 
 
-def _match_route(service: str, environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+def match_route(service: str, environ: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     path = str(environ.get("RAW_URI") or environ["PATH_INFO"]).partition("?")[0]
     query = parse_qs(str(environ.get("QUERY_STRING", "")), keep_blank_values=True)
     for route in _routes(service).get(str(environ["REQUEST_METHOD"]), ()):
@@ -251,7 +251,7 @@ def identify(server: Server, environ: dict[str, Any], body: bytes) -> Call:
         params = {key: values[0] for key, values in parse_qs(query).items()}
         operation = params.get("Action", "")
     else:
-        operation, params = _match_route(service, environ)
+        operation, params = match_route(service, environ)
     app = _APP_ID.search(str(environ.get("HTTP_USER_AGENT", "")))
     app_id = app.group(1) if app else None
     return Call(
