@@ -221,12 +221,11 @@ def approval_manual(server: Server, context: ActionContext) -> None:
     if len(configuration.get("CustomData", "")) > LITERAL_CHARACTERS:
         raise ActionFailed("ConfigurationError", "CustomData is longer than 1000 characters")
     minutes = int(run.declaration.get("timeoutInMinutes") or APPROVAL_MINUTES)
-    run.token = str(uuid.uuid4())
+    token = str(uuid.uuid4())
     if configuration.get("ExternalEntityLink"):
         run.external_url = configuration["ExternalEntityLink"]
     if configuration.get("CustomData"):
         run.summary = configuration["CustomData"]
-    context.changed()
     if configuration.get("NotificationArn"):
         home = f"{CONSOLE}/codepipeline/home?region={pipeline.region}#/view/{pipeline.name}"
         expires = datetime.fromtimestamp(time.time() + minutes * 60, UTC)
@@ -234,10 +233,10 @@ def approval_manual(server: Server, context: ActionContext) -> None:
             "pipelineName": pipeline.name,
             "stageName": run.stage,
             "actionName": run.name,
-            "token": run.token,
+            "token": token,
             "expires": expires.strftime("%Y-%m-%dT%H:%MZ"),
             "externalEntityLink": configuration.get("ExternalEntityLink"),
-            "approvalReviewLink": f"{home}/{run.stage}/{run.name}/approve/{run.token}",
+            "approvalReviewLink": f"{home}/{run.stage}/{run.name}/approve/{token}",
             "customData": configuration.get("CustomData"),
         }
         message = {"region": pipeline.region, "consoleLink": home, "approval": approval}
@@ -248,6 +247,8 @@ def approval_manual(server: Server, context: ActionContext) -> None:
             )
         except Exception as error:  # whatever SNS refuses it for
             raise ActionFailed("ConfigurationError", f"NotificationArn: {error}") from None
+    run.token = token  # from now on the approval can be given: whoever reads it has been told
+    context.changed()
     deadline = time.monotonic() + minutes * MINUTE
     while run.variables.get("_result") is None:
         if time.monotonic() > deadline:

@@ -6,7 +6,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -24,7 +24,9 @@ from pipelines import (
     unique,
 )
 
+from local_aws import pipeline_actions, pipeline_model
 from local_aws.client import LocalAws
+from local_aws.server import Server
 
 SPEC = """
 version: 0.2
@@ -404,3 +406,16 @@ def test_the_states_of_an_execution_become_events(
     assert event["resources"] == [pipeline.arn]
     assert event["detail"]["pipeline"] == pipeline.name
     assert event["detail"]["execution-trigger"]["trigger-type"] == "CreatePipeline"
+
+
+def test_an_approval_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipeline_actions, "MINUTE", 0.05)
+    declaration = {"name": "Manual", "timeoutInMinutes": 5, "actionTypeId": {}}
+    run = pipeline_model.ActionRun("Approve", declaration)
+    execution = pipeline_model.Execution({"name": "p", "version": 1}, ("StartPipelineExecution", ""), {})
+    pipeline = pipeline_model.Pipeline("123456789012", "us-east-1", {"name": "p"})
+    context = pipeline_model.ActionContext(
+        pipeline, execution, run, read=lambda _: b"", write=lambda *_: None, changed=lambda: None
+    )
+    with pytest.raises(pipeline_model.ActionFailed, match="timed out after 5 minutes"):
+        pipeline_actions.approval_manual(cast(Server, None), context)
