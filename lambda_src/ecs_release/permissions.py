@@ -21,6 +21,7 @@ WRITE_SCHEDULED_TASK = (*READ_SCHEDULED_TASK, "events:PutTargets", "iam:PassRole
 
 STEPS: dict[str, tuple[str, ...]] = {
     "parse": (*READ_SERVICE, "ecs:DescribeTaskDefinition", *READ_ROLLOUT, *READ_SCHEDULED_TASK, *READ_IMAGE),
+    "plan": (*READ_SERVICE, "ecs:DescribeTaskDefinition", *READ_ROLLOUT, *READ_SCHEDULED_TASK, *READ_IMAGE),
     "prepare": REGISTER,
     "update_task": (*REGISTER, *WRITE_SCHEDULED_TASK),
     "update_service": (*READ_SERVICE, "ecs:UpdateService"),
@@ -33,5 +34,5 @@ STEPS: dict[str, tuple[str, ...]] = {
         "ecs:UpdateService",
     ),
 }
-READERS = ("parse", "check_rollouts")
+READERS = ("parse", "plan", "check_rollouts")
 WRITERS = ("prepare", "update_task", "update_service", "rollback")

@@ -20,6 +20,7 @@ class Settings:
     topic_arn : SNS topic for release messages; None where the function does not notify.
     poll_seconds : shortest pause between two looks at the rollouts of a wave.
     name : the module's name, for messages.
+    approval_pipeline : the pipeline whose approval a release needs; None: none is asked for.
     """
 
     table: str
@@ -27,6 +28,7 @@ class Settings:
     topic_arn: str | None = None
     poll_seconds: int = 15
     name: str = "ecs-release"
+    approval_pipeline: str | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
@@ -52,4 +54,5 @@ class Settings:
             topic_arn=env.get("ECS_RELEASE_TOPIC_ARN") or None,
             poll_seconds=int(poll),
             name=env.get("ECS_RELEASE_NAME", "ecs-release"),
+            approval_pipeline=env.get("ECS_RELEASE_APPROVAL_PIPELINE") or None,
         )

@@ -105,6 +105,7 @@ class ItemRecord:
     previous_deployment : the service's PRIMARY deployment before the write.
     deployment_id : the deployment to prove.
     started_at : epoch seconds at which watching it began.
+    settled_at : epoch seconds at which its verdict was written, for the estimate of later plans.
     claim_by, claim_until : the worker that registers for it right now, and until when (epoch seconds).
     rollback_to : what Rollback set: ``before``, or the equal copy made because ``before`` was deregistered.
     rollback_deployment, rollback_started_at : the deployment that goes back, to be proven like any other.
@@ -140,6 +141,7 @@ class ItemRecord:
     previous_deployment: str | None = None
     deployment_id: str | None = None
     started_at: int | None = None
+    settled_at: int | None = None
     verdict: str = "PENDING"
     status: str = "PENDING"
     reason: str = ""

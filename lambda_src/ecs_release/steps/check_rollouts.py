@@ -274,7 +274,14 @@ def _settle(worker: Worker, item: ItemRecord, judgement: Judgement) -> ItemRecor
     logger.info("verdict", extra={"item": item.name, "verdict": status, "reason": judgement.reason})
     try:
         return worker.store.update_item(
-            item, {"verdict": status, "status": status, "reason": judgement.reason}, verdict_open=True
+            item,
+            {
+                "verdict": status,
+                "status": status,
+                "reason": judgement.reason,
+                "settled_at": int(time.time()),
+            },
+            verdict_open=True,
         )
     except RecordChangedError:
         written = worker.store.item(item)

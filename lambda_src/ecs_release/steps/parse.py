@@ -13,6 +13,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ecs_release import estate
+from ecs_release.approval import check_approval
 from ecs_release.aws import Connections, error_code, explain, own_client
 from ecs_release.errors import (
     ManifestInvalidError,
@@ -23,6 +24,7 @@ from ecs_release.errors import (
 from ecs_release.manifest import Manifest, Validation, from_document
 from ecs_release.observability import logger
 from ecs_release.plan import PlannedItem, cut, items_back, make_plan, plan_back
+from ecs_release.plan_document import differences, plan_document
 from ecs_release.steps.report import close
 from ecs_release.steps.work import Worker
 from ecs_release.store import Lock, ReleaseRecord, Store, state_key
@@ -70,10 +72,13 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     )
     worker.store.put_release(record)
     if request.manifest is not None:
+        _check_approval(worker, request)
         plan = plan_release(worker.store, worker.connections, request.manifest)
+        problems = _stale(request, plan)
     else:
         plan = plan_rollback(worker.store, worker.connections, request.to, release)
-    problems = [f"{p.item.name} ({p.item.path}): {problem}" for p in plan for problem in p.problems]
+        problems = []
+    problems += [f"{p.item.name} ({p.item.path}): {problem}" for p in plan for problem in p.problems]
     if problems:
         worker.store.update_release(release, {"problems": problems})
         raise ReleaseRejectedError("\n".join(problems))
@@ -87,6 +92,36 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     worker.store.update_release(release, changes)
     worker.store.add_throttles(release, worker.connections.throttles.count)
     return first_state(dataclasses.replace(record, **changes))
+
+
+def _check_approval(worker: Worker, request: Request) -> None:
+    """Where the module asks for approval, refuse what was not approved; a rollback by hand never comes here."""
+    if worker.settings.approval_pipeline is None:
+        return
+    check_approval(
+        own_client("codepipeline"),
+        worker.settings.approval_pipeline,
+        request.source.get("pipelineExecutionId"),
+        plan_digest=str(request.plan["digest"]) if request.plan else None,
+        manifest_sha256=request.manifest_sha256,
+    )
+
+
+def _stale(request: Request, plan: list[PlannedItem]) -> list[str]:
+    """What has changed since the plan that was approved; nothing when there was none, or staleness is allowed."""
+    if request.plan is None or request.manifest is None:
+        return []
+    changed = differences(request.plan, plan_document(plan, request.manifest.on_failure))
+    if not changed:
+        return []
+    if request.allow_stale:
+        logger.warning("releasing a stale plan, as asked", extra={"changed": changed})
+        return []
+    return [
+        "the plan is stale; what changed since it was made:",
+        *changed,
+        "run the pipeline again for a new plan.",
+    ]
 
 
 def in_utc(instant: str) -> str:
@@ -119,11 +154,17 @@ class Request:
     manifest : what to release; None for a rollback by hand.
     to : release to go back to the end of; None: undo the newest one.
     source : commit, author and pipelineExecutionId, as far as known.
+    manifest_sha256 : of the compiled manifest, when it came by reference.
+    plan : the plan that was approved, when there was one (``plan --json`` form).
+    allow_stale : release also when what is live has changed since that plan.
     """
 
     mode: str
     manifest: Manifest | None = None
     to: str | None = None
+    manifest_sha256: str | None = None
+    plan: Mapping[str, Any] | None = None
+    allow_stale: bool = False
     source: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -160,7 +201,15 @@ def read_request(document: Any) -> Request:
         raise ManifestInvalidError(
             '"manifest" is not an object; write {"bucket", "key", "versionId", "sha256"}.'
         )
-    return Request(mode, _valid(from_document(_download(reference))), source=source)
+    plan = document.get("plan")
+    return Request(
+        mode,
+        _valid(from_document(_download(reference, "manifest"))),
+        source=source,
+        manifest_sha256=str(reference["sha256"]),
+        plan=_download(plan, "plan") if plan else None,
+        allow_stale=document.get("allowStale") is True,
+    )
 
 
 def plan_release(store: Store, connections: Connections, manifest: Manifest) -> list[PlannedItem]:
@@ -194,18 +243,18 @@ def _valid(validation: Validation) -> Manifest:
     return validation.manifest
 
 
-def _download(reference: Mapping[str, str]) -> Any:
+def _download(reference: Mapping[str, str], what: str) -> Any:
     where = f"s3://{reference.get('bucket')}/{reference.get('key')}"
     try:
         version = {"VersionId": reference["versionId"]} if reference.get("versionId") else {}
         answer = own_client("s3").get_object(Bucket=reference["bucket"], Key=reference["key"], **version)
         body: bytes = answer["Body"].read()
     except KeyError as error:
-        raise ManifestInvalidError(f"the execution input's manifest has no {error}.") from error
+        raise ManifestInvalidError(f"the execution input's {what} has no {error}.") from error
     except ClientError as error:
-        raise ManifestInvalidError(f"the manifest {where} can't be read: {explain(error)}.") from error
+        raise ManifestInvalidError(f"the {what} {where} can't be read: {explain(error)}.") from error
     if hashlib.sha256(body).hexdigest() != reference.get("sha256"):
-        raise ManifestInvalidError(f"{where} is not what the build compiled: its SHA-256 differs.")
+        raise ManifestInvalidError(f"{where} is not what the build made: its SHA-256 differs.")
     return json.loads(body)
 
 
