@@ -25,7 +25,7 @@ locals {
 
   passable_role_arns = var.passable_role_arns == null ? ["arn:${local.partition}:iam::${local.account_id}:role/*"] : var.passable_role_arns
 
-  # Permissions as data. Which actions take which resources:
+  # Permissions as data; tests/unit/test_terraform_permissions.py holds them to ecs_release.permissions. Which actions take which resources:
   # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
   # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
   # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridgescheduler.html
@@ -35,7 +35,7 @@ locals {
       # These take no resource, or only one that the caller does not know beforehand.
       Sid      = "ReadTaskDefinitionsAndTasks"
       Effect   = "Allow"
-      Action   = ["ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:ListTasks"]
+      Action   = ["ecs:DescribeTaskDefinition", "ecs:ListTasks"]
       Resource = "*"
     },
     {
@@ -55,7 +55,7 @@ locals {
     {
       Sid      = "ReadRules"
       Effect   = "Allow"
-      Action   = ["events:DescribeRule", "events:ListTargetsByRule"]
+      Action   = ["events:ListTargetsByRule"]
       Resource = local.rule
     },
     {
@@ -70,6 +70,13 @@ locals {
       Effect   = "Allow"
       Action   = ["ecr:BatchGetImage", "ecr:DescribeImages"]
       Resource = "arn:${local.partition}:ecr:*:*:repository/*"
+    },
+    {
+      # An image that the registry has not pulled through yet is not missing. Takes no resource.
+      Sid      = "ReadPullThroughRules"
+      Effect   = "Allow"
+      Action   = ["ecr:DescribePullThroughCacheRules"]
+      Resource = "*"
     },
   ]
 

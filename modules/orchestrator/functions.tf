@@ -1,48 +1,56 @@
 locals {
-  # Every function: its step in the state machine, what it may take, what it is told, and what it may do (names of local.statements).
+  # Every function: its step in the state machine, how long it may take, what it is told, what it calls on the releases table, and
+  # what else it may do (names of local.statements). tests/unit/test_terraform_permissions.py holds this to the code.
   # The state machine waits 60 seconds longer than a function may run, see statemachine/release.asl.json.
   functions = {
     parse = {
       description = "Validates the manifest again, takes the lock, reads live state, records before-images, cuts waves and batches"
       timeout     = 600
       environment = merge(local.environment.common, local.environment.poll)
-      statements  = ["record", "assume_reader", "read_manifest", "read_executions"]
+      record      = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+      statements  = ["assume_reader", "read_manifest", "read_executions"]
     }
     prepare = {
       description = "Registers the new task definitions of one batch; production is not touched"
       timeout     = 900
       environment = merge(local.environment.common, local.environment.idempotency)
-      statements  = ["record", "idempotency", "assume_deployment"]
+      record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+      statements  = ["idempotency", "assume_deployment"]
     }
     update-task = {
       description = "Points the EventBridge rules and Scheduler schedules of one batch at their new revisions"
       timeout     = 300
       environment = merge(local.environment.common, local.environment.idempotency)
-      statements  = ["record", "idempotency", "assume_deployment"]
+      record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+      statements  = ["idempotency", "assume_deployment"]
     }
     update-service = {
       description = "Starts the rollouts of one batch of services"
       timeout     = 300
       environment = merge(local.environment.common, local.environment.idempotency)
-      statements  = ["record", "idempotency", "assume_deployment"]
+      record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+      statements  = ["idempotency", "assume_deployment"]
     }
     check-rollouts = {
       description = "Judges every item of the wave and names the next step"
       timeout     = 300
       environment = merge(local.environment.common, local.environment.poll)
-      statements  = ["record", "assume_reader"]
+      record      = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+      statements  = ["assume_reader"]
     }
     rollback = {
       description = "Puts the changed items of one batch back to their before-images"
       timeout     = 300
       environment = merge(local.environment.common, local.environment.idempotency)
-      statements  = ["record", "idempotency", "assume_deployment"]
+      record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+      statements  = ["idempotency", "assume_deployment"]
     }
     report = {
       description = "Closes the record, gives the lock back, notifies"
       timeout     = 120
       environment = merge(local.environment.common, local.environment.topic)
-      statements  = ["record", "publish", "read_executions"]
+      record      = ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+      statements  = ["publish"]
     }
   }
 

@@ -5,24 +5,6 @@ locals {
 
   # Permissions as data: functions name what they need of this in functions.tf.
   statements = {
-    record = [
-      {
-        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
-        Sid      = "KeepTheRecord"
-        Effect   = "Allow"
-        Action   = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
-        Resource = [aws_dynamodb_table.releases.arn]
-      },
-      {
-        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
-        Sid       = "DecryptTheTables"
-        Effect    = "Allow"
-        Action    = ["kms:Decrypt"]
-        Resource  = [var.kms_key_arn]
-        Condition = local.key_through.dynamodb
-      },
-    ]
-
     idempotency = [{
       # https://docs.aws.amazon.com/powertools/python/latest/utilities/idempotency/#iam-permissions
       Sid      = "RememberWhatWasDone"
@@ -65,7 +47,7 @@ locals {
     ]
 
     read_executions = [{
-      # Whether the holder of the lock, or the execution an event speaks of, has ended.
+      # Whether the holder of the lock has ended.
       # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
       Sid      = "LookAtExecutions"
       Effect   = "Allow"
@@ -91,22 +73,40 @@ locals {
     ]
   }
 
-  # What every function does. https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
-  log_statements = {
-    for step in keys(local.functions) : step => [{
-      Sid      = "WriteItsLog"
-      Effect   = "Allow"
-      Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-      Resource = ["${aws_cloudwatch_log_group.function[step].arn}:*"]
-    }]
+  # What every function does.
+  common_statements = {
+    for step, function in local.functions : step => [
+      {
+        # https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
+        Sid      = "WriteItsLog"
+        Effect   = "Allow"
+        Action   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+        Resource = ["${aws_cloudwatch_log_group.function[step].arn}:*"]
+      },
+      {
+        # Takes no resource. https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html
+        Sid      = "Trace"
+        Effect   = "Allow"
+        Action   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
+        Resource = ["*"]
+      },
+      {
+        # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
+        Sid      = "KeepTheRecord"
+        Effect   = "Allow"
+        Action   = function.record
+        Resource = [aws_dynamodb_table.releases.arn]
+      },
+      {
+        # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/encryption.usagenotes.html
+        Sid       = "DecryptTheTables"
+        Effect    = "Allow"
+        Action    = ["kms:Decrypt"]
+        Resource  = [var.kms_key_arn]
+        Condition = local.key_through.dynamodb
+      },
+    ]
   }
-  # https://docs.aws.amazon.com/lambda/latest/dg/services-xray.html takes no resource
-  trace_statements = [{
-    Sid      = "Trace"
-    Effect   = "Allow"
-    Action   = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"]
-    Resource = ["*"]
-  }]
 }
 
 resource "aws_iam_role" "function" {
@@ -137,7 +137,7 @@ resource "aws_iam_role_policy" "function" {
 
   policy = jsonencode({
     Version   = "2012-10-17"
-    Statement = concat(local.log_statements[each.key], local.trace_statements, flatten([for name in each.value.statements : local.statements[name]]))
+    Statement = concat(local.common_statements[each.key], flatten([for name in each.value.statements : local.statements[name]]))
   })
 }
 

@@ -1,0 +1,131 @@
+"""The roles that Terraform makes hold the actions that the code calls: each of them, and no other.
+
+``tests/terraform`` pins the rendered policies; this reads the data they are rendered from and the code, so that a new
+call without its permission, or a permission without its call, fails without Terraform as well.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+from ecs_release.permissions import READERS, STEPS, WRITERS
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ROOT / "lambda_src" / "ecs_release"
+STEP_NAMES = ("parse", "prepare", "update_task", "update_service", "check_rollouts", "rollback", "report")
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+@cache
+def _tree(module: str) -> ast.Module:
+    return ast.parse((CODE / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8"))
+
+
+@cache
+def _store_methods() -> dict[str, ast.FunctionDef]:
+    store = next(
+        node for node in _tree("store").body if isinstance(node, ast.ClassDef) and node.name == "Store"
+    )
+    return {node.name: node for node in store.body if isinstance(node, ast.FunctionDef)}
+
+
+def _operations(method: str, seen: frozenset[str] = frozenset()) -> set[str]:
+    """DynamoDB operations that a method of Store calls, itself or through another method."""
+    found: set[str] = set()
+    for node in ast.walk(_store_methods()[method]):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "self._client.get_paginator":
+            assert isinstance(node.args[0], ast.Constant)
+            found.add(_camel(str(node.args[0].value)))
+        elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self._client":
+            if node.attr != "get_paginator":
+                found.add(_camel(node.attr))
+        elif (
+            isinstance(node, ast.Attribute)
+            and ast.unparse(node.value) == "self"
+            and node.attr in _store_methods()
+            and node.attr not in seen
+        ):
+            found |= _operations(node.attr, seen | {method})
+    return found
+
+
+def _calls_on_store(module: str, name: str, seen: set[tuple[str, str]]) -> set[str]:
+    """Methods of Store that a function or class of ``steps`` calls, itself or through what it refers to."""
+    if (module, name) in seen:
+        return set()
+    seen.add((module, name))
+    tree = _tree(module)
+    local = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    imported = {
+        alias.asname or alias.name: (node.module.removeprefix("ecs_release."), alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("ecs_release.steps.")
+        for alias in node.names
+        if node.module
+    }
+    found: set[str] = set()
+    if name not in local:
+        return found
+    for node in ast.walk(local[name]):
+        if isinstance(node, ast.Attribute) and node.attr in _store_methods():
+            if ast.unparse(node.value).rpartition(".")[2] == "store":
+                found.add(node.attr)
+        elif isinstance(node, ast.Name) and node.id in local:
+            found |= _calls_on_store(module, node.id, seen)
+        elif isinstance(node, ast.Name) and node.id in imported:
+            found |= _calls_on_store(*imported[node.id], seen)
+    return found
+
+
+def _called(step: str) -> set[str]:
+    entries = [step, "report_ended_execution"] if step == "report" else [step]
+    methods: set[str] = set()
+    for entry in entries:
+        methods |= _calls_on_store(f"steps.{step}", entry, set())
+    # Every step but Report begins with Worker.create, which reads the targets.
+    methods.add("targets")
+    return {f"dynamodb:{operation}" for method in methods for operation in _operations(method)}
+
+
+def _granted(step: str) -> set[str]:
+    text = (ROOT / "modules/orchestrator/functions.tf").read_text(encoding="utf-8")
+    match = re.search(rf"^    {step.replace('_', '-')} = {{.*?^ *record += \[(.*?)\]", text, re.M | re.S)
+    assert match, f"functions.tf has no record permissions of {step}"
+    return set(re.findall(r'"([^"]+)"', match[1]))
+
+
+def _target_role(name: str) -> set[str]:
+    text = (ROOT / "modules/deployment_role/main.tf").read_text(encoding="utf-8")
+    match = re.search(rf"^  {name}_statements = \[(.*?)^  \]", text, re.M | re.S)
+    assert match, f"modules/deployment_role has no {name}_statements"
+    lists = re.findall(r"Action += \[(.*?)\]", match[1], re.S)
+    return {action for found in lists for action in re.findall(r'"([^"]+)"', found)}
+
+
+@pytest.mark.parametrize("step", STEP_NAMES)
+def test_a_function_may_call_on_the_releases_table_what_its_code_calls(step: str) -> None:
+    assert _granted(step) == _called(step)
+
+
+def test_the_reader_role_holds_what_the_reading_steps_call() -> None:
+    assert _target_role("reader") == {action for step in READERS for action in STEPS[step]}
+
+
+def test_the_deployment_role_holds_what_the_writing_steps_call() -> None:
+    assert _target_role("deployment") == {action for step in WRITERS for action in STEPS[step]}
+
+
+def test_every_step_with_a_role_in_the_target_may_assume_it_and_no_other() -> None:
+    text = (ROOT / "modules/deployment_role/main.tf").read_text(encoding="utf-8")
+    for role, users in {"reader": READERS, "deployment": WRITERS}.items():
+        steps = set(users) & set(STEP_NAMES)  # "plan" is no function
+        match = re.search(rf"^    {role} += \[(.*?)\]", text, re.M)
+        assert match
+        assert set(re.findall(r'"([^"]+)"', match[1])) == {step.replace("_", "-") for step in steps}
