@@ -43,12 +43,5 @@ def create(port: int, state_dir: Path) -> Server:
     """Make a server with every addition installed; it listens, but serves nothing before ``start()``."""
     server = Server(port, state_dir)
     for part in PARTS:
-        name = f"local_aws.{part}"
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-            continue
-        module.install(server)
+        importlib.import_module(f"local_aws.{part}").install(server)
     return server

@@ -70,6 +70,7 @@ def test_an_event_reaches_a_function(
     ],
 )
 def test_a_target_gets_the_input_it_asked_for(
+    *,
     aws: LocalAws,
     rule: str,
     topic: str,
