@@ -1,6 +1,20 @@
 """The control calls under ``/_local/``: rollout rules, faults, limits, counts of calls, reset, notifications.
 
 They stand for nothing that AWS has; they are how tests and demos say what shall happen.
+
+=============================  =========================================================================
+``POST rollouts``              rules of ``rollout_rules.py``; the list replaces the one before
+``POST faults``                faults of ``faults.py``; the list replaces the one before
+``POST limits``                ``{"enabled": true, "scale": 1}``: see ``limits.py``
+``POST visibility``            ``{"seconds": 1}``: how late a service deployment can be seen
+``GET calls``                  calls and throttles per ``service:Operation`` since the last reset
+``GET calls/log``              each of those calls: time, account, Region, Lambda worker, status, error
+``GET notifications``          messages published to SNS topics since the last reset
+``GET rollouts``, ``faults``   what is in force; faults with the times they have left
+``POST reset``                 back to no rules, faults, limits, counts and notifications
+=============================  =========================================================================
+
+The service is the signing name: ``ecs``, ``events``, ``scheduler``, ``states``, ``lambda``, ``dynamodb``.
 """
 
 from __future__ import annotations

@@ -278,19 +278,20 @@ def _scale(service: Service, desired: int) -> None:
 
 
 def _refuse_other_controllers(service: Service, asked: dict[str, Any]) -> None:
+    """Refuse what belongs to CodeDeploy or to task sets, in AWS's words."""
     if service.controller == "ECS":
         return
-    refused = [key for key in ("taskDefinition", "networkConfiguration", "platformVersion") if asked.get(key)]
-    if not refused and not (asked.get("forceNewDeployment") and service.controller == "EXTERNAL"):
+    if asked.get("taskDefinition"):
+        what = "Unable to update task definition"
+    elif asked.get("networkConfiguration") or asked.get("platformVersion"):
+        what = "Unable to update network parameters"
+    elif asked.get("forceNewDeployment"):
+        what = "Cannot force a new deployment"
+    else:
         return
-    if service.controller == "CODE_DEPLOY":
-        raise ApiError(
-            "InvalidParameterException",
-            "Unable to update task definition on services with a CODE_DEPLOY deployment controller. "
-            "Use AWS CodeDeploy to trigger a new deployment.",
-        )
+    article, instead = ("a", "AWS CodeDeploy") if service.controller == "CODE_DEPLOY" else ("an", "task sets")
     raise ApiError(
         "InvalidParameterException",
-        "Unable to update task definition on services with an EXTERNAL deployment controller. "
-        "Use task sets instead.",
+        f"{what} on services with {article} {service.controller} deployment controller. "
+        f"Use {instead} to trigger a new deployment.",
     )

@@ -169,7 +169,7 @@ def install(estate: Estate, settle: Any) -> None:
             if definition is None:
                 raise ApiError("ClientException", "TaskDefinition not found.")
             if definition.status != "ACTIVE":
-                raise ApiError("ClientException", "TaskDefinition is inactive")
+                raise ApiError("InvalidParameterException", "TaskDefinition is inactive")
             tasks = []
             for _ in range(int(asked.get("count") or 1)):
                 task = start(

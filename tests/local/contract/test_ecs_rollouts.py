@@ -225,6 +225,9 @@ def test_other_deployment_controllers_refuse_a_task_definition(estate: Estate, c
     with pytest.raises(ClientError, match=f"{controller} deployment controller") as caught:
         estate.update(taskDefinition=estate.register(image="app:2"))
     assert caught.value.response["Error"]["Code"] == "InvalidParameterException"
+    with pytest.raises(ClientError, match="Cannot force a new deployment"):
+        estate.update(forceNewDeployment=True)
+    assert estate.update(desiredCount=3)["desiredCount"] == 3
 
 
 def test_missing_and_deleted_services_and_clusters(estate: Estate) -> None:
@@ -272,3 +275,6 @@ def test_run_task_takes_the_newest_active_revision(estate: Estate) -> None:
     assert task["taskDefinitionArn"] == newest
     stopped = estate.ecs.stop_task(cluster=estate.cluster, task=task["taskArn"], reason="enough")["task"]
     assert (stopped["lastStatus"], stopped["stopCode"]) == ("STOPPED", "UserInitiated")
+    estate.ecs.deregister_task_definition(taskDefinition=newest)
+    with pytest.raises(ClientError, match="TaskDefinition is inactive"):
+        estate.ecs.run_task(cluster=estate.cluster, taskDefinition=newest)

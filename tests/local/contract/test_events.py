@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from ecs_estate import Estate
 from functions import Function
 
 from local_aws.client import LocalAws
@@ -81,6 +82,50 @@ def test_a_target_gets_the_input_it_asked_for(
     aws.client("events").put_targets(Rule=rule, Targets=[{"Id": "t", "Arn": topic, **how}])
     put(aws, rule, {"colour": "red", "list": [1]})
     assert eventually(lambda: messages(aws)) == [expected]
+
+
+def test_an_event_starts_a_state_machine(aws: LocalAws, rule: str, eventually: Callable[..., Any]) -> None:
+    states = aws.client("stepfunctions")
+    definition = {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}
+    arn = states.create_state_machine(
+        name=f"m-{rule}", definition=json.dumps(definition), roleArn="arn:aws:iam::123456789012:role/machine"
+    )["stateMachineArn"]
+    aws.client("events").put_targets(Rule=rule, Targets=[{"Id": "m", "Arn": arn, "InputPath": "$.detail"}])
+    put(aws, rule, {"colour": "red"})
+    (execution,) = eventually(lambda: states.list_executions(stateMachineArn=arn)["executions"])
+    described = states.describe_execution(executionArn=execution["executionArn"])
+    assert json.loads(described["input"]) == {"colour": "red"}
+
+
+def test_an_event_runs_a_task_of_the_newest_revision(
+    aws: LocalAws, rule: str, eventually: Callable[..., Any]
+) -> None:
+    estate = Estate(aws)
+    estate.register()
+    newest = estate.register(image="app:2")
+    cluster = estate.ecs.describe_clusters(clusters=[estate.cluster])["clusters"][0]["clusterArn"]
+    target = {
+        "Id": "job",
+        "Arn": cluster,
+        "RoleArn": "arn:aws:iam::123456789012:role/r",
+        "EcsParameters": {"TaskDefinitionArn": newest.rpartition(":")[0]},
+    }
+    aws.client("events").put_targets(Rule=rule, Targets=[target])
+    put(aws, rule, {})
+    arns = eventually(lambda: estate.ecs.list_tasks(cluster=estate.cluster)["taskArns"])
+    task = estate.ecs.describe_tasks(cluster=estate.cluster, tasks=arns)["tasks"][0]
+    assert task["taskDefinitionArn"] == newest
+
+
+def test_a_function_subscribes_to_a_topic(aws: LocalAws, topic: str, eventually: Callable[..., Any]) -> None:
+    sns = aws.client("sns")
+    heard = sns.create_topic(Name=f"heard-{uuid.uuid4().hex[:8]}")["TopicArn"]
+    function = Function(aws, FORWARD % heard)
+    unqualified = function.arn.rpartition(":")[0]
+    sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=unqualified)
+    sns.publish(TopicArn=topic, Message="hello")
+    entry = eventually(lambda: [e for e in aws.notifications() if e["topicArn"] == heard])[0]
+    assert json.loads(entry["message"])["Records"][0]["Sns"]["Message"] == "hello"
 
 
 def test_a_disabled_rule_and_another_source_reach_nobody(aws: LocalAws, rule: str, topic: str) -> None:
