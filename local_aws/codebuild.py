@@ -432,7 +432,8 @@ class _Run:
         try:
             self._run()
         except Exception as error:
-            self.server.log_error(f"build {build.id}")
+            if not self.server.stopping.is_set():
+                self.server.log_error(f"build {build.id}")
             self.log.say(f"local_aws: {type(error).__name__}: {error}")
             build.status = "FAULT"
         finally:

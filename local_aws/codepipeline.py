@@ -618,11 +618,11 @@ class CodePipeline:
             run = pipeline.stage(declared["name"]).actions.get(str(action))
             if run is None or run.token is None or run.token != call.input.get("token"):
                 raise ApiError("InvalidApprovalTokenException", "The approval token is not valid")
-            if run.status != "InProgress" or "_result" in run.variables:
+            if run.status != "InProgress" or run.decision is not None:
                 raise ApiError("ApprovalAlreadyCompletedException", "The approval has already been completed")
             run.summary = result.get("summary", "")
             run.updated_by = _caller(call)
-            run.variables["_result"] = result["status"]
+            run.decision = result["status"]
         return {"approvedAt": now}
 
 

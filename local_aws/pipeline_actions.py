@@ -250,13 +250,12 @@ def approval_manual(server: Server, context: ActionContext) -> None:
     run.token = token  # from now on the approval can be given: whoever reads it has been told
     context.changed()
     deadline = time.monotonic() + minutes * MINUTE
-    while run.variables.get("_result") is None:
+    while run.decision is None:
         if time.monotonic() > deadline:
             run.token = None
             raise ActionFailed("JobFailed", f"The approval timed out after {minutes} minutes.")
         context.wait()
-    result = run.variables.pop("_result")
-    if result != "Approved":
+    if run.decision != "Approved":
         raise ActionFailed("JobFailed", f"Rejected by {run.updated_by}: {run.summary}")
 
 

@@ -43,6 +43,8 @@ class ActionRun:
     updated: float = field(default_factory=time.time)
     updated_by: str | None = None
     token: str | None = None
+    decision: str | None = None
+    """Approved or Rejected, once PutApprovalResult has said so."""
     external_id: str | None = None
     external_url: str | None = None
     error: tuple[str, str] | None = None
