@@ -237,6 +237,47 @@ def _history(arguments: argparse.Namespace, console: Console) -> int:
     return DONE
 
 
+# --- plan -----------------------------------------------------------------------------------------------------
+
+CHANGES = 3
+
+
+def _plan_arguments(parser: argparse.ArgumentParser) -> None:
+    _file_argument(parser)
+    parser.add_argument("--html", type=Path, metavar="PAGE", help="also write the plan as a page of its own")
+    parser.add_argument("--markdown", action="store_true", help="print it as a comment for a pull request")
+    _machine_argument(parser)
+
+
+def _plan(arguments: argparse.Namespace, console: Console) -> int:
+    import shutil
+
+    from ecs_release.orchestrator import Orchestrator
+    from ecs_release.plan_page import page
+    from ecs_release.plan_text import as_lines, as_markdown
+    from ecs_release.steps.parse import Request
+    from ecs_release.steps.plan import plan
+
+    validation = load_file(arguments.file)
+    if validation.manifest is None:
+        _print_problems(validation, str(arguments.file), console)
+        console.result(_as_json(validation))
+        return INVALID
+    orchestrator = Orchestrator.find(arguments.state_machine_arn)
+    store = orchestrator.store()
+    document = plan(store, orchestrator.reader(store), Request("deploy", validation.manifest))
+    if arguments.html:
+        arguments.html.write_text(page(document), encoding="utf-8")
+    console.result(document)
+    if arguments.markdown:
+        console.say(as_markdown(document))
+    else:
+        console.say("\n".join(as_lines(document, shutil.get_terminal_size((100, 50)).columns)))
+    if document["counts"]["blocked"]:
+        return INVALID
+    return CHANGES if document["counts"]["update"] else DONE
+
+
 # --- rollback, unhold ---------------------------------------------------------------------------------------
 
 
@@ -328,6 +369,7 @@ COMMANDS: tuple[Command, ...] = (
         _compile_arguments,
         _compile,
     ),
+    Command("plan", "Show what a manifest would change, and change nothing.", _plan_arguments, _plan),
     Command("deploy", "Start a release of a manifest and follow it to its end.", _deploy_arguments, _deploy),
     Command("status", "Show a release: every item, its verdict and its reason.", _status_arguments, _status),
     Command("history", "List the releases, newest first.", _history_arguments, _history),

@@ -12,7 +12,12 @@ READ_ROLLOUT = (
     "ecs:ListTasks",
 )
 READ_SCHEDULED_TASK = ("events:ListTargetsByRule", "scheduler:GetSchedule")
-READ_IMAGE = ("ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribePullThroughCacheRules")
+READ_IMAGE = (
+    "ecr:BatchGetImage",
+    "ecr:DescribeImages",
+    "ecr:DescribePullThroughCacheRules",
+    "ecr:DescribeRepositories",
+)
 # Registering passes the task's roles on, and setting tags is authorised as ecs:TagResource as well
 # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html).
 REGISTER = (*READ_TASK_DEFINITION, "ecs:RegisterTaskDefinition", "ecs:TagResource", "iam:PassRole")

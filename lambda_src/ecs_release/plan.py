@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -18,6 +19,10 @@ from ecs_release.undo import Step
 
 BATCH_SIZE = 25
 """Items one worker writes: small enough to end well within a function's time, large enough to keep the machine's history short."""
+
+NO_CIRCUIT_BREAKER = "no circuit breaker: a rollout that can't succeed is only noticed at its deadline."
+NO_WAY_BACK = "no way back: ECS remembers no completed deployment, so back means what is live now."
+MOVABLE_TAG = "its tag can be moved: the repository lets tags be overwritten."
 
 ItemKey = tuple[str, str, str]
 
@@ -96,6 +101,11 @@ def _decide(
     changes = {name: {"from": definition.images[name], "to": image} for name, image in images.items()}
     changed = any(change["from"] != change["to"] for change in changes.values())
     if changed:
+        warnings += [
+            f"downgrade: {c['from'].rpartition(':')[2]} -> {c['to'].rpartition(':')[2]}."
+            for c in changes.values()
+            if _is_downgrade(c["from"], c["to"])
+        ]
         problems, doubts = _prepared_checks(live, definition, changes)
         if hold and all(hold["images"].get(name) == change["to"] for name, change in changes.items()):
             problems.append(
@@ -145,6 +155,8 @@ def _prepared_checks(
             continue
         if finding.digest:
             change["digest"] = finding.digest
+        if finding.movable:
+            warnings.append(MOVABLE_TAG)
         problems += filter(None, [finding.problem, finding.architecture_problem(change["to"], architecture)])
         warnings += filter(None, [finding.warning])
     roles = [definition.body.get("taskRoleArn"), definition.body.get("executionRoleArn")]
@@ -158,11 +170,22 @@ def _prepared_checks(
     return problems, warnings
 
 
+def _is_downgrade(old: str, new: str) -> bool:
+    """Whether both tags are versions of numbers and the new one is lower."""
+    versions = [re.fullmatch(r"[^:@]*:v?(\d+(?:\.\d+)*)", image.rpartition("/")[2]) for image in (old, new)]
+    if not all(versions):
+        return False
+    before, after = ([int(part) for part in v.group(1).split(".")] for v in versions if v)
+    return after < before
+
+
 def _service_warnings(live: Live, before: str) -> list[str]:
     assert live.service is not None  # noqa: S101 - for the type checker
     warnings = []
+    if not live.service.has_circuit_breaker and live.service.strategy == "ROLLING":
+        warnings.append(NO_CIRCUIT_BREAKER)
     if live.completed is None:
-        warnings.append("ECS remembers no completed deployment; back means what is live now.")
+        warnings.append(NO_WAY_BACK)
     elif before != live.service.task_definition:
         warnings.append(
             f"what is live ({live.service.task_definition}) never completed; back means {before}."

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ecs_release.plan import PlannedItem
+from ecs_release.plan import NO_WAY_BACK, PlannedItem
 
 
 def plan_document(
@@ -27,6 +27,7 @@ def plan_document(
         "onFailure": on_failure,
         "counts": {action: counts.get(action, 0) for action in ("update", "unchanged", "blocked")},
         "estimateSeconds": estimate_seconds,
+        "wayBack": not any(NO_WAY_BACK in planned.warnings for planned in plan if planned.action == "update"),
         "warnings": [f"{item['name']}: {warning}" for item in items for warning in item["warnings"]],
         "items": items,
     }

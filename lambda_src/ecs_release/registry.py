@@ -37,11 +37,13 @@ class ImageFinding:
     Attributes
     ----------
     digest : what the tag means now; None when it can't be told.
+    movable : the image is named by a tag, and its repository lets tags be overwritten.
     platforms : ``os/architecture`` of an image index; empty for an image built for one platform, which does not say.
     """
 
     digest: str | None = None
     platforms: tuple[str, ...] = ()
+    movable: bool = False
     problem: str | None = None
     warning: str | None = None
 
@@ -75,7 +77,8 @@ class Registry:
             digest = str(details[0]["imageDigest"])
             media_type = details[0].get("imageManifestMediaType", "")
             platforms = self._platforms(client, where, digest) if media_type in _INDEX_TYPES else ()
-            return ImageFinding(digest, platforms)
+            movable = not match["digest"] and self._tags_move(client, where)
+            return ImageFinding(digest, platforms, movable)
         except ClientError as error:
             code = error_code(error)
             missing = code == "ImageNotFoundException" or (code == "RepositoryNotFoundException" and own)
@@ -84,6 +87,15 @@ class Registry:
             return ImageFinding(warning=f"ECR can't tell about {image}: {explain(error)}")
         except (BotoCoreError, IndexError) as error:
             return ImageFinding(warning=f"ECR can't tell about {image}: {explain(error)}")
+
+    def _tags_move(self, client: Any, where: Mapping[str, str]) -> bool:
+        try:
+            repositories = client.describe_repositories(
+                registryId=where["registryId"], repositoryNames=[where["repositoryName"]]
+            )["repositories"]
+        except (ClientError, BotoCoreError):
+            return False
+        return bool(repositories and repositories[0].get("imageTagMutability") == "MUTABLE")
 
     def _platforms(self, client: Any, where: Mapping[str, str], digest: str) -> tuple[str, ...]:
         images = client.batch_get_image(

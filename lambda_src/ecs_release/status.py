@@ -74,21 +74,19 @@ def image_change(images: Mapping[str, Mapping[str, str]]) -> str:
     """``api 1.1 -> 1.2``: container and what differs of its image; the registry is the same nearly always."""
     parts = []
     for container, change in images.items():
-        old, new = change["from"], change["to"]
-        if old == new:
-            parts.append(f"{container} {_tag(new)}")
-        elif _repository(old) == _repository(new):
-            parts.append(f"{container} {_tag(old)} -> {_tag(new)}")
-        else:
+        (old_repository, old), (repository, new) = split_image(change["from"]), split_image(change["to"])
+        if change["from"] == change["to"]:
+            parts.append(f"{container} {new}")
+        elif old_repository == repository:
             parts.append(f"{container} {old} -> {new}")
+        else:
+            parts.append(f"{container} {change['from']} -> {change['to']}")
     return ", ".join(parts)
 
 
-def _repository(image: str) -> str:
-    name = image.partition("@")[0]
+def split_image(image: str) -> tuple[str, str]:
+    """Repository, and tag or shortened digest; a port is no tag."""
+    name, _, digest = image.partition("@")
     head, colon, tag = name.rpartition(":")
-    return head if colon and "/" not in tag else name
-
-
-def _tag(image: str) -> str:
-    return image[len(_repository(image)) + 1 :] or image
+    repository = head if colon and "/" not in tag else name
+    return repository, digest[:19] or (tag if repository == head else "")
