@@ -1,5 +1,4 @@
-#!/usr/bin/env python3
-"""Lint everything that Terraform and Step Functions read; exit status 1 when something is wrong.
+"""``python -m scripts.lint_terraform``: lint what Terraform and Step Functions read; 1 when something is wrong.
 
 Checks, each skipped with one line that says so where its tool is not installed, never silently:
 
@@ -24,7 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import terraform_cli_config
+from scripts import terraform_cli_config
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = ROOT / ".build"

@@ -237,3 +237,27 @@ run "refuses_a_passable_role_that_is_none" {
   }
   expect_failures = [var.passable_role_arns]
 }
+
+run "refuses_a_target_named_default" {
+  command = plan
+  variables {
+    targets = { default = { role_arn = "arn:aws:iam::222222222222:role/a", reader_role_arn = "arn:aws:iam::222222222222:role/b", region = "eu-west-1" } }
+  }
+  expect_failures = [var.targets]
+}
+
+run "refuses_a_target_that_a_manifest_can_not_write" {
+  command = plan
+  variables {
+    targets = { "production eu" = { role_arn = "arn:aws:iam::222222222222:role/a", reader_role_arn = "arn:aws:iam::222222222222:role/b", region = "eu-west-1" } }
+  }
+  expect_failures = [var.targets]
+}
+
+run "refuses_a_branch_pattern" {
+  command = plan
+  variables {
+    repository = { branch = "release/*" }
+  }
+  expect_failures = [var.repository]
+}
