@@ -1,8 +1,9 @@
-"""``python -m local_aws --port P [--state-dir D]``."""
+"""``python -m local_aws --port P [--state-dir D] [--until-eof]``."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import signal
 import sys
@@ -20,10 +21,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument(
         "--state-dir", type=Path, help="where working files go and stay (default: removed at the end)"
     )
+    parser.add_argument(
+        "--until-eof",
+        action="store_true",
+        help="end when standard input ends, that is when whoever started this is gone",
+    )
     options = parser.parse_args(argv)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    if options.until_eof:
+        threading.Thread(target=_wait_for_eof, args=(stop,), name="eof", daemon=True).start()
     own_dir = options.state_dir is None
     state_dir = Path(tempfile.mkdtemp(prefix="local-aws-")) if own_dir else options.state_dir
     try:
@@ -42,6 +50,12 @@ def main(argv: list[str] | None = None) -> int:
         if own_dir:
             shutil.rmtree(state_dir, ignore_errors=True)
     return 0
+
+
+def _wait_for_eof(stop: threading.Event) -> None:
+    while os.read(sys.stdin.fileno(), 1):
+        pass
+    stop.set()
 
 
 if __name__ == "__main__":

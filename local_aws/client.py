@@ -45,7 +45,7 @@ class LocalAws:
 
     @classmethod
     def start(cls, state_dir: Path | None = None, port: int = 0, log: Path | None = None) -> Self:
-        """Start a server in a process of its own and wait until it is ready.
+        """Start a server in a process of its own, which ends with this one, and wait until it is ready.
 
         Parameters
         ----------
@@ -61,12 +61,20 @@ class LocalAws:
         RuntimeError
             If it does not become ready; the text holds its output.
         """
-        command = [sys.executable, "-m", "local_aws", "--port", str(port)]
+        command = [sys.executable, "-m", "local_aws", "--port", str(port), "--until-eof"]
         if state_dir is not None:
             command += ["--state-dir", str(state_dir)]
         with contextlib.ExitStack() as stack:
             out = stack.enter_context(log.open("w+b") if log else tempfile.TemporaryFile())  # noqa: SIM115
-            process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT)
+            # In a session of its own, a terminal's Ctrl-C does not reach it: whoever started it ends it in good order.
+            process = subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
             deadline = time.monotonic() + READY_SECONDS
             while True:
                 written = os.pread(out.fileno(), 65536, 0).decode("utf-8", "replace")

@@ -1,0 +1,198 @@
+"""The module applied to embedded AWS, and the ways people drive it: a Git push, an execution, the record."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ecs_release.store import ItemRecord, ReleaseRecord, Store
+
+from local_aws.client import LocalAws
+from scripts.git_clone import Clone
+from scripts.terraform import Terraform
+
+_POLL_SECONDS = 0.25
+_PIPELINE_RUNNING = ("InProgress", "Stopping")
+
+
+class StackTimeoutError(Exception):
+    """Something did not end in time."""
+
+
+class Stack:
+    """A running embedded AWS with ``examples/local`` applied.
+
+    Parameters
+    ----------
+    aws
+        The server.
+    outputs
+        The example's outputs, name -> value.
+    folder
+        Where the clone goes.
+    """
+
+    def __init__(self, aws: LocalAws, outputs: Mapping[str, Any], folder: Path) -> None:
+        self.aws = aws
+        self.endpoint = aws.endpoint
+        self.outputs = dict(outputs)
+        self.clone_url = str(outputs["repository_clone_url_http"])
+        self.pipeline = str(outputs["pipeline_name"])
+        self.state_machine = str(outputs["state_machine_arn"])
+        self.store = Store(aws.client("dynamodb"), str(outputs["releases_table_name"]))
+        self._folder = folder
+        self._clone: Clone | None = None
+
+    def client(self, service: str, **options: Any) -> Any:
+        """Return a boto3 client."""
+        return self.aws.client(service, **options)
+
+    # --- by Git -----------------------------------------------------------------------------------------------
+
+    def clone(self) -> Clone:
+        """The clone, made at the first call."""
+        if self._clone is None:
+            self._clone = Clone(self.clone_url, self._folder / f"clone-{uuid.uuid4().hex[:8]}")
+        return self._clone
+
+    def push(self, manifest: str, message: str = "Release") -> str:
+        """Commit and push a manifest; the id of the pipeline execution that this starts."""
+        return self.pipeline_execution(self.clone().push(manifest, message))
+
+    def pipeline_execution(self, commit: str, seconds: float = 15) -> str:
+        """Wait for the pipeline execution of a commit."""
+        pipeline = self.client("codepipeline")
+
+        def find() -> str | None:
+            found = pipeline.list_pipeline_executions(pipelineName=self.pipeline)[
+                "pipelineExecutionSummaries"
+            ]
+            revisions = ((e, r) for e in found for r in e.get("sourceRevisions", ()))
+            return next(
+                (e["pipelineExecutionId"] for e, r in revisions if r.get("revisionId") == commit), None
+            )
+
+        return str(self.until(f"pipeline execution of commit {commit[:8]}", find, seconds))
+
+    def pipeline_status(self, execution: str) -> str:
+        """InProgress, Succeeded, Failed, Stopped, Superseded, Cancelled."""
+        answer = self.client("codepipeline").get_pipeline_execution(
+            pipelineName=self.pipeline, pipelineExecutionId=execution
+        )
+        return str(answer["pipelineExecution"]["status"])
+
+    def actions(self, execution: str) -> list[dict[str, Any]]:
+        """Action executions of a pipeline execution, as ListActionExecutions has them, oldest first."""
+        answer = self.client("codepipeline").list_action_executions(
+            pipelineName=self.pipeline, filter={"pipelineExecutionId": execution}
+        )
+        return list(reversed(answer["actionExecutionDetails"]))
+
+    def release_of(self, execution: str) -> str | None:
+        """The ARN of the state machine's execution that a pipeline execution's Deploy action started."""
+        for action in self.actions(execution):
+            if action["actionName"] == "Deploy":
+                result = action.get("output", {}).get("executionResult", {})
+                return result.get("externalExecutionId") or None
+        return None
+
+    def wait_for_pipeline(self, execution: str, seconds: float = 120) -> str:
+        """Wait for a pipeline execution's end; its status."""
+
+        def ended() -> str | None:
+            status = self.pipeline_status(execution)
+            return None if status in _PIPELINE_RUNNING else status
+
+        return str(self.until(f"end of pipeline execution {execution}", ended, seconds))
+
+    # --- by hand ----------------------------------------------------------------------------------------------
+
+    def start_release(self, document: Mapping[str, Any], name: str | None = None) -> str:
+        """Start an execution of the state machine; its ARN. The release's id is its last part."""
+        answer = self.client("stepfunctions").start_execution(
+            stateMachineArn=self.state_machine,
+            name=name or f"test-{uuid.uuid4().hex[:12]}",
+            input=json.dumps(document),
+        )
+        return str(answer["executionArn"])
+
+    def execution(self, arn: str) -> dict[str, Any]:
+        """What DescribeExecution says."""
+        answer: dict[str, Any] = self.client("stepfunctions").describe_execution(executionArn=arn)
+        return answer
+
+    def wait_for_execution(self, arn: str, seconds: float = 120) -> dict[str, Any]:
+        """Wait for an execution's end; what DescribeExecution says then."""
+
+        def ended() -> dict[str, Any] | None:
+            answer = self.execution(arn)
+            return None if answer["status"] == "RUNNING" else answer
+
+        result: dict[str, Any] = self.until(f"end of execution {arn}", ended, seconds)
+        return result
+
+    # --- the record -------------------------------------------------------------------------------------------
+
+    def release_record(self, release: str) -> tuple[ReleaseRecord | None, list[ItemRecord]]:
+        """Record and items of a release, by its id or its execution's ARN."""
+        release = release.rpartition(":")[2]
+        return self.store.release(release), self.store.items(release)
+
+    # --- between tests ----------------------------------------------------------------------------------------
+
+    def settle(self, seconds: float = 60) -> None:
+        """Stop what is still running, wait until the lock is given back, and reset rules, faults, limits and counts."""
+        self.aws.reset()
+        states = self.client("stepfunctions")
+        running = states.list_executions(stateMachineArn=self.state_machine, statusFilter="RUNNING")[
+            "executions"
+        ]
+        for execution in running:
+            with contextlib.suppress(states.exceptions.ExecutionDoesNotExist):
+                states.stop_execution(executionArn=execution["executionArn"], cause="the test is over")
+        self.until("the lock being free", lambda: self.store.lock().holder is None, seconds)
+        self.aws.reset()
+
+    @staticmethod
+    def until(what: str, check: Callable[[], Any], seconds: float) -> Any:
+        """Return the first true value of a check.
+
+        Raises
+        ------
+        StackTimeoutError
+            If there is none in time.
+        """
+        deadline = time.monotonic() + seconds
+        while True:
+            value = check()
+            if value:
+                return value
+            if time.monotonic() > deadline:
+                raise StackTimeoutError(f"after {seconds:g} s still no {what}")
+            time.sleep(_POLL_SECONDS)
+
+
+@contextlib.contextmanager
+def applied(
+    folder: Path,
+    variables: Sequence[str] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Iterator[tuple[Stack, Terraform]]:
+    """Start embedded AWS on a free port, apply ``examples/local``, and stop it at the end, whatever happens.
+
+    Nothing is destroyed at the end: what was made lives in the server's memory and goes with it.
+    """
+    state = folder / "aws"
+    state.mkdir()
+    progress("starting embedded AWS")
+    with LocalAws.start(state_dir=state, log=folder / "local_aws.log") as aws:
+        terraform = Terraform(folder, aws.environment(), variables, progress)
+        terraform.init()
+        terraform.apply()
+        outputs = {name: output["value"] for name, output in terraform.outputs().items()}
+        yield Stack(aws, outputs, folder), terraform

@@ -1,0 +1,170 @@
+"""Terraform on ``examples/local``, with its data and state in a folder that the caller names."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from local_aws.processes import Processes
+from scripts import checkout
+from scripts.checkout import ROOT
+
+EXAMPLE = ROOT / "examples" / "local"
+Progress = Callable[[str], None]
+
+_RESOURCE_DONE = re.compile(r": (Creation|Destruction|Modifications?) complete after ")
+_PLANNED = re.compile(r"^Plan: (\d+) to add, (\d+) to change, (\d+) to destroy")
+
+
+class TerraformError(Exception):
+    """Terraform did not do what was asked; the text holds what it said."""
+
+
+class Terraform:
+    """One state of ``examples/local``.
+
+    Parameters
+    ----------
+    folder
+        Where data, state and logs go.
+    environment
+        With which AWS is reached.
+    variables
+        Arguments such as ``["-var", "poll_seconds=2"]``.
+    progress
+        Called with short texts such as ``12 of 66 resources`` while something is under way.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environment: Mapping[str, str],
+        variables: Sequence[str] = (),
+        progress: Progress = lambda _: None,
+    ) -> None:
+        self._folder = folder
+        self._environment = {
+            **checkout.environment(),
+            **environment,
+            "TF_DATA_DIR": str(folder / "terraform"),
+        }
+        self._variables = list(variables)
+        self._progress = progress
+
+    @property
+    def state(self) -> Path:
+        return self._folder / "terraform.tfstate"
+
+    def init(self) -> None:
+        """Install the provider."""
+        self._progress("provider")
+        self._run("init", "-input=false")
+
+    def apply(self) -> None:
+        """Make what the configuration says."""
+        self._run("apply", "-auto-approve", "-input=false", f"-state={self.state}", *self._variables)
+
+    def destroy(self) -> None:
+        """Destroy what apply made."""
+        self._run("destroy", "-auto-approve", "-input=false", f"-state={self.state}", *self._variables)
+
+    def outputs(self) -> dict[str, Any]:
+        """What ``terraform output -json`` prints."""
+        command = ["terraform", f"-chdir={EXAMPLE}", "output", "-json", f"-state={self.state}"]
+        answer = subprocess.run(
+            command,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            start_new_session=True,
+        )
+        if answer.returncode:
+            raise TerraformError(f"terraform output failed:\n{answer.stderr}")
+        outputs: dict[str, Any] = json.loads(answer.stdout)
+        return outputs
+
+    def resources(self) -> list[str]:
+        """Addresses of what the state says exists."""
+        if not self.state.exists():
+            return []
+        document = json.loads(self.state.read_text())
+        return [
+            f"{r.get('module', '')}.{r['type']}.{r['name']}"
+            for r in document["resources"]
+            if r["mode"] == "managed"
+        ]
+
+    def _run(self, *arguments: str) -> None:
+        """Run a command to its end; when this process is interrupted, Terraform and its plug-ins are killed.
+
+        What it made is then gone with the embedded AWS, so there is nothing to wait for.
+        """
+        log = self._folder / f"terraform-{arguments[0]}.log"
+        processes = Processes()
+        try:
+            with log.open("wb") as output:
+                child = processes.start(
+                    ["terraform", f"-chdir={EXAMPLE}", *arguments, "-no-color"],
+                    env=self._environment,
+                    cwd=ROOT,
+                    output=output,
+                )
+                shown = 0
+                while True:
+                    try:
+                        status = child.wait(0.25)
+                        break
+                    except subprocess.TimeoutExpired:
+                        shown = self._report(log, shown)
+        finally:
+            processes.close()
+        if status:
+            text = log.read_text(errors="replace")
+            found = text.find("\nError: ")
+            shown_text = text[found:] if found >= 0 else text[-3000:]
+            raise TerraformError(f"{shlex.join(['terraform', arguments[0]])} failed:\n{shown_text.strip()}")
+
+    def _report(self, log: Path, shown: int) -> int:
+        lines = log.read_text(errors="replace").splitlines()
+        done = sum(1 for line in lines if _RESOURCE_DONE.search(line))
+        if done != shown:
+            planned = next((m for line in lines if (m := _PLANNED.match(line))), None)
+            total = sum(int(count) for count in planned.groups()) if planned else None
+            self._progress(f"{done} of {total} resources" if total else f"{done} resources")
+        return done
+
+
+def variables(text: str) -> list[str]:
+    """Read the ``TF_VARS=`` of a make command.
+
+    >>> variables("-var poll_seconds=2 -var 'tags={a=\\"b\\"}' name=shop")
+    ['-var', 'poll_seconds=2', '-var', 'tags={a="b"}', '-var', 'name=shop']
+
+    Raises
+    ------
+    ValueError
+        for what is no setting.
+    """
+    words = shlex.split(text)
+    result: list[str] = []
+    while words:
+        word = words.pop(0)
+        if word in ("-var", "--var", "-var-file", "--var-file"):
+            if not words:
+                raise ValueError(
+                    f"TF_VARS ends after {word}; write for example TF_VARS='-var poll_seconds=2'."
+                )
+            result += [word.replace("--", "-", 1), words.pop(0)]
+        elif re.match(r"--?var(-file)?=", word):
+            result += [word.replace("--", "-", 1)]
+        elif re.match(r"\w+=", word):
+            result += ["-var", word]
+        else:
+            raise ValueError(f"TF_VARS holds {word!r}; write for example TF_VARS='-var poll_seconds=2'.")
+    return result
