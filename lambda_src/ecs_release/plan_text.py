@@ -56,12 +56,10 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
     warnings = grouped_warnings(plan)
     if warnings:
         lines += ["", "warnings"]
-        lines += [
-            f"  {message} {len(names)} of them: {shortened(names, width)}"
-            if len(names) > 1
-            else f"  {names[0]}: {message}"
-            for message, names in warnings
-        ]
+        for message, names in warnings:
+            about = f"{len(names)} items: " if len(names) > 1 else ""
+            lines.append(f"  {message}")
+            lines.append(f"      {about}{shortened(names, width - 30)}")
     return lines
 
 
