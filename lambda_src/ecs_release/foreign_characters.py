@@ -17,7 +17,8 @@ _LOOKS_LIKE = str.maketrans({pair[0]: pair[1] for pair in _PAIRS.split()})
 _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozenset(
     map(chr, range(0xFE00, 0xFE10))
 )
-_BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# They change the direction of the text after them, so that a reader sees another order than the machine.
+BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 def is_invisible(character: str) -> bool:
@@ -36,7 +37,7 @@ def described(character: str) -> str:
     """Return code point, name and oddity: ``U+0435 CYRILLIC SMALL LETTER IE, which looks like "e"``."""
     name = unicodedata.name(character, "")
     point = f"U+{ord(character):04X}" + (f" {name}" if name else "")
-    if character in _BIDIRECTIONAL:
+    if character in BIDIRECTIONAL:
         return f"{point}, which is invisible and changes the direction of the text after it"
     if is_invisible(character):
         return (
@@ -46,7 +47,7 @@ def described(character: str) -> str:
         )
     look = in_ascii(character)
     if look.isascii() and look.isprintable() and look and character.isalpha() and _is_latin(name):
-        return f"{point}, which is not {look}"
+        return f"{point}, which is no ASCII letter"
     return f'{point}, which looks like "{look}"' if look.isascii() and look else point
 
 

@@ -17,7 +17,7 @@ _PATH_PART = re.compile(r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*")
 _HOST_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*(?::[0-9]{{1,5}})?")
 _ECR_HOST = re.compile(r"(?P<account>[^.]+)\.dkr[.-]ecr(?:-fips)?\.(?P<region>[^.]+)\.(?P<suffix>.+)")
-_PLACEHOLDER = re.compile(r"\$\(.*?\)?|\$\{.*?\}?|\{\{|\}\}|\$[A-Za-z_]\w*|<[^>]*>|%[A-Za-z_]+%")
+_PLACEHOLDER = re.compile(r"\$\([^)]*\)?|\$\{[^}]*\}?|\{\{[^}]*\}*|\$[A-Za-z_]\w*|<[^>]*>|%[A-Za-z_]+%")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SPACE = re.compile(r"\s")
 
@@ -32,18 +32,21 @@ LONGEST_NAME = 255
 def image_problem(image: str) -> tuple[str, str] | None:
     """Return the code and the message of the first rule that ``image`` breaks, or None."""
     if len(image) > LONGEST_NAME + 300:
-        return "E010", f"{shown(image)} has {len(image):,} characters; no image reference is that long"
-    if _SPACE.search(image):
-        return _space(image)
-    if _SCHEME.match(image):
-        rest = _SCHEME.sub("", image)
-        return "E011", f"{shown(image)} is a web address; write the image without it: {_plain(rest)}"
+        return (
+            "E010",
+            f"{shown(image)} has {len(image):,} characters; write an image reference, for example api:1.2.3",
+        )
     if placeholder := _PLACEHOLDER.search(image):
         found = shown(placeholder.group())
         return "E016", (
             f"{shown(image)} contains the placeholder {found}, and nothing fills it in; "
             "write the finished reference, for example api:1.2.3"
         )
+    if _SPACE.search(image):
+        return _space(image)
+    if _SCHEME.match(image):
+        rest = _SCHEME.sub("", image)
+        return "E011", f"{shown(image)} is a web address; write the image without it: {_plain(rest)}"
     name, at, digest = image.partition("@")
     if at and not _DIGEST.fullmatch(digest):
         return "E014", _digest(image, digest)
@@ -58,17 +61,22 @@ def image_problem(image: str) -> tuple[str, str] | None:
     if wrong := _path(image, path):
         return wrong
     if len(name) - len(tag or "") > LONGEST_NAME:
-        return "E010", f"{shown(image)} is longer than the {LONGEST_NAME} characters an image name may have"
+        return "E010", (
+            f"{shown(image)} is too long; host and repository may have {LONGEST_NAME} characters together"
+        )
     if tag is not None and not _TAG.fullmatch(tag):
         return "E018", (
             f"{shown(tag)} is no tag; write 1 to 128 letters, digits, _, . and -, "
             "starting with a letter, a digit or _"
         )
+    if at and name.endswith(":"):
+        return "E018", f"{shown(image)} has an empty tag; write {_plain(name[:-1])}@{digest}"
     if at:
         return None
-    without_tag = name if tag is None else name[: -len(tag) - 1]
+    without_tag = name.removesuffix(tag or "").removesuffix(":")
     if tag is None:
-        return "E012", f"{shown(image)} has no tag; write {_plain(name)}:1.2.3 or {_plain(name)}@sha256:..."
+        plain = _plain(without_tag)
+        return "E012", f"{shown(image)} has no tag; write {plain}:1.2.3 or {plain}@sha256:..."
     if tag == "latest":
         return "E013", (
             f'{shown(image)} has the tag "latest", which names another image tomorrow; '
@@ -96,7 +104,7 @@ def _parts(name: str) -> tuple[str | None, str, str | None]:
     if slash and ("." in first or ":" in first or first == "localhost"):
         host, name = first, rest
     path, colon, tag = name.partition(":")
-    return host, path, tag if colon else None
+    return host, path, tag if colon and tag else None
 
 
 def _ecr_host(host: str) -> str | None:

@@ -148,6 +148,8 @@ TOP_LEVEL_FIELDS: tuple[Field, ...] = (
     Field("services", "entries", "ECS services to release.", ""),
 )
 
+KNOWN_KEYS = frozenset(one.name for one in (*TOP_LEVEL_FIELDS, *TASK_FIELDS, *SERVICE_FIELDS))
+
 # What people write when they mean a key, where the spelling alone does not lead there.
 OTHER_NAMES = {
     "cluster": "clusterName",

@@ -9,17 +9,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ecs_release.item import Item
 from ecs_release.manifest_fields import SERVICE_FIELDS, TASK_FIELDS, TOP_LEVEL_FIELDS
 from ecs_release.manifest_items import items_of
 from ecs_release.manifest_values import Keys, kind_of, read_keys
-from ecs_release.problem import Problem
+from ecs_release.problem import MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem
 from ecs_release.yaml_source import Mapping, Node, Scalar, Sequence, Source
-
-# Nobody reads more, and a hostile file shall not keep us busy.
-MOST_PROBLEMS = 1000
 
 _EXAMPLE = (
     "a manifest looks like this: "
@@ -41,13 +38,20 @@ def check(source: Source) -> Checked:
     """Apply every rule to ``source`` and return all problems in file order."""
     problems = list(source.problems)
     if not isinstance(source.root, Mapping):
-        # Without a root something was wrong with the file itself, and has been said.
-        return Checked(_in_file_order(problems or [_no_manifest(source.root)]))
+        if not any(problem.code.startswith("E") for problem in problems):
+            problems.append(
+                _no_manifest(source.root)
+            )  # else it has been said what is wrong with the file itself
+        return Checked(_in_file_order(problems))
     top, found = read_keys(source.root, "", TOP_LEVEL_FIELDS)
     problems += found
     entries = []
+    # Keys that stand beside tasks and services are those that the entry above seems to miss.
+    is_misplaced = any(problem.code == "E059" for problem in found)
     for entry in _entries(top, problems):
         entries.append(entry)
+        if is_misplaced:
+            entry.node = replace(entry.node, repaired=True)
         for rule in ENTRY_RULES:
             problems += rule(entry)
         if len(problems) > MOST_PROBLEMS:
@@ -60,12 +64,12 @@ def check(source: Source) -> Checked:
 
 
 def _in_file_order(problems: list[Problem]) -> tuple[Problem, ...]:
+    problems = [problem for problem in problems if problem.code != "E009"]
     ordered = sorted(problems, key=lambda problem: (problem.line, problem.column))
     if len(ordered) <= MOST_PROBLEMS:
         return tuple(ordered)
     last = ordered[MOST_PROBLEMS]
-    message = f"more than {MOST_PROBLEMS:,} problems; those from here on are not listed"
-    return (*ordered[:MOST_PROBLEMS], Problem("E009", last.line, last.column, "", message))
+    return (*ordered[:MOST_PROBLEMS], Problem("E009", last.line, last.column, "", TOO_MANY_PROBLEMS))
 
 
 def _no_manifest(root: Node | None) -> Problem:

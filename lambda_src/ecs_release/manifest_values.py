@@ -168,12 +168,16 @@ def _list_problems(one: Field, value: Node, path: str) -> list[Problem]:
 def _images_problems(keys: Keys, one: Field, value: Node, path: str) -> list[Problem]:
     advice = f"write images: {one.example}"
     if isinstance(value, Scalar) and not value.text.strip():
-        return [keys.problem("E055", one.name, f"images has no value; {advice}")]
+        return [keys.problem("E055", one.name, f"images is empty, and a value is required; {advice}")]
     if not isinstance(value, Mapping):
         message = f"images is {kind_of(value)}, not a mapping of container name to image; {advice}"
         return [Problem("E052", value.line, value.column, path, message)]
     if not value.entries and not value.repaired:
-        return [Problem("E055", value.line, value.column, path, f"images is empty; {advice}")]
+        return [
+            Problem(
+                "E055", value.line, value.column, path, f"images is empty, and a value is required; {advice}"
+            )
+        ]
     found: list[Problem] = []
     for pair in value.entries:
         name = pair.key
@@ -200,7 +204,7 @@ def _scalar_problems(one: Field, value: Node, path: str, key: Scalar) -> Iterato
         return
     if not value.text.strip():
         place = key if value.type == "nothing" else value
-        yield problem("E055", f"{one.name} has no value; {_example(one)}", place)
+        yield problem("E055", f"{one.name} is empty, and a value is required; {_example(one)}", place)
         return
     if value.type == "boolean" or (value.type == "fraction" and one.kind != "label"):
         quoted = one.kind in ("name", "label")
@@ -231,10 +235,13 @@ def _odd_character(one: Field, text: str) -> str | None:
     return next((c for c in text if is_invisible(c) and c not in "\n\r\t"), None)
 
 
+_GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
+
+
 def _without(one: Field, text: str) -> str:
     if one.kind == "label":
         return "remove it"
-    meant = in_ascii(text)
+    meant = in_ascii(text.translate(_GERMAN))
     return f"write {_cut(meant)}" if meant and meant.isascii() else "write ASCII letters and digits"
 
 

@@ -66,8 +66,15 @@ CODES = {
     # Warnings
     "W101": "a registry account that is not 12 digits long",
     "W102": "a number where text is meant",
-    "W103": "an invisible character in a comment",
+    "W103": "a character in a comment that changes the direction of text",
 }
+
+
+# Nobody reads more, and a hostile file shall not keep us busy.
+MOST_PROBLEMS = 1000
+TOO_MANY_PROBLEMS = (
+    f"more than {MOST_PROBLEMS:,} problems; correct those listed first, the rest is not listed"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ def one_line(problem: Problem, file_name: str = "") -> str:
     """
     place = f"{file_name}:{problem.line}:{problem.column}" if problem.line else file_name
     path = f"{problem.path}:" if problem.path else ""
-    return " ".join(part for part in (problem.code, place, path, problem.message) if part)
+    return spelled_out(" ".join(part for part in (problem.code, place, path, problem.message) if part))
 
 
 def shown(text: str, longest: int = 60) -> str:

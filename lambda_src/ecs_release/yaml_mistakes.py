@@ -13,7 +13,8 @@ from typing import Any
 
 from yaml.error import Mark, MarkedYAMLError
 
-from ecs_release.manifest_fields import SERVICE_FIELDS, TASK_FIELDS, TOP_LEVEL_FIELDS
+from ecs_release.foreign_characters import described, first_foreign
+from ecs_release.manifest_fields import KNOWN_KEYS
 from ecs_release.problem import Problem, shown, spelled_out
 
 # Stands for what could not be read and has been reported. A noncharacter, which no text may contain.
@@ -24,14 +25,18 @@ _KEY = re.compile(
     r"""([ \t]*(?:-[ \t]+)*)([^\s:#'"\[\]{},&*!|>%@`-][^:#]*?|"[^"]*"|'[^']*')(:(?=\s|$))(.*)"""
 )
 _DASHES = re.compile(r"([ \t]*(?:-[ \t]+)*)(.*)")
-_KNOWN_KEYS = "|".join({one.name for one in (*TOP_LEVEL_FIELDS, *TASK_FIELDS, *SERVICE_FIELDS)})
-_NO_SPACE = re.compile(rf"([ ]*(?:-[ ]+)*)({_KNOWN_KEYS}):(?=[^\s:/])(.*)")
+_NO_SPACE = re.compile(rf"([ ]*(?:-[ ]+)*)({'|'.join(sorted(KNOWN_KEYS))}):(?=[^\s:/])(.*)")
 _INDENTED_WITH_TAB = re.compile(r"[ ]*\t[ \t]*(?=[^\s#])")
+_SPACES = " \u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200C))) + "\u202f\u205f\u2060\u3000"
 _CONFLICT = re.compile(r"(<{7}|\|{7}|={7}|>{7})(?: (.*))?$")
 
 
 class UnclosedQuoteError(MarkedYAMLError):
     """A quote that is not closed in its line. PyYAML would look for its end in the lines below."""
+
+
+class ValueTooLongError(MarkedYAMLError):
+    """A value that is far longer than any name or image."""
 
 
 class KeyNotTextError(MarkedYAMLError):
@@ -94,6 +99,12 @@ class Lines:
         self._tried.add(line)
         return True
 
+    def replace_tabs(self, line: int) -> bool:
+        """Make each tab in ``line`` a space. Return False when there is none."""
+        text = self.get(line)
+        self.lines[line - 1] = text.replace("\t", " ")
+        return "\t" in text
+
     def drop_deeper(self, line: int) -> None:
         """Drop the lines below ``line`` that belong to its value: those indented deeper, and closing brackets."""
         indent = _content_column(self.get(line))
@@ -116,30 +127,44 @@ def _content_column(line: str) -> int:
 
 def obvious_mistakes(lines: Lines) -> list[Problem]:
     """Find and repair merge conflicts, tabs in the indentation and known keys without a space after the colon."""
-    return [*_merge_conflicts(lines), *_tabs(lines), *_colons_without_space(lines)]
+    return [*_merge_conflicts(lines), *_odd_spaces(lines), *_tabs(lines), *_colons_without_space(lines)]
 
 
 def _merge_conflicts(lines: Lines) -> list[Problem]:
     """Keep our side of each conflict, drop the other and the markers."""
-    problems = []
-    opened = 0
-    dropping = False
+    problems: list[Problem] = []
+    opened = dropping = False
     for number, text in enumerate(lines.lines, 1):
-        marker = _CONFLICT.fullmatch(text)
-        if marker and (text[0] != "=" or opened):
-            if text[0] == "<" or not opened:
-                end = next(
-                    (n for n in range(number + 1, len(lines.lines) + 1) if lines.get(n).startswith(">" * 7)),
-                    0,
+        marker = text[0] if _CONFLICT.fullmatch(text) else ""
+        if marker and (marker != "=" or opened):
+            if marker == "<" or not opened:
+                message = (
+                    "an unresolved Git merge conflict begins here; keep one side and remove the marker lines"
                 )
-                reach = f" that ends in line {end}" if end and text[0] == "<" else ""
-                message = f"a Git merge conflict{reach}; keep one side and remove the marker lines"
                 problems.append(Problem("E008", number, 1, "", message))
-            opened = number if text[0] in "<|=" else 0
-            dropping = text[0] in "|="
+            elif marker == ">":
+                message = f"an unresolved Git merge conflict, up to line {number}"
+                message += "; keep one side and remove the marker lines"
+                problems[-1] = replace(problems[-1], message=message)
+            opened = marker != ">"
+            dropping = marker in "|="
+        if marker or dropping:
             lines.drop(number)
-        elif dropping:
-            lines.drop(number)
+    return problems
+
+
+def _odd_spaces(lines: Lines) -> list[Problem]:
+    """Find lines indented with what looks like spaces and is none, as copied from a web page."""
+    problems = []
+    for number, text in enumerate(lines.lines, 1):
+        if text.isascii():
+            continue
+        content = text.lstrip(_SPACES)
+        indentation = text[: len(text) - len(content)]
+        if content and (odd := first_foreign(indentation)) is not None:
+            message = f"the indentation contains {described(odd)}; write plain spaces"
+            problems.append(Problem("E070", number, text.index(odd) + 1, "", message))
+            lines.lines[number - 1] = " " * len(indentation) + content
     return problems
 
 
@@ -197,14 +222,18 @@ def _colons_without_space(lines: Lines) -> list[Problem]:
 # --- mistakes the parser stops at ---------------------------------------------------------------------------
 
 
+_LIST_BEHIND_COLON = "a list cannot begin behind a colon; begin it on the next line: - service: api"
+
+
 def explain_and_repair(error: MarkedYAMLError, lines: Lines) -> tuple[Problem, bool]:
     """Return what to tell about ``error``, and whether ``lines`` could be repaired so that reading can go on."""
     problem = _explain(error, lines)
     problem = replace(problem, column=problem.column + lines.shift.get(problem.line, 0))
-    if problem.code == "E033":
+    if problem.code == "E030":
+        return problem, lines.replace_tabs(problem.line)
+    if problem.code == "E033" or problem.message == _LIST_BEHIND_COLON:
         lines.drop_deeper(problem.line)
-    repaired = lines.make_hole(problem.line)
-    return problem, repaired
+    return problem, lines.make_hole(problem.line)
 
 
 def _explain(error: MarkedYAMLError, lines: Lines) -> Problem:
@@ -217,6 +246,12 @@ def _explain(error: MarkedYAMLError, lines: Lines) -> Problem:
             "E031",
             "this quote is not closed in its line; write the same quote at the end of the value",
         )
+    if what == "found a directive":
+        return _at(
+            mark, "E034", "a line cannot begin with %; remove the line, a manifest needs no YAML directive"
+        )
+    if isinstance(error, ValueTooLongError):
+        return _at(start, "E007", "a value of more than 10,000 characters; no name and no image is that long")
     if isinstance(error, KeyNotTextError):
         return _key_not_text(mark, lines)
     if what.startswith("mapping values are not allowed"):
@@ -228,9 +263,7 @@ def _explain(error: MarkedYAMLError, lines: Lines) -> Problem:
     if what.startswith("expected <block end>"):
         return _unexpected(mark, lines, what)
     if what.startswith("sequence entries are not allowed"):
-        return _at(
-            mark, "E034", "a list cannot begin behind a colon; begin it on the next line: - service: api"
-        )
+        return _at(mark, "E034", _LIST_BEHIND_COLON)
     if "\\t" in what:
         return _at(mark, "E030", "a tab where YAML takes only spaces; write a space instead")
     if "cannot start any token" in what:
@@ -244,7 +277,7 @@ def _explain(error: MarkedYAMLError, lines: Lines) -> Problem:
         )
     if "tag" in doing or "tag" in what:
         return _at(start, "E036", "tags (!) are not allowed; write the plain value, or put it in quotes")
-    if "escape" in what:
+    if "escape" in what or "not a character" in what:
         message = "a backslash in double quotes begins an escape; write two backslashes or use single quotes"
         return _at(mark, "E034", message)
     return _at(mark, "E034", f"not YAML here: {spelled_out(what)}; put the value in quotes, or remove it")
@@ -265,7 +298,7 @@ def _unexpected_colon(mark: Mark, lines: Lines) -> Problem:
     key = _KEY.match(text)
     if key and key.start(3) < mark.column:
         value = key[4].strip()
-        quoted = f"{key[2]}: {shown(value)}"
+        quoted = f"{_cut(key[2])}: {shown(value)}"
         message = f"a second colon in one line; put the value in quotes, {quoted}, or begin a new line"
         return _at(mark, "E032", message)
     above = next((n for n in range(number - 1, 0, -1) if lines.get(n).split("#")[0].strip()), 0)

@@ -31,13 +31,16 @@ from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
-from ecs_release.problem import Problem, shown
+from ecs_release.foreign_characters import BIDIRECTIONAL, described
+from ecs_release.manifest_fields import KNOWN_KEYS
+from ecs_release.problem import MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem, shown
 from ecs_release.yaml_mistakes import (
     HOLE,
     LINE_BREAK,
     KeyNotTextError,
     Lines,
     UnclosedQuoteError,
+    ValueTooLongError,
     explain_and_repair,
     obvious_mistakes,
 )
@@ -47,7 +50,9 @@ DEEPEST = 20
 MOST_ENTRIES = 5000
 # Far more than an entry can use. They bound the time that a hostile file can take.
 MOST_KEYS = 100
-MOST_VALUES = 75_000
+MOST_VALUES = 100_000
+MOST_LINES = 100_000
+LONGEST_VALUE = 10_000
 # Characters read in all, when mistakes in the YAML make it necessary to read the file again.
 MOST_EFFORT = LARGEST_FILE
 
@@ -125,20 +130,22 @@ def read(data: bytes) -> Source:
         return Source(None, tuple(problems))
     text, found = _without_forbidden_characters(text)
     lines = Lines.of(text)
-    problems += found + obvious_mistakes(lines)
+    if too_many := _too_many(lines):
+        return Source(None, (*problems, too_many))
+    problems += found + _misleading_comments(lines) + obvious_mistakes(lines)
     effort = 0
     explained: set[int] = set()
     while True:
         reading = _Reading(lines)
         problems += reading.fatal
         effort += len(text)
-        if reading.mistake is None or effort > MOST_EFFORT:
+        if reading.mistake is None:
             break
         mistake, repaired = explain_and_repair(reading.mistake, lines)
         if mistake.line not in explained:
             problems.append(mistake)
         explained.add(mistake.line)
-        if not repaired:
+        if not repaired or effort > MOST_EFFORT:
             break
     problems = [replace(p, path=p.path or reading.holes.get(p.line, "")) for p in problems]
     return Source(reading.root, tuple(problems + reading.problems))
@@ -208,37 +215,106 @@ def _without_forbidden_characters(text: str) -> tuple[str, list[Problem]]:
     return _FORBIDDEN.sub(HOLE, text), problems
 
 
+def _too_many(lines: Lines) -> Problem | None:
+    """Refuse what is surely too much at a glance; `_Reading` counts the rest."""
+    if len(lines.lines) > MOST_LINES:
+        message = f"more than {MOST_LINES:,} lines; split the release"
+        return Problem("E007", MOST_LINES + 1, 1, "", message)
+    dashed = [number for number, text in enumerate(lines.lines, 1) if text.lstrip(" ").startswith("- ")]
+    if len(dashed) > MOST_ENTRIES:
+        message = f"more than {MOST_ENTRIES:,} entries; split the release"
+        return Problem("E007", dashed[MOST_ENTRIES], 1, "", message)
+    return None
+
+
+_MISLEADING_COMMENT = re.compile(rf"(?:^|\s)#.*?([{BIDIRECTIONAL}])")
+
+
+def _misleading_comments(lines: Lines) -> list[Problem]:
+    """Find comments that a reviewer may see differently from what they are (the "Trojan Source" attack)."""
+    problems = []
+    for number, text in enumerate(lines.lines, 1):
+        if not text.isascii() and (match := _MISLEADING_COMMENT.search(text)):
+            message = f"the comment contains {described(match[1])}; remove it"
+            problems.append(Problem("W103", number, match.start(1) + 1, "", message))
+    return problems
+
+
 # --- text -> nodes ------------------------------------------------------------------------------------------
 
 
-_CLOSED_IN_ITS_LINE = re.compile(r"""'(?:[^'\n]|'')*'|"(?:[^"\\\n]|\\[^\n])*\"""")
+_BLANK = re.compile(r"(?:[ ]*(?:#[^\n\0]*)?\n)*[ ]*(?:#[^\n\0]*)?")
+# Possessive (*+), so that an endless quote costs no memory for ways back.
+_CLOSED_IN_ITS_LINE = re.compile(r"""'(?:[^'\n]++|'')*+'|"(?:[^"\\\n]++|\\[^\n])*+\"""")
 
 
 class _Events(Reader, Scanner, Parser):
     """PyYAML's own reader, scanner and parser, without its composer, resolver and constructor."""
 
     def __init__(self, text: str) -> None:
+        self._settled = -1  # number of the token that is known not to be a key
         Reader.__init__(self, text)
         Scanner.__init__(self)
         Parser.__init__(self)
 
     def forward(self, length: int = 1) -> None:
-        """Move on, as Reader does, but in one step as long as no line ends: large files are read twice as fast."""
-        passed = self.buffer[self.pointer : self.pointer + length]
-        if "\n" in passed:
-            super().forward(length)
+        """Move on, as Reader does, but in one step as long as no line ends: that makes reading twice as fast."""
+        if length == 1:
+            is_break = self.buffer[self.pointer] == "\n"
+            self.pointer += 1
+            self.index += 1
+            self.line += is_break
+            self.column = 0 if is_break else self.column + 1
             return
+        passed = self.buffer[self.pointer : self.pointer + length]
         self.pointer += length
         self.index += length
-        self.column += length
+        if "\n" in passed:
+            self.line += passed.count("\n")
+            self.column = len(passed) - passed.rindex("\n") - 1
+        else:
+            self.column += length
+
+    def scan_to_next_token(self) -> None:
+        """Pass over spaces, comments and empty lines, as Scanner does, but all at once."""
+        blank = _BLANK.match(self.buffer, self.pointer)
+        assert blank is not None  # noqa: S101 - it matches nothing at all as well
+        if blank.end() > self.pointer:
+            line = self.line
+            self.forward(blank.end() - self.pointer)
+            if self.line > line and not self.flow_level:
+                self.allow_simple_key = True
+
+    def check_token(self, *choices: Any) -> bool:
+        """Answer as Scanner does, which is asked several times about each token: look ahead for the first time only."""
+        if self._settled != self.tokens_taken:
+            while self.need_more_tokens():
+                self.fetch_more_tokens()
+            if not self.tokens:
+                return False
+            self._settled = self.tokens_taken
+        return not choices or isinstance(self.tokens[0], choices)
+
+    def fetch_directive(self) -> None:
+        """Refuse ``%YAML`` and its like, which a manifest does not need."""
+        raise MarkedYAMLError(
+            "while reading a directive", self.get_mark(), "found a directive", self.get_mark()
+        )
 
     def scan_flow_scalar(self, style: str) -> Any:
         """Read a quoted value, which must end in its line: the quote that ends it further down is another one's."""
-        if not _CLOSED_IN_ITS_LINE.match(self.buffer, self.pointer):
-            raise UnclosedQuoteError(
-                "while scanning a quoted scalar", self.get_mark(), "not closed", self.get_mark()
-            )
+        closed = _CLOSED_IN_ITS_LINE.match(self.buffer, self.pointer)
+        if closed is None:
+            raise UnclosedQuoteError("while reading a value", self.get_mark(), "not closed", self.get_mark())
+        if closed.end() - self.pointer > LONGEST_VALUE:
+            raise ValueTooLongError("while reading a value", self.get_mark(), "too long", self.get_mark())
         return super().scan_flow_scalar(style)
+
+    def scan_plain_spaces(self, indent: int, start_mark: Any) -> Any:
+        """Go on to the next word of a value without quotes, if it may have one."""
+        if self.index - start_mark.index > LONGEST_VALUE:
+            raise ValueTooLongError("while reading a value", start_mark, "too long", start_mark)
+        return super().scan_plain_spaces(indent, start_mark)
 
 
 class _Refused(Exception):
@@ -247,6 +323,10 @@ class _Refused(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__(problem.message)
         self.problem = problem
+
+
+# Root mapping, list of entries, entry: a tag above does not make what is below unreadable.
+_DEPTH_OF_ENTRIES = 2
 
 
 @dataclass(slots=True)
@@ -262,6 +342,7 @@ class _Open:
     keys: dict[str, Scalar] = field(default_factory=dict)
     key: Scalar | None = None
     ignore_value: bool = False
+    is_tagged: bool = False
     repaired: bool = False
 
     def value_path(self) -> str:
@@ -287,6 +368,7 @@ class _Reading:
         self._lines = lines
         self._open: list[_Open] = []
         self._values = 0
+        self._unknown_keys = 0
         self._entries = 0
         try:
             for event in self._events():
@@ -296,7 +378,9 @@ class _Reading:
             self.root = None
         except _Refused as refused:
             self.fatal.append(refused.problem)
-            if refused.problem.code != "E037":
+            if refused.problem.code == "E009":
+                self._close(refused.problem.line)
+            elif refused.problem.code != "E037":
                 self.root = None
 
     def _events(self) -> Iterator[Event]:
@@ -308,8 +392,8 @@ class _Reading:
             raise
         except (YAMLError, ValueError, IndexError, OverflowError) as error:
             # PyYAML lets these escape for some broken files, for example for "\U00110000".
-            message = "the file cannot be read as YAML from here on; check this line and the one before"
-            raise _Refused(Problem("E034", events.line + 1, events.column + 1, "", message)) from error
+            mark = events.get_mark()
+            raise MarkedYAMLError("while reading", mark, "not a character", mark) from error
 
     def _take(self, event: Any) -> None:
         line, column = self._lines.place(event.start_mark)
@@ -330,7 +414,7 @@ class _Reading:
             self._add(self._scalar(event, line, column))
         elif isinstance(event, MappingStartEvent | SequenceStartEvent):
             self._refuse_anchor_and_tag(event, line, column)
-            self._begin(isinstance(event, MappingStartEvent), line, column, event.start_mark)
+            self._begin(isinstance(event, MappingStartEvent), line, column, event.start_mark, event.tag)
         elif isinstance(event, MappingEndEvent | SequenceEndEvent):
             self._end(last_line)
 
@@ -354,7 +438,7 @@ class _Reading:
             tag = event.tag.replace("tag:yaml.org,2002:", "!!")
             self._problem("E036", line, column, f"the tag {_cut(tag)} is not allowed; write the plain value")
 
-    def _begin(self, is_mapping: bool, line: int, column: int, mark: Any) -> None:
+    def _begin(self, is_mapping: bool, line: int, column: int, mark: Any, tag: Any) -> None:
         if len(self._open) == DEEPEST:
             message = f"nested deeper than {DEEPEST} levels; a manifest needs 4"
             raise _Refused(Problem("E006", line, column, "", message))
@@ -363,15 +447,26 @@ class _Reading:
             raise KeyNotTextError("while reading a key", mark, "not a text", mark)
         path = parent.value_path() if parent else ""
         self._count(line, column, path)
-        self._open.append(_Open(path, line, column, is_mapping))
+        is_tagged = tag is not None and len(self._open) > _DEPTH_OF_ENTRIES
+        self._open.append(_Open(path, line, column, is_mapping, is_tagged=is_tagged))
 
     def _end(self, last_line: int) -> None:
         done = self._open.pop()
+        if done.is_tagged:
+            self._place_value(Scalar(HOLE, done.line, done.column))
+            return
         if done.is_mapping:
             repaired = done.repaired or self._lines.lost_between(done.line, last_line)
             self._place_value(Mapping(tuple(done.entries), done.line, done.column, repaired))
         else:
             self._place_value(Sequence(tuple(done.values), done.line, done.column))
+
+    def _close(self, last_line: int) -> None:
+        """Make do with what has been read so far."""
+        self._open[-1].key = None
+        while self._open:
+            self._open[-1].repaired = True
+            self._end(last_line)
 
     def _add(self, scalar: Scalar) -> None:
         parent = self._open[-1] if self._open else None
@@ -387,8 +482,11 @@ class _Reading:
         parent.key = key
         parent.repaired = parent.repaired or key.is_hole
         path = key_path(parent.path, key.text)
+        self._unknown_keys += key.text not in KNOWN_KEYS and len(self._open) == _DEPTH_OF_ENTRIES + 1
+        if self._unknown_keys > MOST_PROBLEMS:  # the rules will report them; there is no need to read more
+            raise _Refused(Problem("E009", key.line, key.column, path, TOO_MANY_PROBLEMS))
         if len(parent.keys) == MOST_KEYS:
-            message = f"more than {MOST_KEYS} keys in one mapping"
+            message = f"more than {MOST_KEYS} keys in one mapping; a manifest never needs that many"
             raise _Refused(Problem("E007", key.line, key.column, parent.path, message))
         if key.text == "<<" and key.raw == "<<":
             self._problem(
@@ -399,6 +497,7 @@ class _Reading:
                 parent.path,
             )
             parent.ignore_value = True
+            parent.repaired = True
         elif key.text in parent.keys and not key.is_hole:
             first = parent.keys[key.text]
             message = (
@@ -440,6 +539,8 @@ class _Reading:
         if path is None:
             path = self._open[-1].value_path() if self._open else ""
         self.problems.append(Problem(code, line, column, path, message))
+        if len(self.problems) > MOST_PROBLEMS:
+            raise _Refused(Problem("E009", line, column, "", TOO_MANY_PROBLEMS))
 
 
 def _cut(text: str | None) -> str:

@@ -1,0 +1,130 @@
+"""Files made to hurt: each is refused in under a second and in less than 200 MB."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ecs_release.manifest import load
+from ecs_release.yaml_source import LARGEST_FILE
+
+MIB = LARGEST_FILE
+SOURCE = Path(__file__).parents[2] / "lambda_src"
+
+
+def lines(count: int, line: str) -> bytes:
+    return "".join(line.replace("#", str(i)) for i in range(count)).encode()
+
+
+def services(count: int) -> bytes:
+    entry = "  - {service: a, clusterName: b, serviceName: s#, image: 'a:1'}\n"
+    return b"services:\n" + lines(count, entry)
+
+
+HOSTILE: dict[str, tuple[Callable[[], bytes], str]] = {
+    "one byte too many": (lambda: b"#" * (MIB + 1), "E002"),
+    "a hundred megabytes": (lambda: b"services: []\n" * 8_000_000, "E002"),
+    "5,001 entries": (lambda: services(5001), "E007"),
+    "5,001 times nothing": (lambda: b"services:\n" + b"-\n" * 5001, "E007"),
+    "many empty lists": (lambda: b"services: [" + b"[]," * 300_000, "E007"),
+    "many keys": (lambda: lines(90_000, "k#: x\n"), "E007"),
+    "many keys in many entries": (
+        lambda: b"services:\n" + lines(9000, "- {a,b,c,d,e,f,g,h,i,j,k,l,m,n,o,p}\n"),
+        "E007",
+    ),
+    "many unknown keys": (
+        lambda: b"services:\n" + lines(4999, "- {serviceNmae: x, klusterName: x, imgae: x, foo#: x}\n"),
+        "E009",
+    ),
+    "many mistakes": (lambda: b"services:\n" + lines(4999, '- "x\n'), "E031"),
+    "many duplicates": (lambda: b"a:\n" * 99_000, "E009"),
+    "100,000 brackets": (lambda: b"[" * 100_000, "E006"),
+    "a mebibyte of brackets": (lambda: b"[" * MIB, "E006"),
+    "100,000 braces": (lambda: b"{a: " * 100_000, "E006"),
+    "brackets behind a key": (lambda: b"services: " + b"[" * 100_000, "E006"),
+    "brackets line by line": (lambda: b"[\n" * 99_000, "E006"),
+    "100,000 dashes": (lambda: b"- " * 100_000, "E006"),
+    "deep lines": (lambda: b"".join(b" " * i + b"a:\n" for i in range(1300)), "E006"),
+    "question marks": (lambda: b"? " * 100_000, "E034"),
+    "braces only": (lambda: b"{" * 100_000, "E016"),
+    "an alias bomb": (
+        lambda: (
+            b"a: &a [x,x,x,x,x,x,x,x,x]\n"
+            + b"".join(b"%c: &%c [%s]\n" % (c, c, b",".join([b"*%c" % (c - 1)] * 9)) for c in range(98, 123))
+        ),
+        "E035",
+    ),
+    "100,000 anchors": (lambda: b"services: [" + b"&a x," * 100_000, "E009"),
+    "100,000 aliases": (lambda: b"services: [" + b"*a," * 100_000, "E009"),
+    "an endless tag": (lambda: b"release: !" + b"x" * (MIB - 20), "E036"),
+    "an endless anchor": (lambda: b"release: &" + b"x" * (MIB - 20), "E035"),
+    "an endless value": (lambda: b"release: " + b"x" * (MIB - 20), "E007"),
+    "an endless value of words": (lambda: b"release: " + b"x " * (MIB // 2 - 10), "E007"),
+    "an endless quote": (lambda: b'release: "' + b"x" * (MIB - 20), "E031"),
+    "a quote over many lines": (lambda: b'release: "' + b"x\n" * 99_000, "E031"),
+    "many escapes": (lambda: b'release: "' + b"\\x41" * (MIB // 4 - 10) + b'"', "E007"),
+    "a long block of text": (lambda: b"release: |\n" + b" x\n" * 99_000, "E071"),
+    "an endless image": (lambda: b"services: [{image: '" + b"a-." * 3000 + b"/a:1'}]", "E010"),
+    "an endless comment": (lambda: b"#" * MIB, "E050"),
+    "only spaces": (lambda: b" " * MIB, "E050"),
+    "only line breaks": (lambda: b"\n" * MIB, "E007"),
+    "only tabs": (lambda: b"\t" * MIB, "E030"),
+    "tabs in every line": (lambda: b"services:\n" + b"\t- x\n" * 4_000, "E030"),
+    "only colons": (lambda: b":" * MIB, "E007"),
+    "only control characters": (lambda: b"\x01" * MIB, "E005"),
+    "only conflict markers": (lambda: b"<<<<<<< a\n" * 10_000, "E009"),
+    "only NUL": (lambda: b"\0" * MIB, "E003"),
+    "only 0xFF": (lambda: b"\xff" * MIB, "E003"),
+    "every byte": (lambda: bytes(range(256)) * 4096, "E003"),
+    "line separators": (lambda: "\u2028".encode() * (MIB // 3), "E005"),
+    "directives": (lambda: b"%a\n" * 99_000, "E034"),
+    "document markers": (lambda: b"---\n" * 99_000, "E037"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_file_is_refused_in_under_a_second(name: str) -> None:
+    make, code = HOSTILE[name]
+    data = make()
+
+    started = time.process_time()  # not wall-clock time: other tests run beside this one
+    validation = load(data)
+    seconds = time.process_time() - started
+
+    assert validation.manifest is None
+    assert code in {problem.code for problem in validation.errors}
+    assert seconds < 1
+
+
+def test_hostile_files_are_refused_in_less_than_200_megabytes(tmp_path: Path) -> None:
+    """A process that may not have more memory reads one after another."""
+    for number, (make, _) in enumerate(HOSTILE.values()):
+        (tmp_path / f"{number}.yaml").write_bytes(make())
+    program = (
+        "import sys, resource; from pathlib import Path; from ecs_release.manifest_file import load_file\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (200_000_000, 200_000_000))\n"
+        "for path in sorted(Path(sys.argv[1]).iterdir()):\n"
+        "    assert load_file(path).manifest is None\n"
+    )
+
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(SOURCE)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_the_largest_manifest_is_valid() -> None:
+    validation = load(services(5000))
+
+    assert validation.manifest is not None
+    assert len(validation.manifest.items) == 5000
