@@ -231,7 +231,8 @@ def _nothing_else(items: Sequence[Item], before: View, after: View) -> Check:
 
 
 def _sidecars(items: Sequence[Item], before: View, after: View) -> Check:
-    moved, kept = [], []
+    moved: list[str] = []
+    kept: list[str] = []
     for item in items:
         for name, image in before[item.name].images.items():
             if name in item.images:

@@ -1,9 +1,8 @@
-"""The module applied to embedded AWS, and the ways people drive it: a Git push, an execution, the record."""
+"""The module applied to embedded AWS: its repository, its pipeline, its releases."""
 
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +16,6 @@ from scripts.git_clone import Clone
 from scripts.terraform import Terraform
 
 _POLL_SECONDS = 0.25
-_PIPELINE_RUNNING = ("InProgress", "Stopping")
 
 
 class StackTimeoutError(Exception):
@@ -52,17 +50,11 @@ class Stack:
         """Return a boto3 client."""
         return self.aws.client(service, **options)
 
-    # --- by Git -----------------------------------------------------------------------------------------------
-
     def clone(self) -> Clone:
         """The clone, made at the first call."""
         if self._clone is None:
             self._clone = Clone(self.clone_url, self._folder / f"clone-{uuid.uuid4().hex[:8]}")
         return self._clone
-
-    def push(self, manifest: str, message: str = "Release") -> str:
-        """Commit and push a manifest; the id of the pipeline execution that this starts."""
-        return self.pipeline_execution(self.clone().push(manifest, message))
 
     def pipeline_execution(self, commit: str, seconds: float = 15) -> str:
         """Wait for the pipeline execution of a commit."""
@@ -101,62 +93,15 @@ class Stack:
                 return result.get("externalExecutionId") or None
         return None
 
-    def wait_for_pipeline(self, execution: str, seconds: float = 120) -> str:
-        """Wait for a pipeline execution's end; its status."""
-
-        def ended() -> str | None:
-            status = self.pipeline_status(execution)
-            return None if status in _PIPELINE_RUNNING else status
-
-        return str(self.until(f"end of pipeline execution {execution}", ended, seconds))
-
-    # --- by hand ----------------------------------------------------------------------------------------------
-
-    def start_release(self, document: Mapping[str, Any], name: str | None = None) -> str:
-        """Start an execution of the state machine; its ARN. The release's id is its last part."""
-        answer = self.client("stepfunctions").start_execution(
-            stateMachineArn=self.state_machine,
-            name=name or f"test-{uuid.uuid4().hex[:12]}",
-            input=json.dumps(document),
-        )
-        return str(answer["executionArn"])
-
     def execution(self, arn: str) -> dict[str, Any]:
         """What DescribeExecution says."""
         answer: dict[str, Any] = self.client("stepfunctions").describe_execution(executionArn=arn)
         return answer
 
-    def wait_for_execution(self, arn: str, seconds: float = 120) -> dict[str, Any]:
-        """Wait for an execution's end; what DescribeExecution says then."""
-
-        def ended() -> dict[str, Any] | None:
-            answer = self.execution(arn)
-            return None if answer["status"] == "RUNNING" else answer
-
-        result: dict[str, Any] = self.until(f"end of execution {arn}", ended, seconds)
-        return result
-
-    # --- the record -------------------------------------------------------------------------------------------
-
     def release_record(self, release: str) -> tuple[ReleaseRecord | None, list[ItemRecord]]:
         """Record and items of a release, by its id or its execution's ARN."""
         release = release.rpartition(":")[2]
         return self.store.release(release), self.store.items(release)
-
-    # --- between tests ----------------------------------------------------------------------------------------
-
-    def settle(self, seconds: float = 60) -> None:
-        """Stop what is still running, wait until the lock is given back, and reset rules, faults, limits and counts."""
-        self.aws.reset()
-        states = self.client("stepfunctions")
-        running = states.list_executions(stateMachineArn=self.state_machine, statusFilter="RUNNING")[
-            "executions"
-        ]
-        for execution in running:
-            with contextlib.suppress(states.exceptions.ExecutionDoesNotExist):
-                states.stop_execution(executionArn=execution["executionArn"], cause="the test is over")
-        self.until("the lock being free", lambda: self.store.lock().holder is None, seconds)
-        self.aws.reset()
 
     @staticmethod
     def until(what: str, check: Callable[[], Any], seconds: float) -> Any:

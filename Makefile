@@ -1,0 +1,40 @@
+# What can be done here. Everything that is made lies below .venv, .build and .local; `git clean -xdf` removes it.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint package local-up local-down
+
+PYTHON := .venv/bin/python
+
+# For local-up, also when given after the target: make local-up PORT=4600 TF_VARS="-var poll_seconds=5"
+export PORT TF_VARS
+# npx keeps what it fetches in the home directory otherwise
+export npm_config_cache := $(CURDIR)/.build/npm
+
+help: ## print this
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/\1|\2/p' Makefile | while IFS='|' read -r name text; do printf '  make %-12s %s\n' "$$name" "$$text"; done
+
+setup: ## virtual environment, packages, Terraform provider (the other targets do this first)
+	@for python in python3 python3.13 python3.12 python3.11 python; do \
+	  if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then exec $$python -m scripts.set_up; fi; \
+	done; echo "No Python 3.11 or newer on PATH: https://www.python.org/downloads/" >&2; exit 1
+
+demo: setup ## release to an estate on embedded AWS, watch it, verify it (about two minutes)
+	@$(PYTHON) -m scripts.demo
+
+test: setup ## every test: package, Terraform, unit, end to end, faults
+	@$(PYTHON) -m scripts.test
+
+lint: setup ## ruff, mypy, terraform fmt and validate, asl-validator, checkov, tflint
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy --strict lambda_src local_aws scripts
+	$(PYTHON) -m scripts.lint_terraform
+
+package: setup ## build lambda_src/package.zip, the code of the Lambda functions
+	@$(PYTHON) scripts/package.py
+
+local-up: setup ## start embedded AWS with examples/local applied (PORT=4566, TF_VARS="-var poll_seconds=5")
+	@$(PYTHON) -m scripts.local_up
+
+local-down: setup ## destroy what local-up applied, and stop it
+	@$(PYTHON) -m scripts.local_down
