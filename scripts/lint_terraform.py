@@ -131,7 +131,26 @@ def check_checkov() -> bool:
         venv.create(CHECKOV, with_pip=True)
         if not run([str(CHECKOV / "bin" / "pip"), "install", "--quiet", CHECKOV_REQUIREMENT]):
             raise SkippedError(f"{CHECKOV_REQUIREMENT} could not be installed, see above")
-    return run([str(program), "--config-file", ".checkov.yaml"])
+    done = subprocess.run(
+        [str(program), "--config-file", ".checkov.yaml", "--output", "json", "--soft-fail"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    try:
+        report = json.loads(done.stdout)
+    except ValueError:
+        print(done.stdout + done.stderr, end="")
+        return False
+    for failed in report["results"]["failed_checks"]:
+        place = f"{failed['file_path'].lstrip('/')}:{failed['file_line_range'][0]}"
+        print(f"  {place} {failed['check_id']} {failed['resource']}: {failed['check_name']}")
+    summary = report["summary"]
+    if summary["parsing_errors"]:
+        # Checkov says nothing of a file it can't read, and counts it as good.
+        print(f"  {summary['parsing_errors']} files could not be parsed; LOG_LEVEL=DEBUG checkov names them")
+    return not summary["failed"] and not summary["parsing_errors"] and summary["passed"] > 0
 
 
 def check_tflint() -> bool:
