@@ -38,6 +38,9 @@ THROTTLING_CODES = frozenset(
     }
 )
 
+# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html and its like in the other services
+EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
+
 # One attempt at an API call ends, answered or not, within this many seconds. Leases and Lambda time-outs build on it.
 CONNECT_TIMEOUT_SECONDS = 3
 READ_TIMEOUT_SECONDS = 10

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ecs_release.aws import RAW, THROTTLING_CODES, Connections, error_code, explain, send_raw
+from ecs_release.aws import EXPIRED_CODES, RAW, THROTTLING_CODES, Connections, error_code, explain, send_raw
 from ecs_release.errors import ItemError
 
 CONTENT_TAG = "ecs-release:content"
@@ -237,6 +237,8 @@ class TaskDefinitions:
         ------
         ItemError
             when AWS refuses the definition, or throttles for too long.
+        ClientError
+            when the credentials have expired: with new ones another try can end better.
 
         Notes
         -----
@@ -263,6 +265,8 @@ class TaskDefinitions:
                 ), True
             except (ClientError, BotoCoreError) as error:
                 if not _worth_another_try(error):
+                    if error_code(error) in EXPIRED_CODES:
+                        raise
                     raise ItemError(
                         f"AWS refused the new revision of {base.family}: {explain(error)}"
                     ) from error

@@ -18,6 +18,7 @@ from ecs_release.rollout import BAD, OPEN, Judgement, Rollout, Status, judge
 from ecs_release.scheduled_task import reference_of
 from ecs_release.service import Services, ServiceState
 from ecs_release.steps.report import needs_rollback
+from ecs_release.steps.rollback import to_deregister
 from ecs_release.steps.update_task import original_reference, recorded_targets
 from ecs_release.steps.work import Worker
 from ecs_release.store import ItemRecord, ReleaseRecord
@@ -47,7 +48,14 @@ def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> di
     record = worker.store.release(release)
     if record is None or record.status != "RUNNING":
         raise LockLostError(f"the record of release {release} is closed; nothing is left to decide.")
-    now = time.time()
+    next_state = _decide(worker, record, state, time.time())
+    worker.store.add_throttles(release, worker.connections.throttles.count)
+    return next_state
+
+
+def _decide(
+    worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], now: float
+) -> dict[str, Any]:
     phase = str(state["phase"])
     fresh = {**state, "results": [], "seconds": _pause(worker, record, now)}
     fresh.pop("error", None)
@@ -100,7 +108,9 @@ def _after_prepare(
             Judgement(Status.FAILED, _unwritten(item, dead, "its new revision was not registered")),
         )
     failed = unprepared or any(item.verdict in BAD for item in items)
-    if failed and record.on_failure != "continue":
+    if failed and record.on_failure == "rollback":
+        return _clean_up(worker, record, state)
+    if failed and record.on_failure == "stop":
         return _next(state, "REPORT")
     return _begin_wave(record, state, 0)
 
@@ -311,10 +321,12 @@ def _roll_back_wave(
         batches = sorted({item.batch for item in items if _may_go_back(item)})
         if batches:
             return _next(state, "ROLLBACK", phase="rollback", wave=earlier, rollback=batches)
-    registered = worker.store.items(record.release)
-    batches = sorted(
-        {item.batch for item in registered if item.registered and item.status == Status.ROLLED_BACK}
-    )
+    return _clean_up(worker, record, state)
+
+
+def _clean_up(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any]) -> dict[str, Any]:
+    """Deregister what nothing uses before the end: the newest revision of a family must not be one that is undone."""
+    batches = sorted({item.batch for item in to_deregister(worker.store.items(record.release))})
     if batches:
         return _next(state, "ROLLBACK", phase="cleanup", rollback=batches)
     return _next(state, "REPORT")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ecs_release.errors import ItemError, SupersededError
@@ -20,8 +21,35 @@ _DONE = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED
 
 def rollback(worker: Worker, release: str, epoch: int, batch: int, phase: str) -> dict[str, Any]:
     """Put a batch back, or with the phase ``cleanup`` deregister the revisions it no longer needs."""
-    write = _clean_up if phase == "cleanup" else _put_back
-    return run_batch(worker, release, epoch, batch, write, failed=Status.ROLLBACK_FAILED)
+    if phase != "cleanup":
+        return run_batch(worker, release, epoch, batch, _put_back, failed=Status.ROLLBACK_FAILED)
+    unused = {item.after for item in to_deregister(worker.store.items(release))}
+
+    def clean_up(worker: Worker, item: ItemRecord) -> None:
+        if item.registered and item.after in unused:
+            _deregister(worker, item)
+
+    return run_batch(worker, release, epoch, batch, clean_up, failed=Status.ROLLBACK_FAILED)
+
+
+def to_deregister(items: Sequence[ItemRecord]) -> list[ItemRecord]:
+    """The items whose new revision this release registered and no item of it runs: never written, or proven back. Pure.
+
+    Two items of one family may share a revision; it stays while one of them has not come back.
+    """
+    in_use = {item.after for item in items if not _left_its_revision(item)} | {
+        item.rollback_to for item in items
+    }
+    return [
+        item for item in items if item.registered and item.after is not None and item.after not in in_use
+    ]
+
+
+def _left_its_revision(item: ItemRecord) -> bool:
+    if item.status == Status.ROLLED_BACK:
+        return True
+    # In an unpinned family the registration alone has deployed.
+    return item.pinned and item.started_at is None and item.status != Status.ROLLBACK_FAILED
 
 
 def _put_back(worker: Worker, item: ItemRecord) -> None:
@@ -114,15 +142,7 @@ def _about_copy(item: ItemRecord, target: str, before: str) -> dict[str, str]:
     return {"reason": f"{item.reason}; {note}" if item.reason else note}
 
 
-def _clean_up(worker: Worker, item: ItemRecord) -> None:
-    """Deregister what this release registered and nothing uses: proven back is the condition."""
-    if (
-        not item.registered
-        or item.after is None
-        or item.status != Status.ROLLED_BACK
-        or item.after == item.rollback_to
-    ):
-        return
+def _deregister(worker: Worker, item: ItemRecord) -> None:
     worker.store.check_lock(item.release, item.epoch)
-    worker.task_definitions(item).deregister(item.after)
+    worker.task_definitions(item).deregister(str(item.after))
     worker.store.update_item(item, {"registered": False})
