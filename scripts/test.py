@@ -55,7 +55,7 @@ def main() -> int:
     return 1 if failed else 0
 
 
-def _package(_folder: Path) -> Result:  # noqa: ARG001
+def _package(_folder: Path) -> Result:
     """Check that the committed package is what the sources build."""
     _head("lambda_src/package.zip is what the sources build")
     status, _ = _run([sys.executable, "scripts/package.py", "--check"])
