@@ -68,7 +68,7 @@ locals {
       # Images may lie in another account, whose repository policy then has the last word.
       Sid      = "ReadImages"
       Effect   = "Allow"
-      Action   = ["ecr:BatchGetImage", "ecr:DescribeImages"]
+      Action   = ["ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribeRepositories"]
       Resource = "arn:${local.partition}:ecr:*:*:repository/*"
     },
     {

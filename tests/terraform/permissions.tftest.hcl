@@ -178,7 +178,7 @@ run "target_roles" {
         "events:ListTargetsByRule", "events:PutTargets", "iam:PassRole", "scheduler:GetSchedule", "scheduler:UpdateSchedule",
       ]
       reader = [
-        "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribePullThroughCacheRules",
+        "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribePullThroughCacheRules", "ecr:DescribeRepositories",
         "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListServiceDeployments", "ecs:ListTasks",
         "events:ListTargetsByRule", "scheduler:GetSchedule",
       ]
