@@ -34,7 +34,9 @@ def main() -> int:
     if missing:
         print("\n".join(["This machine lacks:", *(f"  {line}" for line in missing)]), file=sys.stderr)
         return 1
-    BUILD.mkdir(exist_ok=True)
+    temporary = BUILD / "tmp"
+    temporary.mkdir(parents=True, exist_ok=True)
+    os.environ["TMPDIR"] = str(temporary)  # pip unpacks there, and an interrupted one leaves it so
     with (BUILD / "set-up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # `make demo` and `make test` may be started side by side
         stamp = _stamp()
@@ -45,6 +47,7 @@ def main() -> int:
             _install_requirements()
             _install_command()
             _install_provider()
+            shutil.rmtree(temporary, ignore_errors=True)
         except _StepFailedError as error:
             print(error, file=sys.stderr)
             return 1
