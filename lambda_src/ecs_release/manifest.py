@@ -43,7 +43,7 @@ def load(data: bytes, file_name: str = "deployment.yaml") -> Validation:  # noqa
     data
         The bytes of the file.
     file_name
-        Its name, for messages.
+        Its name. Messages do without it: `problem.one_line` puts it in front of them.
     """
     return _validation(yaml_source.read(data))
 

@@ -1,0 +1,50 @@
+"""docs/errors.md explains every code, and its examples are what they claim to be."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from ecs_release.manifest import load
+from ecs_release.problem import CODES
+
+DOCUMENT = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
+BLOCK = r"(```\w+\n[^`]*?```)"
+SECTION = re.compile(
+    rf"^### (\w+): ([^\n]+)\n\n(.+?)\n\nBad:\n\n{BLOCK}\n\nGood:\n\n{BLOCK}$", re.MULTILINE | re.DOTALL
+)
+SECTIONS = {found[1]: found for found in SECTION.finditer(DOCUMENT)}
+
+
+def manifest_in(block: str) -> bytes | None:
+    """Only blocks marked as YAML are manifests; some mistakes cannot be shown in a text."""
+    found = re.fullmatch(r"```yaml\n(.*)```", block, re.DOTALL)
+    return found[1].encode() if found else None
+
+
+def test_every_code_is_explained_once_in_order_under_its_title() -> None:
+    headings = re.findall(r"^### (\w+): (.+)$", DOCUMENT, re.MULTILINE)
+
+    assert headings == list(CODES.items())
+    assert list(SECTIONS) == list(CODES), "what and why, a bad example, a good example"
+    assert list(CODES) == sorted(CODES)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_bad_example_is_bad_for_this_reason_alone(code: str) -> None:
+    manifest = manifest_in(SECTIONS[code][4])
+
+    if manifest is not None:
+        validation = load(manifest)
+        assert {problem.code for problem in (*validation.errors, *validation.warnings)} == {code}
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_the_good_example_is_good(code: str) -> None:
+    manifest = manifest_in(SECTIONS[code][5])
+
+    if manifest is not None:
+        validation = load(manifest)
+        assert validation.manifest is not None
+        assert not validation.warnings
