@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -103,7 +104,12 @@ def test_a_hostile_file_is_refused_in_under_a_second(name: str) -> None:
 
 def test_hostile_files_are_refused_in_less_than_200_megabytes(tmp_path: Path) -> None:
     """A process that may not have more memory reads one after another."""
-    for number, (make, _) in enumerate(HOSTILE.values()):
+    large = [
+        name
+        for name in HOSTILE
+        if re.search("endless|megabyte|mebibyte|bomb|entries|quote|keys|escapes", name)
+    ]
+    for number, (make, _) in enumerate(HOSTILE[name] for name in large):
         (tmp_path / f"{number}.yaml").write_bytes(make())
     program = (
         "import sys, resource; from pathlib import Path; from ecs_release.manifest_file import load_file\n"
