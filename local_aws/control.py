@@ -39,7 +39,8 @@ _THROTTLES = ("Throttling", "ThrottlingException", "TooManyRequestsException", "
 class Calls:
     """Counts of calls per ``service:Operation`` and a log of the latest ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: Server) -> None:
+        self._server = server
         self._lock = threading.Lock()
         self.reset()
 
@@ -60,6 +61,7 @@ class Calls:
             "account": call.account,
             "region": call.region,
             "worker": call.worker,
+            "function": self._function_of(call),
             "status": None,
             "error": None,
         }
@@ -72,6 +74,9 @@ class Calls:
                 with self._lock:
                     count["throttled"] += 1
         return answer
+
+    def _function_of(self, call: Call) -> str | None:
+        return self._server.invocation_of(call.worker)[0] if call.worker else None
 
     def counts(self) -> dict[str, dict[str, int]]:
         with self._lock:
@@ -86,7 +91,7 @@ class Control:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self.calls = Calls()
+        self.calls = Calls(server)
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = str(environ["PATH_INFO"]).removeprefix("/_local/").rstrip("/")

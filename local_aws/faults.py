@@ -43,11 +43,24 @@ _BATCHES = {
 
 @dataclass
 class Fault:
-    """One fault; ``times`` counts down to 0, None means every time."""
+    """One fault; ``times`` counts down to 0, None means every time.
+
+    Attributes
+    ----------
+    match
+        Pattern searched in the request's body.
+    function, event
+        Patterns for calls of Lambda workers alone, searched in the function's name and in the event it works on.
+    skip
+        How many calls that fit are let through first.
+    """
 
     operation: str
     kind: str
     match: str | None = None
+    function: str | None = None
+    event: str | None = None
+    skip: int = 0
     when: str = ""
     error: str = "ThrottlingException"
     message: str | None = None
@@ -77,10 +90,11 @@ def parse(document: Mapping[str, Any]) -> Fault:
         raise ValueError(f'when {fault.when!r} is neither "before" nor "after"')
     if fault.kind == "failed_entries" and fault.operation not in _BATCHES:
         raise ValueError(f"failed_entries is for {', '.join(_BATCHES)} only")
-    try:
-        re.compile(fault.match or "")
-    except re.error as error:
-        raise ValueError(f"{fault.match!r} is not a regular expression: {error}") from None
+    for pattern in (fault.match, fault.function, fault.event):
+        try:
+            re.compile(pattern or "")
+        except re.error as error:
+            raise ValueError(f"{pattern!r} is not a regular expression: {error}") from None
     return fault
 
 
@@ -118,6 +132,7 @@ class Faults:
         if not self._faults:
             return None
         text = call.body.decode("utf-8", "replace")
+        function, event = self._server.invocation_of(call.worker) if call.worker else ("", "")
         with self._lock:
             for fault in self._faults:
                 if (
@@ -125,7 +140,12 @@ class Faults:
                     and fnmatch.fnmatchcase(call.key, fault.operation)
                     and (fault.match is None or re.search(fault.match, text))
                     and (fault.kind != "kill" or call.worker)
+                    and (fault.function is None or (function and re.search(fault.function, function)))
+                    and (fault.event is None or (event and re.search(fault.event, event)))
                 ):
+                    if fault.skip:
+                        fault.skip -= 1
+                        continue
                     if fault.times is not None:
                         fault.times -= 1
                     return fault

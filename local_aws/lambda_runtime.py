@@ -499,6 +499,14 @@ class Lambdas:
         if worker:
             worker.kill()
 
+    def invocation_of(self, worker_id: str) -> tuple[str, str]:
+        """Return the function that a worker runs and the event of what it runs right now, both as text."""
+        worker = self._workers.get(worker_id)
+        if worker is None:
+            return "", ""
+        invocation = worker.invocation
+        return worker.pool.name, invocation.payload.decode("utf-8", "replace") if invocation else ""
+
     def close(self) -> None:
         self.closed = True
 
@@ -602,6 +610,7 @@ def install(server: Server) -> None:
     lambdas = Lambdas(server)
     server.lambdas = lambdas
     server.kill_worker = lambdas.kill_worker
+    server.invocation_of = lambdas.invocation_of
     server.route("/_runtime/", lambdas.runtime_api)
     server.on_shutdown(lambdas.close)
     server.operation("lambda", "Invoke")(lambdas.invoke)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, HTTPClientError
 from ecs_estate import Estate
+from functions import Function
 
 from local_aws.client import LocalAws
 
@@ -167,3 +168,29 @@ def test_an_operation_that_is_not_there_is_not_an_html_page(aws: LocalAws) -> No
     with pytest.raises(ClientError) as caught:
         aws.client("ecs").list_services_by_namespace(namespace="n")
     assert caught.value.response["Error"]["Code"] == "UnknownOperationException"
+
+
+def test_a_fault_can_name_the_function_its_event_and_how_many_calls_pass_first(aws: LocalAws) -> None:
+    source = """
+import boto3
+
+def handler(event, context):
+    client, refused = boto3.client("dynamodb"), []
+    for number in range(4):
+        try:
+            client.list_tables()
+        except client.exceptions.ClientError:
+            refused.append(number)
+    return refused
+"""
+    one, other = Function(aws, source), Function(aws, source)
+    fault = {"operation": "dynamodb:ListTables", "kind": "error", "error": "ValidationException", "skip": 2}
+    aws.faults([{**fault, "function": one.name, "event": '"batch": 7'}])
+    assert other.invoke({"batch": 7}) == []
+    assert one.invoke({"batch": 8}) == []
+    assert one.invoke({"batch": 7}) == [2]
+    aws.client("dynamodb").list_tables()
+    functions = {
+        entry["function"] for entry in aws.control("calls/log") if entry["call"] == "dynamodb:ListTables"
+    }
+    assert functions == {one.name, other.name, None}
