@@ -171,10 +171,10 @@ def _follow(screen: Screen, stack: Stack, push: Push) -> None:
     while True:
         status = stack.pipeline_status(push.execution)
         actions = stack.actions(push.execution)
-        release = stack.release_of(push.execution)
+        release = stack.release_of(actions)
         rows = stack.release_record(release)[1] if release else []
         if screen.moves:
-            screen.draw([_pipeline_line(actions), *map(_row, rows)])
+            screen.draw(_table(actions, rows))
         else:
             _tell(screen, actions, rows, told)
         if status != "InProgress":
@@ -183,6 +183,19 @@ def _follow(screen: Screen, stack: Stack, push: Push) -> None:
         if time.monotonic() > deadline:
             raise StackTimeoutError(f"after {_RELEASE_SECONDS:g} s the pipeline is still {status}")
         time.sleep(_POLL_SECONDS)
+
+
+def _table(actions: Iterable[Mapping[str, Any]], rows: Sequence[ItemRecord]) -> list[list[Segment]]:
+    lines = [_pipeline_line(actions)]
+    for row in rows:
+        if row.status != Status.UNCHANGED:
+            lines.append(_row(row))
+            if row.reason:
+                lines.append([(f"      {row.reason}", "red")])
+    unchanged = sum(row.status == Status.UNCHANGED for row in rows)
+    if unchanged:
+        lines.append([("   UNCHANGED          ", "green"), (f"{unchanged} others", None)])
+    return lines
 
 
 def _pipeline_line(actions: Iterable[Mapping[str, Any]]) -> list[Segment]:
@@ -223,13 +236,14 @@ def _tell(
         if told.get(action["actionName"]) != action["status"]:
             told[action["actionName"]] = action["status"]
             screen.line(f"   {screen.seconds:5.1f} s  pipeline  {action['actionName']} {action['status']}")
-    under_way = Counter(row.status for row in rows if row.status in OPEN)
+    quiet = {*OPEN, Status.UNCHANGED}
+    under_way = Counter(row.status for row in rows if row.status in quiet)
     counts = ", ".join(f"{count} {status}" for status, count in under_way.items())
     if counts and told.get("") != counts:
         told[""] = counts
         screen.line(f"   {screen.seconds:5.1f} s  {counts}")
     for row in rows:
-        if row.status not in OPEN and told.get(row.name) != row.status:
+        if row.status not in quiet and told.get(row.name) != row.status:
             told[row.name] = row.status
             screen.line(
                 f"   {screen.seconds:5.1f} s  {row.status:<19}{_short(row.name)}  {image_change(row.images)}"

@@ -36,7 +36,7 @@ def look(stack: Stack, items: Sequence[Item]) -> dict[str, Observed]:
 
 def released(stack: Stack, execution: str, items: Sequence[Item], before: View) -> Iterator[Check]:
     """Everything that a release which succeeded has to have done, and nothing else."""
-    arn = str(stack.release_of(execution))
+    arn = str(stack.release_of(stack.actions(execution)))
     record, rows = stack.release_record(arn)
     after = look(stack, items)
     changed = [item for item in items if _wants_change(item, before)]
@@ -45,9 +45,9 @@ def released(stack: Stack, execution: str, items: Sequence[Item], before: View) 
     answer = stack.execution(arn)
     output = json.loads(answer.get("output") or "{}")
     yield Check(
-        "state machine's execution",
+        "execution",
         answer["status"] == "SUCCEEDED" and output.get("status") == "SUCCEEDED",
-        f"DescribeExecution: {answer['status']}, output {output.get('status')} {_counts(output.get('counts'))}",
+        f"{answer['status']}, its output says {output.get('status')}: {_counts(output.get('counts'))}",
     )
     yield _record(record, rows, "SUCCEEDED", {"SUCCEEDED": len(changed), "UNCHANGED": len(same)})
     yield from _services_run(changed, after, rows)
@@ -65,7 +65,7 @@ def put_back(
     stack: Stack, execution: str, items: Sequence[Item], before: View, *, culprit: str, queue: str
 ) -> Iterator[Check]:
     """Everything that a release which failed has to have said and undone."""
-    arn = str(stack.release_of(execution))
+    arn = str(stack.release_of(stack.actions(execution)))
     record, rows = stack.release_record(arn)
     after = look(stack, items)
     changed = [item for item in items if _wants_change(item, before)]
@@ -185,11 +185,10 @@ def _services_run(items: Sequence[Item], after: View, rows: Sequence[ItemRecord]
         elif deployment.get("id") != ours.get(item.name):
             wrong.append(f"{item.name}: {deployment.get('id')} is not the deployment of this release")
     yield Check(
-        "services run the images named",
+        "images named run",
         not wrong and bool(services),
         "; ".join(wrong)
-        or f"DescribeServices: {len(services)} of {len(services)} PRIMARY deployments COMPLETED, each the one "
-        "this release started",
+        or f"{len(services)} of {len(services)} PRIMARY deployments COMPLETED, each the very one of this release",
     )
 
 
@@ -203,9 +202,9 @@ def _task_runs(item: Item, before: Observed, after: Observed) -> Check:
     else:
         target = after.exact["Target"]
         beside = (
-            f"dead-letter queue, {target['RetryPolicy']['MaximumRetryAttempts']} retries, "
+            f"kept: dead-letter queue, {target['RetryPolicy']['MaximumRetryAttempts']} retries, "
             f"{after.exact['FlexibleTimeWindow']['MaximumWindowInMinutes']} min window, "
-            f"end {after.exact['EndDate']:%Y-%m-%d} kept"
+            f"end {after.exact['EndDate']:%Y-%m-%d}"
         )
     rest = differences(before.rest, after.rest)
     return Check(
@@ -225,8 +224,7 @@ def _nothing_else(items: Sequence[Item], before: View, after: View) -> Check:
     return Check(
         "nothing else changed",
         not found,
-        "; ".join(found[:3])
-        or f"{compared} members of definitions, tags, services, rules and schedules are equal",
+        "; ".join(found[:3]) or f"{compared} members of definitions, services, rules, schedules are equal",
     )
 
 
@@ -269,7 +267,7 @@ def _one_revision_each(stack: Stack, items: Sequence[Item], before: View, after:
         fresh = [arn for arn in observer.revisions(family) if _parts(arn)[1] > old]
         if fresh != [after[item.name].task_definition]:
             wrong.append(f"{family}: {_names(fresh) or 'none'}")
-    found = "; ".join(wrong) or f"ListTaskDefinitions: {len(items)} for {len(items)} items"
+    found = "; ".join(wrong) or f"{len(items)} for {len(items)} items"
     return Check("one new revision each", not wrong, found)
 
 
@@ -292,7 +290,7 @@ def _deregistered(stack: Stack, items: Sequence[Item], before: View) -> Check:
     return Check(
         "revisions that nothing uses",
         not left and len(gone) == len(items),
-        f"ListTaskDefinitions: {len(left)} ACTIVE, {len(gone)} INACTIVE: {_names(gone)}",
+        f"{len(left)} ACTIVE, {len(gone)} INACTIVE: {_names(gone)}",
     )
 
 

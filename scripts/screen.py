@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import sys
+import textwrap
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -112,7 +113,11 @@ class Screen:
         self.checks.append(check)
         mark, style = ("   ok      ", "green") if check.ok else ("   NOT TRUE ", "red")
         self._erase()
-        self._write(f"{self._styled(mark, style)}{check.what}: {check.evidence}\n")
+        text = f"{check.what}: {check.evidence}"
+        if self.moves:
+            width = max(40, shutil.get_terminal_size().columns - len(mark) - 1)
+            text = f"\n{' ' * len(mark)}".join(textwrap.wrap(text, width, break_on_hyphens=False))
+        self._write(f"{self._styled(mark, style)}{text}\n")
 
     @property
     def failed(self) -> list[Check]:

@@ -113,6 +113,9 @@ def _install_requirements() -> None:
     """Install the pinned requirements. The home directory stays in sight: a package index may be configured there."""
     wanted = sum(1 for line in REQUIREMENTS.read_text().splitlines() if re.match(r"[A-Za-z]", line))
     cache = {"PIP_CACHE_DIR": str(BUILD / "pip"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    if not Path(os.environ.get("HOME", "/"), ".rustup").exists():
+        # pip asks rustc for its version, and a rustc of rustup's makes that folder
+        cache["RUSTUP_HOME"] = os.environ.get("RUSTUP_HOME", str(BUILD / "rustup"))
     _run(
         [
             *(VENV / "bin" / "python", "-m", "pip", "install", "--no-input", "--progress-bar=off"),

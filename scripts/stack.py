@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +85,10 @@ class Stack:
         )
         return list(reversed(answer["actionExecutionDetails"]))
 
-    def release_of(self, execution: str) -> str | None:
-        """The ARN of the state machine's execution that a pipeline execution's Deploy action started."""
-        for action in self.actions(execution):
+    @staticmethod
+    def release_of(actions: Iterable[Mapping[str, Any]]) -> str | None:
+        """The ARN of the state machine's execution that the Deploy action has started."""
+        for action in actions:
             if action["actionName"] == "Deploy":
                 result = action.get("output", {}).get("executionResult", {})
                 return result.get("externalExecutionId") or None
