@@ -147,7 +147,7 @@ def _from_history(
     # force-new-deployment.
     ours = next((d for d in history if d.task_definition == rollout.task_definition), None)
     if ours is None:
-        return None
+        return _from_own_rollback(rollout, service, history)
     match ours.status:
         case "SUCCESSFUL":
             return Judgement(Status.SUCCEEDED)
@@ -171,6 +171,22 @@ def _from_history(
                 if _is_primary(rollout, service) or not rollout.overdue
                 else _superseded(rollout, service)
             )
+
+
+def _from_own_rollback(
+    rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment]
+) -> Judgement | None:
+    """What ECS put back itself is part of the service deployment that failed, not one of its own."""
+    back = next((d for d in history if d.rolled_back_to == rollout.task_definition), None)
+    if back is None or not _is_primary(rollout, service):
+        return None
+    match back.status:
+        case "ROLLBACK_SUCCESSFUL":
+            return Judgement(Status.SUCCEEDED)
+        case "ROLLBACK_FAILED":
+            return Judgement(Status.FAILED, back.reason or "ECS's own rollback failed")
+        case _:
+            return None
 
 
 def _superseded(rollout: Rollout, service: ServiceState) -> Judgement:

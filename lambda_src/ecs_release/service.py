@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -14,6 +14,12 @@ from ecs_release.errors import ItemError
 
 DESCRIBE_SERVICES_MOST = 10
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html"""
+
+# ListServiceDeployments refuses a filter that reaches back further than three months, and a service that was not deployed
+# for so long also without one (https://github.com/hashicorp/terraform-provider-aws/issues/43445).
+_HISTORY = timedelta(days=88)
+_TOO_LONG_AGO = "must be within the last"
+_REVISIONS_MOST = 20
 
 
 @dataclass(frozen=True)
@@ -83,12 +89,15 @@ class ServiceDeployment:
         ROLLBACK_SUCCESSFUL or ROLLBACK_FAILED.
     task_definition : ARN that its target revision runs.
     reason : ECS's own words, "" when it has none.
+    rolled_back_to : ARN that ECS's own rollback runs, "" when there was none. Such a rollback is no service deployment
+        of its own.
     """
 
     arn: str
     status: str
     task_definition: str
     reason: str = ""
+    rolled_back_to: str = ""
 
 
 class Services:
@@ -149,7 +158,8 @@ class Services:
 
         One becomes visible some time after UpdateService returned, so absence says nothing.
         """
-        briefs = self._briefs(cluster, name, createdAt={"after": since})
+        remembered = datetime.now(UTC) - _HISTORY
+        briefs = self._briefs(cluster, name, createdAt={"after": max(since, remembered)})
         return self._detail(list(reversed(briefs)))
 
     def last_stop(self, cluster: str, name: str, deployment_id: str | None) -> str:
@@ -175,9 +185,22 @@ class Services:
         return "; ".join(filter(None, [str(last.get("stoppedReason", "")), *containers]))
 
     def _briefs(self, cluster: str, name: str, **filters: Any) -> list[Mapping[str, Any]]:
-        answer = self._client.list_service_deployments(cluster=cluster, service=name, **filters)
-        briefs: list[Mapping[str, Any]] = answer.get("serviceDeployments", [])
-        return sorted(briefs, key=lambda brief: brief["createdAt"], reverse=True)
+        """Newest first. All pages are read, because AWS documents no order of them."""
+        briefs: list[Mapping[str, Any]] = []
+        token: dict[str, str] = {}
+        while True:
+            try:
+                answer = self._client.list_service_deployments(
+                    cluster=cluster, service=name, maxResults=100, **filters, **token
+                )
+            except ClientError as error:
+                if error_code(error) == "InvalidParameterException" and _TOO_LONG_AGO in explain(error):
+                    return []
+                raise
+            briefs += answer.get("serviceDeployments", [])
+            if not answer.get("nextToken"):
+                return sorted(briefs, key=lambda brief: brief["createdAt"], reverse=True)
+            token = {"nextToken": answer["nextToken"]}
 
     def _detail(self, briefs: Sequence[Mapping[str, Any]]) -> list[ServiceDeployment]:
         if not briefs:
@@ -189,30 +212,35 @@ class Services:
                 "serviceDeployments"
             ]
         }
-        revisions = sorted(
-            {d["targetServiceRevision"]["arn"] for d in described.values() if d.get("targetServiceRevision")}
-        )
-        runs = (
-            {
-                r["serviceRevisionArn"]: r["taskDefinition"]
-                for r in self._client.describe_service_revisions(serviceRevisionArns=revisions)[
-                    "serviceRevisions"
-                ]
-            }
-            if revisions
-            else {}
-        )
+        revisions = sorted(filter(None, {arn for d in described.values() for arn in _revisions(d)}))
+        runs = {
+            r["serviceRevisionArn"]: r["taskDefinition"]
+            for start in range(0, len(revisions), _REVISIONS_MOST)
+            for r in self._client.describe_service_revisions(
+                serviceRevisionArns=revisions[start : start + _REVISIONS_MOST]
+            )["serviceRevisions"]
+        }
         details = []
         for arn in arns:
             body = described.get(arn)
             if body is None:
                 continue
-            revision = body.get("targetServiceRevision", {}).get("arn", "")
+            target, back = _revisions(body)
             reason = body.get("rollback", {}).get("reason") or body.get("statusReason") or ""
             details.append(
-                ServiceDeployment(arn, str(body["status"]), str(runs.get(revision, "")), str(reason))
+                ServiceDeployment(
+                    arn, str(body["status"]), runs.get(target, ""), str(reason), runs.get(back, "")
+                )
             )
         return details
+
+
+def _revisions(deployment: Mapping[str, Any]) -> tuple[str, str]:
+    """The service revision that is deployed, and the one that ECS's rollback goes to; "" for none."""
+    return (
+        deployment.get("targetServiceRevision", {}).get("arn", ""),
+        deployment.get("rollback", {}).get("serviceRevisionArn", ""),
+    )
 
 
 _FINAL = frozenset(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from ecs_release.rollout import Judgement, Rollout, Status, judge
 from ecs_release.service import ServiceDeployment, ServiceState
 
@@ -141,3 +140,20 @@ def test_failed_while_ecs_is_about_to_roll_back_waits_for_its_end() -> None:
     assert judge(rollout(), state, history("ROLLBACK_IN_PROGRESS")).status is None
     assert judge(rollout(), state, []).status is None
     assert judge(rollout(age=601), state, []) == Judgement(Status.FAILED, "broke")
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        ("ROLLBACK_IN_PROGRESS", None),
+        ("ROLLBACK_SUCCESSFUL", Status.SUCCEEDED),
+        ("ROLLBACK_FAILED", Status.FAILED),
+    ],
+)
+def test_what_ecs_put_back_itself_is_proven_by_the_service_deployment_that_failed(
+    status: str, verdict: Status | None
+) -> None:
+    state = service(deployment("ecs-svc/3", task_definition=OLD, state=None))
+    back = rollout(task_definition=OLD, deployment="ecs-svc/3")
+    failed = [ServiceDeployment("arn:sd/2", status, NEW, "broke", OLD)]
+    assert judge(back, state, failed).status is verdict

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import error_code, explain
-from ecs_release.errors import ItemError, LockLostError, RecordChangedError
+from ecs_release.errors import ItemError, LockLostError, RecordChangedError, TargetUnreachableError
 from ecs_release.estate import read_targets
 from ecs_release.observability import about_item, logger
 from ecs_release.rollout import BAD, OPEN, Judgement, Rollout, Status, judge
@@ -19,9 +19,10 @@ from ecs_release.scheduled_task import reference_of
 from ecs_release.service import Services, ServiceState
 from ecs_release.steps.report import needs_rollback
 from ecs_release.steps.rollback import to_deregister
-from ecs_release.steps.update_task import original_reference, recorded_targets
+from ecs_release.steps.update_task import recorded_targets
 from ecs_release.steps.work import Worker
 from ecs_release.store import ItemRecord, ReleaseRecord
+from ecs_release.task_definition import parse_reference
 
 SETTLE_SECONDS = 120
 """After the first failure of a wave its siblings get this long to reach a verdict of their own before all go back:
@@ -30,6 +31,10 @@ a developer learns of every culprit at once, and an outage is not drawn out."""
 _CLOCK_SKEW_SECONDS = 5
 # Pauses grow with the release's age, so that a day of waiting stays far below Step Functions' 25,000 events.
 _PAUSE_SHARE = 0.02
+# With less time than this left the others are looked at in the next round: a look that is cut off would count as a crash.
+_SPARE_SECONDS = 45
+# A target that can't be read now is read again until the item's deadline; only then is it a verdict.
+_PASSING = (ClientError, BotoCoreError, TargetUnreachableError)
 
 
 def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -53,9 +58,7 @@ def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> di
     return next_state
 
 
-def _decide(
-    worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], now: float
-) -> dict[str, Any]:
+def _decide(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], now: float) -> dict[str, Any]:
     phase = str(state["phase"])
     fresh = {**state, "results": [], "seconds": _pause(worker, record, now)}
     fresh.pop("error", None)
@@ -175,7 +178,12 @@ def _fail(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], place
 def _judged(worker: Worker, items: Sequence[ItemRecord], now: float) -> list[ItemRecord]:
     """The items with every verdict that can be given now, recorded."""
     services = _describe(worker, [item for item in items if item.kind == "service" and item.verdict in OPEN])
-    return [_judge_item(worker, item, services, now) if item.verdict in OPEN else item for item in items]
+    return [
+        _judge_item(worker, item, services, now)
+        if item.verdict in OPEN and worker.remaining() > _SPARE_SECONDS
+        else item
+        for item in items
+    ]
 
 
 def _judge_item(worker: Worker, item: ItemRecord, services: _Described, now: float) -> ItemRecord:
@@ -184,7 +192,9 @@ def _judge_item(worker: Worker, item: ItemRecord, services: _Described, now: flo
         # An unchanged item is watched from the first look on.
         item = worker.store.update_item(item, {"started_at": int(now)})
     verdict = (
-        _judge_service(worker, item, services, now) if item.kind == "service" else _judge_task(worker, item)
+        _judge_service(worker, item, services, now)
+        if item.kind == "service"
+        else _judge_task(worker, item, now)
     )
     return _settle(worker, item, verdict) if verdict.status else item
 
@@ -202,7 +212,7 @@ def _describe(worker: Worker, items: Sequence[ItemRecord]) -> _Described:
         try:
             for name, state in Services(worker.connections, target).describe(cluster, names).items():
                 found[target, cluster, name] = state
-        except (ClientError, BotoCoreError) as error:
+        except _PASSING as error:
             if error_code(error) == "ClusterNotFoundException":
                 continue
             logger.warning("services can't be read now", extra={"cluster": cluster, "reason": explain(error)})
@@ -225,30 +235,20 @@ def _judge(
     worker: Worker, item: ItemRecord, rollout: Rollout, state: ServiceState | Exception | None
 ) -> Judgement:
     if isinstance(state, Exception):
-        if rollout.overdue:
-            return Judgement(Status.TIMED_OUT, f"the service could not be read: {explain(state)}")
-        return Judgement()
+        return _unreadable(rollout, "the service", state)
     judgement = judge(rollout, state)
+    services = Services(worker.connections, item.target)
     if judgement.needs_history and state is not None:
-        services = Services(worker.connections, item.target)
-        created = (state.deployment(rollout.deployment_id) or {}).get("createdAt")
-        since = created.timestamp() if created else time.time() - rollout.age_seconds
-        history = services.deployments_since(
-            str(item.cluster), str(item.service), datetime.fromtimestamp(since - _CLOCK_SKEW_SECONDS, UTC)
-        )
-        if not history and item.action == "unchanged" and created:
-            # The unchanged service's deployment is older than what ECS lists as created since then.
-            newest = services.newest(str(item.cluster), str(item.service))
-            history = [newest] if newest else []
-            if newest is None:
-                return Judgement(
-                    Status.UNVERIFIED, "ECS remembers no deployment of it that could prove anything"
-                )
-        judgement = judge(rollout, state, history)
+        try:
+            judgement = _judge_by_history(services, item, rollout, state)
+        except _PASSING as error:
+            return _unreadable(rollout, "ECS's record of its deployments", error)
     if judgement.status in (Status.TIMED_OUT, Status.FAILED, Status.ROLLED_BACK_BY_ECS) and state is not None:
-        stop = Services(worker.connections, item.target).last_stop(
-            str(item.cluster), str(item.service), rollout.deployment_id
-        )
+        try:
+            stop = services.last_stop(str(item.cluster), str(item.service), rollout.deployment_id)
+        except _PASSING as error:  # the verdict stands without it
+            logger.warning("stopped tasks can't be read", extra={"reason": explain(error)})
+            stop = ""
         if stop:
             judgement = dataclasses.replace(
                 judgement, reason=f"{judgement.reason}; last task stopped: {stop}"
@@ -256,23 +256,74 @@ def _judge(
     return judgement
 
 
-def _judge_task(worker: Worker, item: ItemRecord) -> Judgement:
+def _judge_by_history(
+    services: Services, item: ItemRecord, rollout: Rollout, state: ServiceState
+) -> Judgement:
+    """The verdict from ECS's own record of deployments."""
+    cluster, name = str(item.cluster), str(item.service)
+    created = (state.deployment(rollout.deployment_id) or {}).get("createdAt")
+    since = created.timestamp() if created else time.time() - rollout.age_seconds
+    history = services.deployments_since(
+        cluster, name, datetime.fromtimestamp(since - _CLOCK_SKEW_SECONDS, UTC)
+    )
+    going_back = item.rollback_started_at is not None
+    if not history and created and (going_back or item.action == "unchanged"):
+        # Older than what ECS lists as created since then: of an unchanged service, or what ECS itself put back, which is part
+        # of the service deployment that failed.
+        newest = services.newest(cluster, name)
+        if newest is not None and (not going_back or newest.rolled_back_to == rollout.task_definition):
+            history = [newest]
+        elif newest is None and not going_back:
+            return Judgement(Status.UNVERIFIED, "ECS remembers no deployment of it that could prove anything")
+    return judge(rollout, state, history)
+
+
+def _unreadable(rollout: Rollout, what: str, error: Exception) -> Judgement:
+    """No verdict before the deadline: what can't be read now may be readable later."""
+    logger.warning("can't be read now", extra={"what": what, "reason": explain(error)})
+    if rollout.overdue:
+        return Judgement(Status.TIMED_OUT, f"{what} could not be read: {explain(error)}")
+    return Judgement()
+
+
+def _task_rollout(item: ItemRecord, started_at: int | None, now: float) -> Rollout:
+    return Rollout("", str(item.after), now - float(started_at or now), item.timeout_minutes * 60)
+
+
+def _judge_task(worker: Worker, item: ItemRecord, now: float) -> Judgement:
     """Read the rule's targets or the schedule back: they run what they are meant to run, or somebody changed them."""
     try:
         found = read_targets(item, worker.connections)
     except ItemError as error:
         return Judgement(Status.FAILED, str(error))
-    wanted = str(item.after) if item.action == "update" else original_reference(item)
+    except _PASSING as error:
+        return _unreadable(_task_rollout(item, item.started_at, now), "it", error)
     if item.rule is not None:
         ids = {target["Id"] for target in recorded_targets(item)}
         gone = ids - {target["Id"] for target in found}
         if gone:
             return Judgement(Status.FAILED, f'the rule "{item.rule}" has no target "{min(gone)}" any more.')
         found = [target for target in found if target["Id"] in ids]
-    other = next((r for r in map(reference_of, found) if r != wanted), None)
+    other = next((r for r in map(reference_of, found) if not runs_as_meant(item, r)), None)
     if other is not None:
         return Judgement(Status.SUPERSEDED, f"{other} was set meanwhile")
     return Judgement(Status.SUCCEEDED)
+
+
+def runs_as_meant(item: ItemRecord, reference: str | None) -> bool:
+    """Whether a target that names ``reference`` runs what this release set, or of an unchanged item what it found. Pure.
+
+    What was found is ``live``: the before-image may be an earlier release's.
+    """
+    if reference is None:
+        return False
+    if item.action == "update":
+        return reference == item.after
+    family, revision = parse_reference(reference)
+    found_family, found_revision = parse_reference(item.live)
+    return family == found_family and (
+        revision == found_revision if revision is not None else not item.pinned
+    )
 
 
 def _settle(worker: Worker, item: ItemRecord, judgement: Judgement) -> ItemRecord:
@@ -356,6 +407,9 @@ def _after_rollback(
             worker.store.update_item(item, {"status": Status.ROLLBACK_FAILED, "reason": reason})
     for item in going:
         about_item(item)
+        if worker.remaining() < _SPARE_SECONDS:
+            waiting = True
+            break
         verdict = _judge_back(worker, item, services, now)
         if verdict.status is None:
             waiting = True
@@ -384,7 +438,7 @@ _SETTLED_BACK = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SU
 
 def _judge_back(worker: Worker, item: ItemRecord, services: _Described, now: float) -> Judgement:
     if item.kind == "task":
-        return _judge_task_back(worker, item)
+        return _judge_task_back(worker, item, now)
     rollout = Rollout(
         deployment_id=str(item.rollback_deployment),
         task_definition=str(item.rollback_to),
@@ -394,11 +448,13 @@ def _judge_back(worker: Worker, item: ItemRecord, services: _Described, now: flo
     return _judge(worker, item, rollout, services.get((item.target, str(item.cluster), str(item.service))))
 
 
-def _judge_task_back(worker: Worker, item: ItemRecord) -> Judgement:
+def _judge_task_back(worker: Worker, item: ItemRecord, now: float) -> Judgement:
     try:
         found = read_targets(item, worker.connections)
     except ItemError as error:
         return Judgement(Status.FAILED, str(error))
+    except _PASSING as error:
+        return _unreadable(_task_rollout(item, item.rollback_started_at, now), "it", error)
     if item.rule is not None:
         ids = {target["Id"] for target in recorded_targets(item)}
         found = [target for target in found if target["Id"] in ids]
