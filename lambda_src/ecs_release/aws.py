@@ -7,6 +7,7 @@ carry a copy send a raw request body (:func:`send_raw`).
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -179,6 +180,7 @@ class Connections:
             # Role chaining limits a session to one hour, so credentials renew themselves
             # (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining).
             core = botocore.session.get_session()
+            core.register_component("data_loader", _loader())
             core._credentials = RefreshableCredentials.create_from_metadata(
                 metadata=assume(), refresh_using=assume, method="sts-assume-role"
             )
@@ -219,6 +221,12 @@ class Connections:
             }
 
         return assume
+
+
+@functools.cache
+def _loader() -> Any:
+    """One for all sessions: each would parse the same service models again, a tenth of a second a target."""
+    return botocore.session.get_session().get_component("data_loader")
 
 
 def own_client(service: str, **options: Any) -> Any:
