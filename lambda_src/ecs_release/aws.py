@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -148,6 +149,9 @@ class Connections:
         self._session_name = session_name[:64]
         self._sessions: dict[str, boto3.Session] = {}
         self._clients: dict[tuple[str, str, bool, str | None], Any] = {}
+        # Clients are safe for threads, making one from a session is not
+        # (https://boto3.amazonaws.com/v1/documentation/api/latest/guide/session.html#multithreading-or-multiprocessing-with-sessions).
+        self._making = threading.RLock()
 
     def role_arn(self, target_name: str) -> str:
         target = self.targets[target_name]
@@ -162,13 +166,14 @@ class Connections:
             when the role can't be assumed.
         """
         key = (target_name, service, retry, region)
-        if key not in self._clients:
-            session = self._session(target_name)
-            client = session.client(service, config=_RETRYING if retry else _NO_RETRY, region_name=region)
-            _install_raw(client, service)
-            self.throttles.watch(client)
-            self._clients[key] = client
-        return self._clients[key]
+        with self._making:
+            if key not in self._clients:
+                session = self._session(target_name)
+                client = session.client(service, config=_RETRYING if retry else _NO_RETRY, region_name=region)
+                _install_raw(client, service)
+                self.throttles.watch(client)
+                self._clients[key] = client
+            return self._clients[key]
 
     def _session(self, target_name: str) -> boto3.Session:
         if target_name not in self._sessions:

@@ -19,7 +19,9 @@ from ecs_release.store import Store
 
 ARN_VARIABLE = "ECS_RELEASE_STATE_MACHINE_ARN"
 TABLE_TAG = "ecs-release:releases-table"
-_INPUT_BYTES = 256 * 1024  # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html
+# https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: 256 KiB, also for what a state hands to its function,
+# and Parse gets the input with the execution's names around it. States.DataLimitExceeded can't be caught.
+_INPUT_BYTES = 256 * 1024 - 4096
 
 
 class Orchestrator:
@@ -89,7 +91,7 @@ class Orchestrator:
         text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
         if len(text.encode()) > _INPUT_BYTES:
             raise EcsReleaseError(
-                f"the manifest is {len(text.encode()) // 1024:,} KiB as JSON, and an execution takes 256 KiB; "
+                f"the manifest is {len(text.encode()) // 1024:,} KiB as JSON, and an execution takes {_INPUT_BYTES // 1024} KiB; "
                 "release it through the pipeline, which passes it by reference."
             )
         release = f"cli-{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"

@@ -24,7 +24,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, NoReturn
@@ -40,6 +40,9 @@ SCHEMA = 1
 """Version of the records; a reader refuses a newer one instead of misreading it."""
 
 DEFAULT_TARGET = "default"
+
+# An item of DynamoDB holds 400 KB. Three lists of a release grow with its items; each item's own record has its share whole.
+_LIST_BYTES = 100_000
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -301,7 +304,8 @@ class Store:
     # --- releases ----------------------------------------------------------------------------------------------
 
     def put_release(self, record: ReleaseRecord) -> None:
-        self._put({"pk": f"RELEASE#{record.release}", "sk": "RELEASE", **dataclasses.asdict(record)})
+        row = {"pk": f"RELEASE#{record.release}", "sk": "RELEASE", **dataclasses.asdict(record)}
+        self._put({name: _fitting_value(value) for name, value in row.items()})
         self._put({"pk": "RELEASES", "sk": f"{record.started}#{record.release}", "release": record.release})
 
     def release(self, release: str) -> ReleaseRecord | None:
@@ -323,7 +327,7 @@ class Store:
             values[":running"] = "RUNNING"
         self._update(
             {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
-            changes,
+            {name: _fitting_value(value) for name, value in changes.items()},
             condition=condition,
             values=values,
             names={"#condition_status": "status"} if only_running else {},
@@ -344,6 +348,8 @@ class Store:
             TableName=self._table,
             KeyConditionExpression="pk = :pk",
             ExpressionAttributeValues=_item({":pk": "RELEASES"}),
+            # A rollback by hand right after a release must see that release.
+            ConsistentRead=True,
             ScanIndexForward=False,
             Limit=limit,
         )
@@ -352,11 +358,24 @@ class Store:
 
     # --- items -------------------------------------------------------------------------------------------------
 
-    def put_items(self, items: Iterable[ItemRecord]) -> None:
-        """Write all items of a release, twenty-five at a time."""
-        rows = [_item({**item.key, **_without_none(dataclasses.asdict(item))}) for item in items]
-        for start in range(0, len(rows), 25):
-            requests = [{"PutRequest": {"Item": row}} for row in rows[start : start + 25]]
+    def put_items(self, release: str, items: Sequence[ItemRecord]) -> None:
+        """Write all items of a release, twenty-five at a time.
+
+        An earlier attempt may have died after it had cut the release another way: its rows go.
+        """
+        kept = {item.key["sk"] for item in items}
+        left = [row["sk"] for row in self._query(f"RELEASE#{release}", begins="ITEM#")]
+        writes: list[dict[str, Any]] = [
+            {"DeleteRequest": {"Key": _item({"pk": f"RELEASE#{release}", "sk": sk})}}
+            for sk in left
+            if sk not in kept
+        ]
+        writes += [
+            {"PutRequest": {"Item": _item({**item.key, **_without_none(dataclasses.asdict(item))})}}
+            for item in items
+        ]
+        for start in range(0, len(writes), 25):
+            requests = writes[start : start + 25]
             pause = 0.05
             while requests:
                 answer = self._client.batch_write_item(RequestItems={self._table: requests})
@@ -553,6 +572,22 @@ class Store:
         for page in pages:
             for row in page["Items"]:
                 yield _plain(row)
+
+
+def fitting(lines: Sequence[str], room: int = _LIST_BYTES) -> list[str]:
+    """As many lines as ``room`` bytes hold, and how many more there were."""
+    kept: list[str] = []
+    used = 0
+    for line in lines:
+        used += len(line.encode()) + 3
+        if used > room:
+            return [*kept, f"... and {len(lines) - len(kept)} more"]
+        kept.append(line)
+    return kept
+
+
+def _fitting_value(value: Any) -> Any:
+    return fitting(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
 def _raise_conditional(error: ClientError) -> NoReturn:

@@ -27,7 +27,7 @@ from ecs_release.plan import PlannedItem, cut, items_back, make_plan, plan_back
 from ecs_release.plan_document import differences, plan_document
 from ecs_release.steps.report import close
 from ecs_release.steps.work import Worker
-from ecs_release.store import Lock, ReleaseRecord, Store, state_key
+from ecs_release.store import Lock, ReleaseRecord, Store, fitting, state_key
 from ecs_release.undo import releases_to_undo, steps_back
 
 LONGEST_FUNCTION_SECONDS = 900
@@ -35,6 +35,9 @@ LONGEST_FUNCTION_SECONDS = 900
 
 _TAKEOVER_WAIT_SECONDS = 120
 _VERSION = 1
+# A cause holds 32,768 characters (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html),
+# and Lambda puts more than the message into it. All problems stand in the record.
+_ERROR_BYTES = 20_000
 
 
 def parse(worker: Worker, release: str, execution: str, started: str, document: Any) -> dict[str, Any]:
@@ -81,9 +84,9 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     problems += [f"{p.item.name} ({p.item.path}): {problem}" for p in plan for problem in p.problems]
     if problems:
         worker.store.update_release(release, {"problems": problems})
-        raise ReleaseRejectedError("\n".join(problems))
+        raise ReleaseRejectedError(_in_an_error(problems))
     batches = cut(plan, release, epoch)
-    worker.store.put_items(batches.records)
+    worker.store.put_items(release, batches.records)
     changes: dict[str, Any] = {
         "waves": batches.waves,
         "prepare": batches.prepare,
@@ -239,8 +242,15 @@ def plan_rollback(
 
 def _valid(validation: Validation) -> Manifest:
     if validation.manifest is None or validation.errors:
-        raise ManifestInvalidError("\n".join(f"{p.code} {p.path}: {p.message}" for p in validation.errors))
+        raise ManifestInvalidError(
+            _in_an_error([f"{p.code} {p.path}: {p.message}" for p in validation.errors])
+        )
     return validation.manifest
+
+
+def _in_an_error(problems: list[str]) -> str:
+    """As many lines as an error may carry: a larger one ends the execution with an error that nothing can catch."""
+    return "\n".join(fitting(problems, _ERROR_BYTES))
 
 
 def _download(reference: Mapping[str, str], what: str) -> Any:

@@ -72,7 +72,9 @@ def _closed(
         store.put_release(record)
     elif refusal and not record.problems:
         store.update_release(release, {"problems": _problems(state)})
-    if record.status == "RUNNING":
+    if record.status != "RUNNING" and store.lock().holder == release:
+        close(store, release, record.status)  # an earlier attempt died after it had written the status
+    elif record.status == "RUNNING":
         items = store.items(release)
         status = "REJECTED" if refusal else judge_release(record, items)
         if error := state.get("error"):
@@ -95,7 +97,7 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
     """
     release = str(detail["name"])
     record = store.release(release)
-    if record is None or record.status != "RUNNING":
+    if record is None or (record.status != "RUNNING" and store.lock().holder != release):
         return {"release": release, "status": record.status if record else "UNKNOWN", "counts": {}}
     close(store, release, "ABORTED", f"its execution ended as {detail['status']}")
     closed = store.release(release)
@@ -156,6 +158,8 @@ def close(store: Store, release: str, status: str, reason: str | None = None) ->
         store.update_release(release, changes, only_running=True)
     except RecordChangedError:
         logger.info("the record was closed before")
+    if record is not None and record.status != "RUNNING":
+        status = record.status  # what it ended as, whoever closes what is left of it
     _remember(store, record, status, items)
     if not by_force:
         store.release_lock(release)

@@ -1,0 +1,113 @@
+"""The record at its limits, and a Report that died between two of its writes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from ecs_release.settings import Settings
+from ecs_release.steps.report import close, report
+from ecs_release.store import ItemRecord, ReleaseRecord, Store, fitting
+from moto import mock_aws
+
+RELEASE = ReleaseRecord("r1", "arn:execution:r1", 1, "2026-01-01T00:00:00.000Z")
+ITEM = ItemRecord(
+    "r1", 0, 0, 1, "service", "c/s", "default", 0, "update", 60, {}, before="api:1", after="api:2"
+)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        client = boto3.client("dynamodb", region_name="eu-west-1")
+        client.create_table(
+            TableName="releases",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
+            KeySchema=[
+                {"AttributeName": "pk", "KeyType": "HASH"},
+                {"AttributeName": "sk", "KeyType": "RANGE"},
+            ],
+        )
+        yield Store(client, "releases")
+
+
+def test_lists_of_a_release_fit_into_one_item_of_the_table(store: Store) -> None:
+    store.put_release(RELEASE)
+    store.update_release(
+        "r1",
+        {
+            name: [f"cluster/service-{n}: {'x' * 200}" for n in range(5000)]
+            for name in ("problems", "warnings")
+        },
+    )
+    found = store.release("r1")
+    assert found is not None
+    assert 100 < len(found.problems) < 5000
+    assert found.problems[-1] == f"... and {5000 - len(found.problems) + 1} more"
+
+
+def test_short_lists_stay_whole() -> None:
+    assert fitting(["a", "b"]) == ["a", "b"]
+    assert fitting([]) == []
+
+
+def test_cutting_again_leaves_no_row_of_the_first_cut(store: Store) -> None:
+    store.put_items("r1", [ITEM, dataclasses.replace(ITEM, number=1, name="c/t")])
+    store.put_items("r1", [ITEM, dataclasses.replace(ITEM, batch=1, name="c/t", action="unchanged")])
+    assert [(i.batch, i.number, i.name) for i in store.items("r1")] == [(0, 0, "c/s"), (1, 0, "c/t")]
+
+
+def _released(store: Store) -> None:
+    done = dataclasses.replace(ITEM, started_at=1, verdict="SUCCEEDED", status="SUCCEEDED")
+    store.acquire("r1", "arn:execution:r1", store.lock())
+    store.put_release(RELEASE)
+    store.put_items("r1", [done])
+    store.mark_unwhole(done)
+
+
+def _died_after_the_status_was_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def dies(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    _released(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "mark_whole", dies)
+        with pytest.raises(KeyboardInterrupt):
+            close(store, "r1", "SUCCEEDED")
+
+
+def test_report_finishes_what_an_attempt_began_that_died_after_the_status(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _died_after_the_status_was_written(store, monkeypatch)
+    assert report(Settings("releases"), store, "r1", "arn:execution:r1", {})["status"] == "SUCCEEDED"
+    assert store.lock().holder is None
+    assert store.unwhole([ITEM.state_key]) == {}
+
+
+def test_a_takeover_remembers_a_release_as_what_it_ended_as(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _died_after_the_status_was_written(store, monkeypatch)
+    close(store, "r1", "ABORTED", "its execution ended without closing the record")
+    found = store.release("r1")
+    assert found is not None
+    assert found.status == "SUCCEEDED"
+    assert store.unwhole([ITEM.state_key]) == {}
+
+
+def test_a_late_report_takes_nothing_from_the_release_after_it(store: Store) -> None:
+    _released(store)
+    close(store, "r1", "SUCCEEDED")
+    store.acquire("r2", "arn:execution:r2", store.lock())
+    store.mark_unwhole(dataclasses.replace(ITEM, release="r2", before="api:2"))
+    report(Settings("releases"), store, "r1", "arn:execution:r1", {})
+    assert store.lock().holder == "r2"
+    assert store.unwhole([ITEM.state_key])[ITEM.state_key]["before"] == "api:2"
