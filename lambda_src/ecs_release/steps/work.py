@@ -217,7 +217,12 @@ def register(worker: Worker, item: ItemRecord) -> ItemRecord:
         worker.store.check_lock(item.release, item.epoch)
         _renew(worker, item)
 
-    copy, registered = definitions.register_copy(base, item.new_images, before_attempt=before_attempt)
+    try:
+        copy, registered = definitions.register_copy(base, item.new_images, before_attempt=before_attempt)
+    except ClientError:
+        # AWS has answered, so nothing is on its way any more, and the next attempt need not sit the lease out.
+        worker.store.update_item(item, {"claim_by": None, "claim_until": None})
+        raise
     logger.info("revision ready", extra={"revision": copy.arn, "registered": registered})
     return worker.store.update_item(
         item, {"after": copy.arn, "registered": registered, "claim_by": None, "claim_until": None}
