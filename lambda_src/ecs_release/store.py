@@ -107,7 +107,7 @@ class ItemRecord:
     registered : whether this release registered it (and so may deregister it).
     previous_deployment : the service's PRIMARY deployment before the write.
     deployment_id : the deployment to prove.
-    started_at : epoch seconds at which watching it began.
+    started_at : epoch seconds at which watching it began; of a changed item recorded right before it is written.
     settled_at : epoch seconds at which its verdict was written, for the estimate of later plans.
     claim_by, claim_until : the worker that registers for it right now, and until when (epoch seconds).
     rollback_to : what Rollback set: ``before``, or the equal copy made because ``before`` was deregistered.

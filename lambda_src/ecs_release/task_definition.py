@@ -155,6 +155,31 @@ def copy_with_images(base: TaskDefinition, images: Mapping[str, str]) -> dict[st
     return body
 
 
+def same_definition(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Whether two definitions run the same, tags aside.
+
+    AWS hands some lists out in another order than it got them, and adds empty members and zeros to what was registered
+    (https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/ecs/container_definitions.go).
+    """
+    return bool(_essence(_settable(left)) == _essence(_settable(right)))
+
+
+def _settable(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in OUTPUT_ONLY and key != "tags"}
+
+
+def _essence(value: Any) -> Any:
+    """The value without its empty members; lists of objects in one order whatever theirs is."""
+    if isinstance(value, Mapping):
+        return {key: inner for key in sorted(value) if (inner := _essence(value[key])) is not None} or None
+    if isinstance(value, list):
+        entries = [_essence(entry) for entry in value]
+        if any(isinstance(entry, dict) for entry in entries):
+            entries.sort(key=lambda entry: json.dumps(entry, sort_keys=True))
+        return entries or None
+    return value or None
+
+
 def tag_problem(base: TaskDefinition) -> str | None:
     """Why our tag would not fit, or None."""
     others = [t for t in base.tags if t["key"] != CONTENT_TAG and not t["key"].lower().startswith("aws:")]
@@ -200,7 +225,11 @@ class TaskDefinitions:
         return TaskDefinition(answer["taskDefinition"], tuple(answer.get("tags", ())))
 
     def find_copy(self, base: TaskDefinition, images: Mapping[str, str]) -> TaskDefinition | None:
-        """The ACTIVE revision an earlier attempt registered from ``base`` with these images, if there is one."""
+        """The ACTIVE revision an earlier attempt registered from ``base`` with these images, if there is one.
+
+        The tag alone proves nothing: who makes a new revision out of ours by hand takes its tags along.
+        """
+        copy = copy_with_images(base, images)
         wanted = content_digest(base.arn, images)
         client = self._connections.client(self._target, "ecs")
         pages = client.get_paginator("list_task_definitions").paginate(
@@ -215,7 +244,7 @@ class TaskDefinitions:
                 if revision is not None and revision <= base.revision:
                     return None
                 found = self.describe(arn)
-                if found.content == wanted:
+                if found.content == wanted and same_definition(copy, found.body):
                     return found
         return None
 

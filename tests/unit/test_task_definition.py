@@ -6,7 +6,6 @@ import copy
 from typing import Any
 
 import pytest
-
 from ecs_release.task_definition import (
     CONTENT_TAG,
     OUTPUT_ONLY,
@@ -15,6 +14,7 @@ from ecs_release.task_definition import (
     content_digest,
     copy_with_images,
     parse_reference,
+    same_definition,
     tag_problem,
 )
 
@@ -110,3 +110,25 @@ def test_the_content_digest_depends_on_base_and_images_alone() -> None:
     assert one == content_digest(ARN, {"b": "2", "a": "1"})
     assert one != content_digest(ARN, {"a": "1"})
     assert one != content_digest(ARN[:-1] + "8", {"a": "1", "b": "2"})
+
+
+def test_a_revision_made_by_hand_from_ours_is_not_taken_for_ours() -> None:
+    ours = copy_with_images(definition(), {"api": "x:1"})
+    registered = {**copy.deepcopy(ours), "revision": 8, "status": "ACTIVE", "registeredAt": 2.0}
+    assert same_definition(ours, registered)
+    registered["containerDefinitions"][0]["environment"] = [{"name": "DEBUG", "value": "1"}]
+    assert not same_definition(ours, registered)
+
+
+def test_what_aws_adds_or_orders_otherwise_is_the_same_definition() -> None:
+    variables = [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]
+    ours: dict[str, Any] = {
+        "containerDefinitions": [
+            {"name": "api", "image": "x:1", "environment": variables, "command": ["a", "b"]}
+        ]
+    }
+    theirs = copy.deepcopy(ours)
+    theirs["containerDefinitions"][0] |= {"environment": variables[::-1], "cpu": 0, "mountPoints": []}
+    assert same_definition(ours, {**theirs, "volumes": [], "enableFaultInjection": False, "tags": []})
+    theirs["containerDefinitions"][0]["command"] = ["b", "a"]
+    assert not same_definition(ours, theirs)

@@ -113,7 +113,7 @@ def judge_release(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
         return "REJECTED"
     if all(item.verdict in GOOD for item in items):
         return "SUCCEEDED" if any(item.action == "update" for item in items) else "NO_CHANGE"
-    if not any(touched(item) for item in items):
+    if not any(touched(item) or item.rollback_started_at is not None for item in items):
         return "REJECTED" if any(item.action == "update" for item in items) else "FAILED"
     if record.on_failure != "rollback":
         return "FAILED"

@@ -40,9 +40,7 @@ def to_deregister(items: Sequence[ItemRecord]) -> list[ItemRecord]:
     in_use = {item.after for item in items if not _left_its_revision(item)} | {
         item.rollback_to for item in items
     }
-    return [
-        item for item in items if item.registered and item.after is not None and item.after not in in_use
-    ]
+    return [item for item in items if item.registered and item.after is not None and item.after not in in_use]
 
 
 def _left_its_revision(item: ItemRecord) -> bool:
@@ -64,7 +62,7 @@ def _put_back(worker: Worker, item: ItemRecord) -> None:
 
 
 def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
-    """Start the rollout back, or adopt one that goes there already; {} when there is nothing to put back.
+    """Start the rollout back, or adopt one that goes there already; no rollout when there is nothing to put back.
 
     Raises
     ------
@@ -81,17 +79,19 @@ def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     primary = state.primary or {}
     live, deployment = str(primary.get("taskDefinition", state.task_definition)), str(primary.get("id"))
     now = int(time.time())
-    if live == item.before:
+    if live in (item.before, item.rollback_to):
         # ECS itself went back, an earlier attempt did, or nothing was ever written.
-        if item.started_at is None and deployment == item.previous_deployment:
-            return {}
+        if item.deployment_id is None and deployment == item.previous_deployment:
+            return _never_written(item)
         return {"rollback_to": live, "rollback_deployment": deployment, "rollback_started_at": now}
     untouched = live == item.live and deployment == item.previous_deployment
     if untouched and not item.inherited:
-        return {}
+        return _never_written(item)
     if live != item.after and not untouched:
         raise SupersededError(f"not put back: {live} was deployed meanwhile, as {deployment}")
     target = ensure_active(worker, item, item.before)
+    if target != item.before:  # an attempt that dies now must know the copy for its own
+        worker.store.update_item(item, {"rollback_to": target})
     worker.store.check_lock(item.release, item.epoch)
     updated = services.update(cluster, name, target).primary or {}
     logger.info("going back", extra={"deployment": updated.get("id"), "revision": target})
@@ -121,18 +121,25 @@ def put_task_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
             worker.task_definitions(item).describe(item.base), item.new_images
         )
         if copy is None:
-            return {}
+            return _never_written(item)
         # Registered, but the worker died before it could say so: the family's newest revision is live.
         item = worker.store.update_item(item, {"after": copy.arn, "registered": True})
-    ours = {item.after, item.live, original, back}
+    ours = {item.after, item.live, original, back, item.rollback_to}
     foreign = references - ours
     if foreign:
         raise SupersededError(f"not put back: {foreign.pop()} was set meanwhile")
     if item.pinned and references == {original} and item.started_at is None:
         return {}
     target = ensure_active(worker, item, back)
+    if target != back:
+        worker.store.update_item(item, {"rollback_to": target})
     write_task_definition(worker, item, current, target)
     return {"rollback_to": target, "rollback_started_at": int(time.time()), **_about_copy(item, target, back)}
+
+
+def _never_written(item: ItemRecord) -> dict[str, Any]:
+    """It was about to be written when its worker died, and AWS shows that it was not."""
+    return {} if item.started_at is None else {"started_at": None}
 
 
 def _about_copy(item: ItemRecord, target: str, before: str) -> dict[str, str]:

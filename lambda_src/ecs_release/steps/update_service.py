@@ -49,9 +49,15 @@ def start_rollout(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     if state.task_definition != item.live or primary.get("id") != item.previous_deployment:
         raise SupersededError(f"{state.task_definition} was deployed meanwhile, as {primary.get('id')}")
     worker.store.mark_unwhole(item)
+    started_at = item.started_at or int(time.time())
+    # Recorded before it is done: should this worker die now, nobody may say later that the service was not touched.
+    worker.store.update_item(item, {"started_at": started_at})
     worker.store.check_lock(item.release, item.epoch)
-    started_at = int(time.time())
-    updated = services.update(cluster, name, after).primary or {}
+    try:
+        updated = services.update(cluster, name, after).primary or {}
+    except ItemError:
+        worker.store.update_item(item, {"started_at": item.started_at})
+        raise
     deployment_id = updated.get("id")
     if deployment_id in (None, item.previous_deployment):
         raise ItemError("ECS took the new task definition but started no deployment.")

@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from ecs_release.errors import ItemError, SupersededError
 from ecs_release.estate import read_targets
 from ecs_release.rollout import Status
@@ -45,12 +47,27 @@ def point_at_new_revision(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     if foreign:
         raise SupersededError(f"{foreign[0]} was set meanwhile")
     worker.store.mark_unwhole(item)
+    started_at = item.started_at or int(time.time())
+    # Recorded before it is done: should this worker die now, nobody may say later that the task was not touched.
+    item = worker.store.update_item(item, {"started_at": started_at})
     if item.after is None:
         # Unpinned: from the registration on, the newest revision is what runs.
         item = register(worker, item)
-    started_at = int(time.time())
-    write_task_definition(worker, item, current, str(item.after))
+    try:
+        write_task_definition(worker, item, current, str(item.after))
+    except ItemError:
+        if _still_as_it_was(worker, item):
+            worker.store.update_item(item, {"started_at": None})
+        raise
     return {"after": item.after, "registered": item.registered, "started_at": started_at}
+
+
+def _still_as_it_was(worker: Worker, item: ItemRecord) -> bool:
+    """Whether a refused write left every target alone: PutTargets may have taken some of them."""
+    try:
+        return all(reference_of(target) != item.after for target in current_targets(worker, item))
+    except (ItemError, ClientError, BotoCoreError):
+        return False
 
 
 def write_task_definition(
