@@ -20,7 +20,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import boto3
 from botocore.config import Config
@@ -76,16 +76,18 @@ class LocalAws:
                 start_new_session=True,
             )
             deadline = time.monotonic() + READY_SECONDS
-            while True:
-                written = os.pread(out.fileno(), 65536, 0).decode("utf-8", "replace")
-                for line in written.splitlines():
-                    if line.startswith("local_aws ready on "):
-                        return cls(line.rpartition(" ")[2], process)
-                if process.poll() is not None or time.monotonic() > deadline:
-                    process.kill()
-                    process.wait()
-                    raise RuntimeError(f"embedded AWS did not start:\n{written}")
-                time.sleep(0.05)
+            try:
+                while process.poll() is None and time.monotonic() < deadline:
+                    for line in _read(out).splitlines():
+                        if line.startswith("local_aws ready on "):
+                            return cls(line.rpartition(" ")[2], process)
+                    time.sleep(0.05)
+                raise RuntimeError(f"embedded AWS did not start:\n{_read(out)}")
+            except BaseException:
+                # also when the wait was interrupted
+                process.kill()
+                process.wait()
+                raise
 
     def stop(self) -> None:
         """End the server that ``start`` started, and with it its Lambda workers."""
@@ -181,3 +183,7 @@ class LocalAws:
     def reset(self) -> None:
         """Back to no rules, faults, limits, counts or notifications."""
         self.control("reset", {})
+
+
+def _read(file: IO[bytes]) -> str:
+    return os.pread(file.fileno(), 65536, 0).decode("utf-8", "replace")
