@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ecs_release.rollout import Status
-from ecs_release.scheduled_task import reference_of, with_task_definition
+from ecs_release.scheduled_task import reference_of, start_may_go, start_warning, with_task_definition
 from ecs_release.store import ItemRecord
 from ecs_release.task_definition import parse_reference
 
@@ -55,6 +56,8 @@ def repair_command(item: ItemRecord, region: str) -> str:
             ]
         )
     body = {key: value for key, value in targets[0].items() if key not in _NOT_AN_ARGUMENT}
+    if start_warning(body, time.time()) and start_may_go(body):
+        del body["StartDate"]
     return shlex.join(["aws", "scheduler", "update-schedule", *where, "--cli-input-json", json.dumps(body)])
 
 

@@ -112,6 +112,7 @@ def select(
     reference, chosen = next(iter(references[family].items()))
     pinned = parse_reference(reference)[1] is not None
     warnings = list(choice.warnings)
+    warnings += filter(None, (start_warning(target, time.time()) for target in chosen))
     if not pinned:
         warnings.append(
             f"{where} names the family {family} without a revision, so registering is deploying: its revision is "
@@ -237,14 +238,12 @@ class Schedules:
         """
         body = {**_settable(schedule), "GroupName": group}
         try:
-            with send_raw(body):
-                # The arguments only satisfy botocore's own check of required members; the raw body is what travels.
-                self._client.update_schedule(
-                    Name=name,
-                    ScheduleExpression=str(schedule["ScheduleExpression"]),
-                    FlexibleTimeWindow={"Mode": "OFF"},
-                    Target={"Arn": "-", "RoleArn": "-"},
-                )
+            try:
+                self._update(name, body)
+            except ClientError as error:
+                if not _is_about_start(error) or not start_may_go(schedule):
+                    raise
+                self._update(name, {key: value for key, value in body.items() if key != "StartDate"})
         except ClientError as error:
             if error_code(error) in (
                 "ResourceNotFoundException",
@@ -255,6 +254,39 @@ class Schedules:
                     f'Scheduler refused the schedule "{group}/{name}": {explain(error)}'
                 ) from error
             raise
+
+    def _update(self, name: str, body: Mapping[str, Any]) -> None:
+        with send_raw(body):
+            # The arguments only satisfy botocore's own check of required members; the raw body is what travels.
+            self._client.update_schedule(
+                Name=name,
+                ScheduleExpression=str(body["ScheduleExpression"]),
+                FlexibleTimeWindow={"Mode": "OFF"},
+                Target={"Arn": "-", "RoleArn": "-"},
+            )
+
+
+def _is_about_start(error: ClientError) -> bool:
+    # "The StartDate you specify cannot be earlier than 5 minutes ago.", seen by users of UpdateSchedule and in no AWS document.
+    return error_code(error) == "ValidationException" and "StartDate" in explain(error)
+
+
+def start_may_go(schedule: Mapping[str, Any]) -> bool:
+    """Whether a schedule does the same without the StartDate it has had: a rate counts from it, a cron expression does not."""
+    return not str(schedule.get("ScheduleExpression", "")).startswith("rate(")
+
+
+def start_warning(schedule: Mapping[str, Any], now: float) -> str | None:
+    """What has to be said of a schedule that began in the past, or None."""
+    start = schedule.get("StartDate")
+    if not isinstance(start, int | float) or start > now:
+        return None
+    if start_may_go(schedule):
+        return "its start date has passed; where Scheduler refuses to take it again it is left out, which changes nothing."
+    return (
+        "its start date has passed, and Scheduler may refuse to take it again; a rate counts from it, so it is not left out. "
+        "If that happens, give the schedule a new start date."
+    )
 
 
 def _settable(schedule: Mapping[str, Any]) -> dict[str, Any]:

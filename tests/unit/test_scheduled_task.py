@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import Any
 
+import pytest
+from botocore.exceptions import ClientError
+from ecs_release import aws
 from ecs_release.errors import ItemError
-from ecs_release.scheduled_task import Selection, reference_of, same_schedule, select, with_task_definition
+from ecs_release.scheduled_task import (
+    Schedules,
+    Selection,
+    reference_of,
+    same_schedule,
+    select,
+    start_warning,
+    with_task_definition,
+)
 from ecs_release.task_definition import TaskDefinition, parse_reference
 
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
@@ -128,3 +140,55 @@ def test_only_the_task_definition_of_a_schedule_changes() -> None:
     assert same_schedule(
         {**with_task_definition(changed, PREFIX + "cleanup:5"), "LastModificationDate": 2}, schedule
     )
+
+
+class Scheduler:
+    """A Scheduler that takes no start date of the past, as the real one is said to."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def client(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def update_schedule(self, **_: Any) -> None:
+        body = json.loads(aws._body.get() or b"{}")
+        self.sent.append(body)
+        if "StartDate" in body:
+            message = "The StartDate you specify cannot be earlier than 5 minutes ago."
+            raise ClientError(
+                {"Error": {"Code": "ValidationException", "Message": message}}, "UpdateSchedule"
+            )
+
+
+def schedule(expression: str) -> dict[str, Any]:
+    return {
+        "Name": "n",
+        "ScheduleExpression": expression,
+        "StartDate": 1.7e9,
+        "EndDate": 4e9,
+        "Target": {"Arn": "a"},
+    }
+
+
+def test_a_start_date_that_scheduler_refuses_to_take_again_is_left_out_of_a_cron_schedule() -> None:
+    scheduler: Any = Scheduler()
+    Schedules(scheduler, "default").put("default", "n", schedule("cron(0 3 * * ? *)"))
+    assert "StartDate" in scheduler.sent[0]
+    expected = {**schedule("cron(0 3 * * ? *)"), "GroupName": "default"}
+    del expected["StartDate"], expected["Name"]
+    assert scheduler.sent[1] == expected
+
+
+def test_a_rate_counts_from_its_start_date_so_the_refusal_stands() -> None:
+    scheduler: Any = Scheduler()
+    with pytest.raises(ItemError, match="StartDate"):
+        Schedules(scheduler, "default").put("default", "n", schedule("rate(1 day)"))
+    assert len(scheduler.sent) == 1
+
+
+def test_a_start_date_that_has_passed_is_said_in_the_plan() -> None:
+    assert start_warning(schedule("cron(0 3 * * ? *)"), 1.8e9)
+    assert "new start date" in str(start_warning(schedule("rate(1 day)"), 1.8e9))
+    assert start_warning(schedule("rate(1 day)"), 1.6e9) is None
+    assert start_warning({"Id": "t"}, 1.8e9) is None
