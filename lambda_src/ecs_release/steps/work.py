@@ -31,7 +31,7 @@ from ecs_release.aws import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Conne
 from ecs_release.errors import ItemBusyError, ItemError, LockLostError, RecordChangedError, SupersededError
 from ecs_release.observability import about_item, logger
 from ecs_release.permissions import STEPS, WRITERS
-from ecs_release.rollout import Status
+from ecs_release.rollout import BAD, Status
 from ecs_release.settings import Settings
 from ecs_release.store import ItemRecord, Store
 from ecs_release.task_definition import TaskDefinition, TaskDefinitions
@@ -137,7 +137,8 @@ def run_batch(
                 raise LockLostError(str(error)) from error
             except (ClientError, BotoCoreError, ItemBusyError, IdempotencyPersistenceLayerError) as error:
                 logger.warning("item will be tried again", extra={"reason": explain(error)})
-                worker.store.update_item(item, {"reason": explain(error)})
+                if item.verdict not in BAD:  # the culprit's reason outlives the trouble of putting it back
+                    worker.store.update_item(item, {"reason": explain(error)})
                 passing = passing or error
     worker.store.add_throttles(release, worker.connections.throttles.count)
     worker.connections.throttles.count = 0
@@ -152,7 +153,9 @@ def _record_failure(worker: Worker, item: ItemRecord, status: Status, reason: st
         worker.store.update_item(item, changes, verdict_open=True)
     else:
         # The verdict says how the item went forward and stays; only where it is now changes.
-        worker.store.update_item(item, {"status": status, "reason": reason})
+        # So does the reason of a culprit; what went wrong on the way back comes after it.
+        both = f"{item.reason}; {reason}" if item.verdict in BAD and item.reason else reason
+        worker.store.update_item(item, {"status": status, "reason": both})
 
 
 class _Presence(AbstractContextManager[None]):
