@@ -15,14 +15,14 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from ecs_release import cli
 from stack import Outcome, Stack
 from world import World, container, image
-
-from ecs_release import cli
 
 PACKAGE = Path(__file__).parents[2] / "lambda_src" / "package.zip"
 CLUSTER = "faults"
@@ -68,6 +68,7 @@ class Arena:
     def __init__(self, stack: Stack, name: str = "ecs-release") -> None:
         self.stack = stack
         self.name = name
+        self.background: dict[str, Future[Any]] = {}
         self.aws = stack.aws
         self.world = World(stack)
         self.ecs = stack.client("ecs")

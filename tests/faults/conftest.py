@@ -87,16 +87,19 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
 
 
 @pytest.fixture(scope="session")
-def background() -> Iterator[ThreadPoolExecutor]:
-    """Threads for releases that take long because time has to pass; the other tests run meanwhile."""
+def arena(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Arena]:
+    """Where the faults happen: the applied module, its estate, and the means to make things go wrong.
+
+    A module's ``IN_THE_BACKGROUND`` names what takes long because time has to pass. It is started here, beside all
+    other tests, and those that look at it come last.
+    """
+    modules = {item.module for item in request.session.items if isinstance(item, pytest.Function)}
+    arena = Arena(stack)
     with ThreadPoolExecutor(8) as pool:
-        yield pool
-
-
-@pytest.fixture(scope="session")
-def arena(stack: Stack) -> Arena:
-    """Where the faults happen: the applied module, its estate, and the means to make things go wrong."""
-    return Arena(stack)
+        for module in modules:
+            for name, work in getattr(module, "IN_THE_BACKGROUND", {}).items():
+                arena.background[name] = pool.submit(work, arena)
+        yield arena
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
