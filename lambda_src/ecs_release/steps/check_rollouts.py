@@ -23,7 +23,6 @@ from ecs_release.steps.update_task import recorded_targets
 from ecs_release.steps.work import Worker
 from ecs_release.store import ItemRecord, ReleaseRecord
 from ecs_release.task_definition import parse_reference
-from ecs_release.task_definition import parse_reference
 
 SETTLE_SECONDS = 120
 """After the first failure of a wave its siblings get this long to reach a verdict of their own before all go back:
