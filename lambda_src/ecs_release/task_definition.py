@@ -14,7 +14,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import EXPIRED_CODES, RAW, THROTTLING_CODES, Connections, error_code, explain, send_raw
-from ecs_release.errors import ItemError
+from ecs_release.errors import ItemBusyError, ItemError
 
 CONTENT_TAG = "ecs-release:content"
 MAX_TAGS = 50  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html
@@ -265,7 +265,9 @@ class TaskDefinitions:
         Raises
         ------
         ItemError
-            when AWS refuses the definition, or throttles for too long.
+            when AWS refuses the definition.
+        ItemBusyError
+            when AWS throttles for too long; trying again later is right.
         ClientError
             when the credentials have expired: with new ones another try can end better.
 
@@ -302,8 +304,11 @@ class TaskDefinitions:
                 attempt += 1
                 # Tokens come back at one a second; full jitter keeps several writers from meeting again.
                 pause = random.uniform(0.5, min(8.0, 1.5**attempt))  # noqa: S311 - spreading load, not a secret
+                if isinstance(error, BotoCoreError):
+                    # The answer was lost, and a revision that was made all the same takes a moment to be listed.
+                    pause = max(pause, 2.0)
                 if self._clock() + pause > until:
-                    raise ItemError(
+                    raise ItemBusyError(
                         f"no new revision of {base.family} within {_REGISTER_SECONDS} s: {explain(error)}"
                     ) from error
                 self._sleep(pause)

@@ -5,6 +5,7 @@ locals {
   functions = {
     parse = {
       description = "Validates the manifest again, takes the lock, reads live state, records before-images, cuts waves and batches"
+      memory      = 1769
       timeout     = 600
       environment = merge(local.environment.common, local.environment.poll)
       record      = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -12,6 +13,7 @@ locals {
     }
     prepare = {
       description = "Registers the new task definitions of one batch; production is not touched"
+      memory      = 512
       timeout     = 900
       environment = merge(local.environment.common, local.environment.idempotency)
       record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -19,6 +21,7 @@ locals {
     }
     update-task = {
       description = "Points the EventBridge rules and Scheduler schedules of one batch at their new revisions"
+      memory      = 512
       timeout     = 300
       environment = merge(local.environment.common, local.environment.idempotency)
       record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -26,6 +29,7 @@ locals {
     }
     update-service = {
       description = "Starts the rollouts of one batch of services"
+      memory      = 512
       timeout     = 300
       environment = merge(local.environment.common, local.environment.idempotency)
       record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -33,6 +37,7 @@ locals {
     }
     check-rollouts = {
       description = "Judges every item of the wave and names the next step"
+      memory      = 1769
       timeout     = 300
       environment = merge(local.environment.common, local.environment.poll)
       record      = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -40,6 +45,7 @@ locals {
     }
     rollback = {
       description = "Puts the changed items of one batch back to their before-images"
+      memory      = 512
       timeout     = 300
       environment = merge(local.environment.common, local.environment.idempotency)
       record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -47,6 +53,7 @@ locals {
     }
     report = {
       description = "Closes the record, gives the lock back, notifies"
+      memory      = 512
       timeout     = 120
       environment = merge(local.environment.common, local.environment.topic)
       record      = ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
@@ -91,7 +98,7 @@ resource "aws_lambda_function" "this" {
   runtime       = "python3.13"
   architectures = ["arm64"]
   handler       = "handlers.${replace(each.key, "-", "_")}.handler"
-  memory_size   = 512
+  memory_size   = each.value.memory
   timeout       = each.value.timeout
   kms_key_arn   = var.kms_key_arn
   tags          = var.tags

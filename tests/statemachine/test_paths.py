@@ -89,8 +89,10 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalAws
         retry = json.loads((FOLDER / "retry.json").read_text())
         for rule in retry[1:]:
             rule.update(MaxAttempts=1, IntervalSeconds=1, MaxDelaySeconds=2)
+        definition = render(arns, retry)
+        definition["States"]["SitOut"]["Seconds"] = 1
         made = aws.client("stepfunctions").create_state_machine(
-            name="release", definition=json.dumps(render(arns, retry)), roleArn=role
+            name="release", definition=json.dumps(definition), roleArn=role
         )
         yield aws, made["stateMachineArn"]
 
@@ -190,10 +192,19 @@ def test_a_dead_worker_is_tried_again_and_then_handed_on_beside_its_siblings(
     assert len([entry for entry in flat if entry.get("failed") == 0]) == len(flat) - 1
 
 
-def test_a_decision_maker_that_dies_is_reported(machine: tuple[LocalAws, str]) -> None:
+def test_a_decision_maker_that_dies_gets_a_pause_and_another_turn_and_is_then_reported(
+    machine: tuple[LocalAws, str],
+) -> None:
     run = Run(machine, then("die"))
-    assert run.failures == ["BadLuckError"] * 2
-    assert run.main[-3:] == ["Report", "ChooseResult", "ReleaseFailed"]
+    assert run.failures == ["BadLuckError"] * 4
+    assert run.main[-6:] == [
+        "CheckRollouts",
+        "SitOut",
+        "CheckRolloutsOnceMore",
+        "Report",
+        "ChooseResult",
+        "ReleaseFailed",
+    ]
 
 
 def test_what_nobody_knows_is_reported_and_never_waited_on(machine: tuple[LocalAws, str]) -> None:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import TracebackType
 from typing import Any
 
@@ -83,6 +84,12 @@ class Worker:
             request=f"{context.aws_request_id}-{uuid.uuid4().hex[:8]}",
             context=context,
         )
+
+    @cached_property
+    def idempotency(self) -> DynamoDBPersistenceLayer:
+        """The idempotency table, one client for all items of a batch."""
+        table = str(self.settings.idempotency_table)
+        return DynamoDBPersistenceLayer(table_name=table, boto3_client=own_client("dynamodb"))
 
     def task_definitions(self, item: ItemRecord) -> TaskDefinitions:
         return TaskDefinitions(self.connections, item.target)
@@ -187,12 +194,9 @@ def once(
     if worker.settings.idempotency_table is None:
         return write()
     config = IdempotencyConfig(expires_after_seconds=_REMEMBER_SECONDS, lambda_context=worker.context)
-    layer = DynamoDBPersistenceLayer(
-        table_name=worker.settings.idempotency_table, boto3_client=own_client("dynamodb")
-    )
 
     @idempotent_function(  # type: ignore[untyped-decorator]  # Powertools does not type it
-        data_keyword_argument="key", persistence_store=layer, config=config
+        data_keyword_argument="key", persistence_store=worker.idempotency, config=config
     )
     def write_once(*, key: Mapping[str, str]) -> dict[str, Any]:  # noqa: ARG001 - the layer hashes it
         return write()
@@ -210,7 +214,7 @@ def register(worker: Worker, item: ItemRecord) -> ItemRecord:
 
     Only one worker at a time registers for an item: two at once would both find no revision and make two.
     """
-    item = _claim(worker, item)
+    item, begun_before = _claim(worker, item)
     if item.after is not None:
         return item
     definitions = worker.task_definitions(item)
@@ -226,6 +230,8 @@ def register(worker: Worker, item: ItemRecord) -> ItemRecord:
         # AWS has answered, so nothing is on its way any more, and the next attempt need not sit the lease out.
         worker.store.update_item(item, {"claim_by": None, "claim_until": None})
         raise
+    # A copy that was found may be the work of an attempt of this release that died before it could say so.
+    registered = registered or begun_before
     logger.info("revision ready", extra={"revision": copy.arn, "registered": registered})
     return worker.store.update_item(
         item, {"after": copy.arn, "registered": registered, "claim_by": None, "claim_until": None}
@@ -246,14 +252,15 @@ def ensure_active(worker: Worker, item: ItemRecord, arn: str) -> str:
     return copy.arn
 
 
-def _claim(worker: Worker, item: ItemRecord) -> ItemRecord:
+def _claim(worker: Worker, item: ItemRecord) -> tuple[ItemRecord, bool]:
+    """Claim the registration; the item as recorded, and whether an earlier attempt had claimed it."""
     until = time.monotonic() + _BUSY_SECONDS
     while True:
         fresh = dataclasses.replace(worker.store.item(item), epoch=item.epoch)
         if fresh.after is not None:
-            return fresh
+            return fresh, False
         try:
-            return _renew(worker, fresh)
+            return _renew(worker, fresh), fresh.claim_by is not None
         except RecordChangedError:
             worker.store.check_lock(item.release, item.epoch)
         if time.monotonic() > until:
