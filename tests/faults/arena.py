@@ -118,7 +118,9 @@ class Arena:
     def rule(self, name: str, *, pinned: bool = True) -> None:
         """A rule with one target that runs revision 1 of a family of the same name."""
         arn = self.world.family(name, [container("app", f"{name}:1")])
-        self.world.rule(name, [self.world.ecs_target("task", CLUSTER, arn if pinned else arn.rpartition(":")[0])])
+        self.world.rule(
+            name, [self.world.ecs_target("task", CLUSTER, arn if pinned else arn.rpartition(":")[0])]
+        )
 
     def schedule(self, name: str) -> None:
         self.world.schedule(name, CLUSTER, self.world.family(name, [container("app", f"{name}:1")]))
@@ -212,7 +214,9 @@ class Arena:
 
     def function(self, step: str) -> str:
         """The qualified ARN that the machine calls."""
-        definition = self.states.describe_state_machine(stateMachineArn=self.stack.outputs["state_machine_arn"])
+        definition = self.states.describe_state_machine(
+            stateMachineArn=self.stack.outputs["state_machine_arn"]
+        )
         found = re.search(rf"arn:[^\"]+:function:{self.name}-{step}:\d+", definition["definition"])
         assert found
         return found.group()
@@ -227,7 +231,9 @@ class Arena:
     def log(self, step: str) -> str:
         """Everything that a function has logged."""
         logs = self.stack.client("logs")
-        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=f"/aws/lambda/{self.name}-{step}")
+        pages = logs.get_paginator("filter_log_events").paginate(
+            logGroupName=f"/aws/lambda/{self.name}-{step}"
+        )
         return "\n".join(event["message"] for page in pages for event in page["events"])
 
     def upgrade(self, package: bytes) -> None:

@@ -70,8 +70,19 @@ def adverse(arena: Arena) -> Scene:
             "error": "ClientException",
             "message": "Too many concurrent attempts to create a new revision of the specified family.",
         },
-        {"operation": "ecs:RegisterTaskDefinition", "match": '"family": ?"r06"', "kind": "delay", "seconds": 1, "times": 2},
-        {"operation": "events:PutTargets", "match": "r21-job", "kind": "failed_entries", "error": "InternalException"},
+        {
+            "operation": "ecs:RegisterTaskDefinition",
+            "match": '"family": ?"r06"',
+            "kind": "delay",
+            "seconds": 1,
+            "times": 2,
+        },
+        {
+            "operation": "events:PutTargets",
+            "match": "r21-job",
+            "kind": "failed_entries",
+            "error": "InternalException",
+        },
         *(
             {"operation": operation, "match": '"r22"', "kind": "error", "error": "ExpiredTokenException"}
             for operation in ("ecs:RegisterTaskDefinition", "ecs:UpdateService")
@@ -100,7 +111,10 @@ def adverse(arena: Arena) -> Scene:
     execution = arena.start(document)
     notes["second invocations"] = [
         invoke_again(arena, execution, step, operation)
-        for step, operation in (("prepare", "ecs:RegisterTaskDefinition"), ("update-service", "ecs:UpdateService"))
+        for step, operation in (
+            ("prepare", "ecs:RegisterTaskDefinition"),
+            ("update-service", "ecs:UpdateService"),
+        )
     ]
     return Scene(arena.wait(execution), document, notes)
 
@@ -205,7 +219,10 @@ def test_20_rule_with_several_targets_not_all_ecs(arena: Arena, adverse: Scene) 
     for target_id in ("one", "two"):
         expected[target_id]["EcsParameters"]["TaskDefinitionArn"] = adverse.item("r20-job").after
     assert arena.world.targets("r20-job") == expected
-    assert arena.world.images(adverse.item("r20-job").after) == {"app": image("r20-job:2"), "sidecar": image("sidecar:7")}
+    assert arena.world.images(adverse.item("r20-job").after) == {
+        "app": image("r20-job:2"),
+        "sidecar": image("sidecar:7"),
+    }
     assert arena.all_revisions("r20-other") == ["r20-other:1"]
 
 
@@ -252,7 +269,9 @@ def test_33_a_rule_names_a_family_without_a_revision(arena: Arena, adverse: Scen
 def again(arena: Arena, adverse: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The same release again, by the command, while the topic can't be reached."""
     arena.free()
-    arena.faults({"operation": "sns:Publish", "match": "NO_CHANGE", "kind": "error", "error": "AuthorizationError"})
+    arena.faults(
+        {"operation": "sns:Publish", "match": "NO_CHANGE", "kind": "error", "error": "AuthorizationError"}
+    )
     manifest: Path = tmp_path_factory.mktemp("again") / "deployment.yaml"
     manifest.write_text(json.dumps(adverse.document))
     before = arena.world.picture()
@@ -322,11 +341,19 @@ def rejected(arena: Arena) -> Scene:
     )
     arena.world.service(CLUSTER, "q-arm", arm)
     for_two = [arena.world.family(f"q-two-{n}", [container("app", f"q-two-{n}:1")]) for n in (1, 2)]
-    arena.world.rule("q-two", [arena.world.ecs_target(f"t{n}", CLUSTER, arn) for n, arn in enumerate(for_two)])
+    arena.world.rule(
+        "q-two", [arena.world.ecs_target(f"t{n}", CLUSTER, arn) for n, arn in enumerate(for_two)]
+    )
     index_of_amd64(arena, "q-arm")
     arena.stack.client("ecr").create_repository(repositoryName="q-empty")
     arena.faults(
-        {"operation": "sts:AssumeRole", "match": "210987654321", "kind": "error", "error": "AccessDenied", "times": None}
+        {
+            "operation": "sts:AssumeRole",
+            "match": "210987654321",
+            "kind": "error",
+            "error": "AccessDenied",
+            "times": None,
+        }
     )
     registry = "123456789012.dkr.ecr.us-east-1.amazonaws.com"
     document = {
@@ -377,7 +404,10 @@ def index_of_amd64(arena: Arena, repository: str) -> None:
     media_type = "application/vnd.oci.image.index.v1+json"
     index = {"schemaVersion": 2, "mediaType": media_type, "manifests": [entry]}
     ecr.put_image(
-        repositoryName=repository, imageTag="amd64", imageManifest=json.dumps(index), imageManifestMediaType=media_type
+        repositoryName=repository,
+        imageTag="amd64",
+        imageManifest=json.dumps(index),
+        imageManifestMediaType=media_type,
     )
 
 
@@ -401,7 +431,9 @@ def test_08_service_cluster_rule_or_schedule_missing(arena: Arena, rejected: Sce
         'q-no-rule (tasks[0]): there is no EventBridge rule "q-no-rule" on the event bus "default"',
         'default/q-no-schedule (tasks[1]): there is no schedule "q-no-schedule" in the schedule group "default"',
     )
-    assert len(rejected.outcome.record.problems) == 10, "all of them at once, and nothing of the one that is fine"
+    assert len(rejected.outcome.record.problems) == 10, (
+        "all of them at once, and nothing of the one that is fine"
+    )
     assert "there is no cluster" in "".join(arena.status(rejected.outcome.id)["problems"])
 
 

@@ -47,7 +47,9 @@ def assert_told(arena: Arena, outcome: Outcome, status: str, *texts: str) -> Non
 def failing(arena: Arena) -> Failed:
     """Three waves; the second one fails in several ways at once, and everything goes back."""
     arena.services("b-first", "r17-first", "r07", "r13", "r19", "b-later")
-    arena.services("r12", deploymentConfiguration={"deploymentCircuitBreaker": {"enable": True, "rollback": True}})
+    arena.services(
+        "r12", deploymentConfiguration={"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
+    )
     arena.rule("r17-job")
     arena.rule("r17-unpinned", pinned=False)
     arena.schedule("r17-nightly")
@@ -81,7 +83,12 @@ def failing(arena: Arena) -> Failed:
 
 def test_07_service_deleted_while_waiting(arena: Arena, failing: Failed) -> None:
     assert failing.item("r07").verdict == "FAILED"
-    assert_told(arena, failing.outcome, "ROLLED_BACK", f"{CLUSTER}/r07: FAILED (now SUPERSEDED): the service is INACTIVE")
+    assert_told(
+        arena,
+        failing.outcome,
+        "ROLLED_BACK",
+        f"{CLUSTER}/r07: FAILED (now SUPERSEDED): the service is INACTIVE",
+    )
     assert failing.item("r19").verdict == "SUCCEEDED", "the others are watched on"
 
 
@@ -166,7 +173,9 @@ def test_17_half_done_then_a_failure_and_left_as_it_is(arena: Arena, stopped: Fa
     assert_told(arena, stopped.outcome, "FAILED", f"{CLUSTER}/s-bad: FAILED: ECS deployment circuit breaker")
     assert stopped.outcome.record.counts == {"SUCCEEDED": 2, "FAILED": 1, "PREPARED": 1}
     for name, arn in (("s-good", "s-good:2"), ("s-bad", "s-bad:2"), ("s-late", "s-late:1")):
-        line = next(line for line in stopped.outcome.cause.splitlines() if f"{name}: " in line and ", on " in line)
+        line = next(
+            line for line in stopped.outcome.cause.splitlines() if f"{name}: " in line and ", on " in line
+        )
         assert line.endswith(arn), "it says exactly what is where"
 
 
@@ -218,7 +227,12 @@ def incomplete(arena: Arena, second: Failed) -> Failed:
     arena.services("r18-bad", deploymentConfiguration=BREAKER)
     arena.rule("r18-job")
     arena.rollouts({"image": "/r18-bad:2$", "outcome": "fail"})
-    refused = {"kind": "error", "error": "AccessDeniedException", "message": "not allowed any more", "times": None}
+    refused = {
+        "kind": "error",
+        "error": "AccessDeniedException",
+        "message": "not allowed any more",
+        "times": None,
+    }
     arena.faults(
         {"operation": "ecs:UpdateService", "match": "r18-stuck:1", **refused},
         {"operation": "events:PutTargets", "match": "r18-job:1", **refused},
@@ -245,7 +259,11 @@ def test_18_part_of_the_rollback_fails(arena: Arena, incomplete: Failed) -> None
         f"{CLUSTER}/r18-stuck: SUCCEEDED (now ROLLBACK_FAILED): ECS refused to update",
         "r18-job: SUCCEEDED (now ROLLBACK_FAILED): EventBridge refused",
     )
-    assert incomplete.notes["runs"] == {"r18-stuck": "r18-stuck:2", "r18-good": "r18-good:1", "r18-bad": "r18-bad:1"}
+    assert incomplete.notes["runs"] == {
+        "r18-stuck": "r18-stuck:2",
+        "r18-good": "r18-good:1",
+        "r18-bad": "r18-bad:1",
+    }
     assert outcome.record.counts == {"ROLLED_BACK": 2, "ROLLBACK_FAILED": 2}
     commands = [line.strip() for line in outcome.cause.splitlines() if line.startswith("  aws ")]
     assert len(commands) == 2

@@ -13,10 +13,10 @@ from stack import Outcome
 
 pytestmark = pytest.mark.takes_long
 
-NEW_CODE = '''
+NEW_CODE = """
 def handler(event, context):
     raise RuntimeError("the code of the upgrade")
-'''
+"""
 
 
 def deadline(main: Arena) -> dict[str, Any]:
@@ -24,7 +24,12 @@ def deadline(main: Arena) -> dict[str, Any]:
     arena = main.another("patient")
     arena.services("r11-crashing", "r11-stalled", "r11-fine")
     arena.rollouts(
-        {"image": "/r11-crashing:2$", "outcome": "fail", "seconds": 3, "reason": "Essential container in task exited"},
+        {
+            "image": "/r11-crashing:2$",
+            "outcome": "fail",
+            "seconds": 3,
+            "reason": "Essential container in task exited",
+        },
         {"image": "/r11-stalled:2$", "outcome": "stall"},
     )
     execution = arena.start(
@@ -41,7 +46,12 @@ def deadline(main: Arena) -> dict[str, Any]:
     upgraded_at = time.time()
     outcome = arena.wait(execution)
     after = arena.release({"services": [service("r11-fine", "3")]})
-    return {"outcome": outcome, "upgraded at": upgraded_at, "after": after, "status": arena.status(outcome.id)}
+    return {
+        "outcome": outcome,
+        "upgraded at": upgraded_at,
+        "after": after,
+        "status": arena.status(outcome.id),
+    }
 
 
 def with_new_code() -> bytes:
@@ -49,7 +59,11 @@ def with_new_code() -> bytes:
     new = io.BytesIO()
     with zipfile.ZipFile(PACKAGE) as old, zipfile.ZipFile(new, "w") as archive:
         for entry in old.infolist():
-            changed = entry.filename in ("handlers/parse.py", "handlers/check_rollouts.py", "handlers/rollback.py")
+            changed = entry.filename in (
+                "handlers/parse.py",
+                "handlers/check_rollouts.py",
+                "handlers/rollback.py",
+            )
             archive.writestr(entry, NEW_CODE.encode() if changed else old.read(entry))
     return new.getvalue()
 
@@ -99,7 +113,8 @@ def impatient(arena: Arena) -> dict[str, Outcome]:
 def failed_attempts(outcome: Outcome, error: str) -> int:
     """How often the machine saw a function's invocation end with this error."""
     return sum(
-        error in str(event.get("taskFailedEventDetails") or event.get("lambdaFunctionFailedEventDetails") or "")
+        error
+        in str(event.get("taskFailedEventDetails") or event.get("lambdaFunctionFailedEventDetails") or "")
         for event in outcome.history
     )
 
@@ -120,7 +135,9 @@ def test_03_lambda_times_out(arena: Arena, impatient: dict[str, Outcome]) -> Non
     for name in ("r03", "r03-after"):
         assert arena.all_revisions(name) == [f"{name}:1", f"{name}:2"]
         assert arena.runs(name) == f"{name}:2"
-        assert arena.deployments(name) == 2, "the calls that nobody waited for any more began no second rollout"
+        assert arena.deployments(name) == 2, (
+            "the calls that nobody waited for any more began no second rollout"
+        )
 
 
 def test_29_releases_table_unavailable_at_the_start(arena: Arena, impatient: dict[str, Outcome]) -> None:

@@ -52,7 +52,7 @@ def push(arena: Arena, tag: str) -> Pushed:
     started = time.monotonic()
     # JSON is YAML too.
     commit = arena.stack.push(json.dumps(forty_items(tag), indent=1), f"Release {tag}")
-    pipeline = arena.stack.wait_for_pipeline(commit, 120)
+    pipeline = arena.stack.wait_for_pipeline(commit, 300)
     return Pushed(pipeline, arena.stack.release_of(pipeline), time.monotonic() - started)
 
 
@@ -64,7 +64,11 @@ def settings(arena: Arena) -> dict[str, Any]:
     rules = {name: arena.events.describe_rule(Name=name) for name in RULES}
     for rule in rules.values():
         rule.pop("ResponseMetadata")
-    return {"schedules": schedules, "rules": rules, "targets": {name: arena.world.targets(name) for name in RULES}}
+    return {
+        "schedules": schedules,
+        "rules": rules,
+        "targets": {name: arena.world.targets(name) for name in RULES},
+    }
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +79,9 @@ def before(arena: Arena) -> dict[str, Any]:
         arena.rule(name)
     for name in SCHEDULES:
         arena.schedule(name)
-    arena.rollouts({"image": f"/{CULPRIT}:[23]$", "outcome": "fail", "reason": "Essential container in task exited"})
+    arena.rollouts(
+        {"image": f"/{CULPRIT}:[23]$", "outcome": "fail", "reason": "Essential container in task exited"}
+    )
     return settings(arena)
 
 
@@ -114,7 +120,12 @@ def test_forty_items_go_back_when_the_thirty_seventh_fails(
 def test_what_does_not_come_back_is_named_with_the_command_that_finishes_it(
     arena: Arena, before: dict[str, Any], put_back: Pushed
 ) -> None:
-    refused = {"kind": "error", "error": "AccessDeniedException", "message": "denied by a policy", "times": None}
+    refused = {
+        "kind": "error",
+        "error": "AccessDeniedException",
+        "message": "denied by a policy",
+        "times": None,
+    }
     arena.faults(
         {"operation": "ecs:UpdateService", "match": "/u05:1", **refused},
         {"operation": "scheduler:UpdateSchedule", "match": "/u-schedule-1:1", **refused},
@@ -143,7 +154,9 @@ def test_what_does_not_come_back_is_named_with_the_command_that_finishes_it(
     path = f"{ROOT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, **arena.aws.environment(), "PATH": path}
     for command in commands:
-        done = subprocess.run(["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            ["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
         assert done.returncode == 0, done.stderr
     assert settings(arena) == before
     assert arena.runs("u05") == "u05:1"
@@ -229,7 +242,9 @@ def stop_in(arena: Arena, stop: Stop) -> Stopped:
     prefix = f"in-{stop.state.lower()}"
     arena.services(f"{prefix}-a", f"{prefix}-b", deploymentConfiguration=BREAKER)
     arena.rule(f"{prefix}-job")
-    arena.rollouts({"image": f"/{prefix}-b:2$", "outcome": "fail" if stop.fails else "complete", "seconds": 2})
+    arena.rollouts(
+        {"image": f"/{prefix}-b:2$", "outcome": "fail" if stop.fails else "complete", "seconds": 2}
+    )
     document = {
         "tasks": [task(f"{prefix}-job")],
         "services": [service(f"{prefix}-a"), service(f"{prefix}-b")],
@@ -239,7 +254,12 @@ def stop_in(arena: Arena, stop: Stop) -> Stopped:
         if stop.held_up:
             operation, match = stop.held_up
             arena.faults(
-                {"operation": operation, "match": match.replace("NAME", prefix), "kind": "delay", "seconds": 2.5}
+                {
+                    "operation": operation,
+                    "match": match.replace("NAME", prefix),
+                    "kind": "delay",
+                    "seconds": 2.5,
+                }
             )
 
     if stop.once is None:
@@ -337,7 +357,9 @@ def test_a_release_stopped_in_any_state_is_finished_by_the_next(
 
 
 @pytest.mark.takes_long
-def test_the_before_image_is_on_record_before_the_first_write(stops: dict[str, Stopped | AssertionError]) -> None:
+def test_the_before_image_is_on_record_before_the_first_write(
+    stops: dict[str, Stopped | AssertionError],
+) -> None:
     prepare = of(stops, "Prepare").seen
     assert {name: item.before.rpartition("/")[2] for name, item in prepare["items"].items()} == {
         name: f"{name}:1" for name in ("in-prepare-a", "in-prepare-b", "in-prepare-job")
@@ -347,7 +369,10 @@ def test_the_before_image_is_on_record_before_the_first_write(stops: dict[str, S
     # Held up right before the write: what "back" means is there already, and nothing was written.
     tasks = of(stops, "UpdateTasks").seen
     (kept,) = tasks["remembered"].values()
-    assert (kept["before"].rpartition("/")[2], tasks["rule"]) == ("in-updatetasks-job:1", "in-updatetasks-job:1")
+    assert (kept["before"].rpartition("/")[2], tasks["rule"]) == (
+        "in-updatetasks-job:1",
+        "in-updatetasks-job:1",
+    )
     services = of(stops, "UpdateServices").seen
     remembered = {key[2]: row["before"].rpartition("/")[2] for key, row in services["remembered"].items()}
     assert remembered[f"{CLUSTER}/in-updateservices-a"] == "in-updateservices-a:1"
