@@ -248,6 +248,8 @@ def _tell(
             screen.line(
                 f"   {screen.seconds:5.1f} s  {row.status:<19}{_short(row.name)}  {image_change(row.images)}"
             )
+            if row.status in BAD and row.reason:
+                screen.line(f"            {row.reason}")
 
 
 def _print(screen: Screen, checks: Iterable[Check]) -> None:
