@@ -46,7 +46,7 @@ ROLLOUTS: list[dict[str, Any]] = [
     # These wait for what the test does to them.
     {"service": "^(deleted|superseded|forced)$", "image": ":2", "outcome": "complete", "seconds": 60},
     # Long enough to be stopped half-way; going back takes as long again.
-    {"service": "^stopped$", "image": ":2", "outcome": "complete", "seconds": 6},
+    {"service": "^stopped$", "image": ":2", "outcome": "complete", "seconds": 4},
     {"outcome": "complete", "seconds": 1},
 ]
 
