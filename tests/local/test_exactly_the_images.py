@@ -379,7 +379,7 @@ def test_the_topic_hears_of_the_success(seen: Seen) -> None:
     assert "8 SUCCEEDED" in note["message"]
 
 
-def test_no_environment_value_reaches_a_log_or_an_execution(seen: Seen) -> None:
+def test_no_environment_value_reaches_the_history_of_the_execution(seen: Seen) -> None:
     written = json.dumps(seen.outcome.history, default=str)
     assert "STAGE" not in written
 
