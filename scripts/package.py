@@ -114,7 +114,15 @@ def _download() -> Path:
     with tempfile.TemporaryDirectory(dir=WHEELS.parent) as scratch:
         subprocess.run(
             [
-                *(sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"),
+                *(
+                    sys.executable,
+                    "-m",
+                    "pip",
+                    "download",
+                    "--quiet",
+                    "--disable-pip-version-check",
+                    "--no-deps",
+                ),
                 *("--require-hashes", "--dest", scratch, *PLATFORM, "--requirement", str(requirements)),
             ],
             check=True,
