@@ -26,6 +26,7 @@ def check_approval(
     *,
     plan_digest: str | None,
     manifest_sha256: str | None,
+    allow_stale: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
     """Refuse what was not approved.
@@ -35,6 +36,7 @@ def check_approval(
     codepipeline : client with the function's own credentials.
     execution_id : the pipeline execution the input names.
     plan_digest, manifest_sha256 : of the plan and the manifest that would be released.
+    allow_stale : whether the input asks to deploy a stale plan; the approver must have been shown that.
 
     Raises
     ------
@@ -54,7 +56,7 @@ def check_approval(
             actions = _actions(codepipeline, pipeline, execution_id)
         except ClientError as error:
             raise ReleaseRejectedError(f"the approval can't be checked: {explain(error)}") from error
-        why = _objection(actions, plan_digest, manifest_sha256)
+        why = _objection(actions, plan_digest, manifest_sha256, allow_stale)
         if not why:
             return
     raise ReleaseRejectedError(f"pipeline execution {execution_id}: {why}")
@@ -72,7 +74,9 @@ def _actions(codepipeline: Any, pipeline: str, execution_id: str) -> dict[str, M
     return found
 
 
-def _objection(actions: Mapping[str, Mapping[str, Any]], plan_digest: str, manifest_sha256: str) -> str:
+def _objection(
+    actions: Mapping[str, Mapping[str, Any]], plan_digest: str, manifest_sha256: str, allow_stale: bool
+) -> str:
     status = {name: detail.get("status") for name, detail in actions.items()}
     if status.get("Approve") != "Succeeded":
         return "its plan was not approved."
@@ -83,4 +87,6 @@ def _objection(actions: Mapping[str, Mapping[str, Any]], plan_digest: str, manif
         return "the plan that was approved is another one."
     if exported.get("MANIFEST_SHA256") != manifest_sha256:
         return "the manifest that was approved is another one."
+    if allow_stale and exported.get("ALLOW_STALE_PLAN") != "yes":
+        return "it was not started with ALLOW_STALE_PLAN, so a stale plan may not be deployed."
     return ""

@@ -1,0 +1,88 @@
+"""How long a release will take: the figures of AWS's own limits, and what past rollouts took."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ecs_release.estimate import UNKNOWN_ROLLOUT_SECONDS, estimate_seconds, rollout_seconds
+from ecs_release.manifest import Item
+from ecs_release.plan import PlannedItem
+from ecs_release.store import ItemRecord
+
+
+def planned(name: str = "s", action: str = "update", kind: str = "service", **more: Any) -> PlannedItem:
+    where = {"cluster": "c", "service": name} if kind == "service" else {"rule": name}
+    return PlannedItem(Item(kind, {"api": "api:2"}, False, **where, **more), action, {})
+
+
+def past(seconds: float, name: str = "c/s", **more: Any) -> ItemRecord:
+    record: dict[str, Any] = {
+        "action": "update",
+        "verdict": "SUCCEEDED",
+        "started_at": 1000,
+        "settled_at": 1000 + seconds,
+    }
+    record |= more
+    action = record.pop("action")
+    return ItemRecord("r", 0, 0, 1, "service", name, "default", 0, action, 60, {}, **record)
+
+
+def test_nothing_to_change_takes_no_time() -> None:
+    assert estimate_seconds([], {}) == 0
+    assert estimate_seconds([planned(action="unchanged"), planned(action="blocked")], {}) == 0
+
+
+def test_a_service_without_a_past_takes_what_a_usual_rollout_takes() -> None:
+    assert estimate_seconds([planned()], {}) == UNKNOWN_ROLLOUT_SECONDS
+
+
+def test_the_slowest_rollout_counts_and_not_their_sum() -> None:
+    times = {("default", "service", f"c/{n}"): seconds for n, seconds in (("a", 60.0), ("b", 200.0))}
+    assert estimate_seconds([planned("a"), planned("b")], times) == 200
+
+
+@pytest.mark.parametrize(
+    ("services", "seconds"),
+    [
+        (20, 0),  # within the burst of RegisterTaskDefinition
+        (50, 30),  # one registration a second from the 21st on
+        (200, 180 + 30),  # and five UpdateService a second from the 51st on
+    ],
+)
+def test_the_limits_of_one_account_and_region_are_added(services: int, seconds: int) -> None:
+    """facts: 20 at once, then 1/s; 50 at once, then 5/s."""
+    plan = [planned(str(n)) for n in range(services)]
+    assert estimate_seconds(plan, {}) == UNKNOWN_ROLLOUT_SECONDS + seconds
+
+
+def test_accounts_do_not_wait_for_each_other() -> None:
+    here = [planned(str(n)) for n in range(50)]
+    there = [planned(str(n), target="other") for n in range(50)]
+    assert estimate_seconds(here + there, {}) == estimate_seconds(here, {})
+
+
+def test_waves_wait_for_each_other() -> None:
+    assert estimate_seconds([planned("a"), planned("b", wave=1)], {}) == 2 * UNKNOWN_ROLLOUT_SECONDS
+
+
+def test_scheduled_tasks_roll_nothing_out() -> None:
+    assert estimate_seconds([planned("r", kind="task")], {}) == 0
+
+
+def test_the_past_is_the_median_of_proven_rollouts() -> None:
+    releases = [[past(100)], [past(110)], [past(900)]]
+    assert rollout_seconds(releases) == {("default", "service", "c/s"): 110}
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        past(1, verdict="TIMED_OUT"),
+        past(1, action="unchanged"),
+        past(1, started_at=None),
+        past(1, settled_at=None),
+    ],
+)
+def test_what_was_not_proven_says_nothing(item: ItemRecord) -> None:
+    assert rollout_seconds([[item]]) == {}
