@@ -91,12 +91,13 @@ def _by_key(document: Mapping[str, Any]) -> dict[tuple[Any, ...], Mapping[str, A
 
 def _item_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     lines = []
-    if old["live"] != new["live"]:
+    if old["live"] != new["live"] and new["live"]:  # of what is blocked, its problems say what is the matter
         lines.append(f"{old['live']} was live, now {new['live']} is")
     for name in sorted({*old["images"], *new["images"]}):
         was, now = old["images"].get(name, {}), new["images"].get(name, {})
         if was.get("to") == now.get("to") and was.get("digest") != now.get("digest"):
-            lines.append(f"the tag of {was.get('to')} moved from {was.get('digest')} to {now.get('digest')}")
+            if new["action"] != "blocked":
+                lines.append(_moved(str(was["to"]), was.get("digest"), now.get("digest")))
         elif (was.get("from"), was.get("to")) != (now.get("from"), now.get("to")):
             lines.append(
                 f"{name} was {was.get('from')} -> {was.get('to')}, is {now.get('from')} -> {now.get('to')}"
@@ -109,3 +110,11 @@ def _item_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[st
     if old["wave"] != new["wave"]:
         lines.append(f"was in wave {old['wave']}, is in wave {new['wave']}")
     return lines
+
+
+def _moved(image: str, old: str | None, new: str | None) -> str:
+    if new is None:
+        return f"ECR can't tell any more what the tag of {image} means"
+    if old is None:
+        return f"the tag of {image} means {new[:19]} now; the plan could not tell"
+    return f"the tag of {image} moved from {old} to {new}"

@@ -1,0 +1,185 @@
+"""What a person should know before approving: each warning and each block of a plan, and when it is silent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ecs_release.estate import Live
+from ecs_release.manifest import Item
+from ecs_release.plan import MOVABLE_TAG, NO_CIRCUIT_BREAKER, NO_WAY_BACK, PlannedItem, make_plan
+from ecs_release.plan_document import differences, plan_document
+from ecs_release.registry import ImageFinding
+from ecs_release.service import ServiceState
+from ecs_release.task_definition import TaskDefinition
+
+ARN = "arn:aws:ecs:eu-west-1:111111111111:task-definition/api:7"
+BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
+DIGEST = "sha256:" + "a" * 64
+
+
+def decide(
+    to: str = "api:1.1",
+    live: str = "api:1.0",
+    *,
+    service: dict[str, Any] | None = None,
+    body: dict[str, Any] | None = None,
+    finding: ImageFinding | None = None,
+    hold: dict[str, Any] | None = None,
+    **more: Any,
+) -> PlannedItem:
+    """The plan of one service with a circuit breaker and a completed deployment."""
+    state = {
+        "status": "ACTIVE",
+        "desiredCount": 1,
+        "taskDefinition": ARN,
+        "deploymentConfiguration": BREAKER,
+        "deployments": [{"id": "ecs-svc/1", "status": "PRIMARY"}],
+        **(service or {}),
+    }
+    definition = TaskDefinition(
+        {
+            "taskDefinitionArn": ARN,
+            "family": "api",
+            "revision": 7,
+            "containerDefinitions": [{"name": "api", "image": live}],
+            **(body or {}),
+        }
+    )
+    found = Live(
+        service=ServiceState(state),
+        definition=definition,
+        **{"completed": ARN, "registry": {to: finding} if finding else {}, **more},
+    )
+    item = Item("service", {"api": to}, False, cluster="c", service="api")
+    holds = {("default", "service", "c/api"): hold} if hold else {}
+    (planned,) = make_plan([item], [found], None, holds)
+    return planned
+
+
+def test_a_sound_change_has_no_warnings() -> None:
+    assert decide().warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("live", "to"),
+    [
+        ("api:1.10", "api:1.9"),
+        ("api:v2.0.0", "api:v1.9.9"),
+        ("r.example:5000/api:2", "r.example:5000/api:1"),
+        ("api:1.0.1", "api:1.0"),
+    ],
+)
+def test_a_downgrade_is_said(live: str, to: str) -> None:
+    old, new = live.rpartition(":")[2], to.rpartition(":")[2]
+    assert f"downgrade: {old} -> {new}." in decide(to, live).warnings
+
+
+@pytest.mark.parametrize(
+    ("live", "to"),
+    [
+        ("api:1.9", "api:1.10"),
+        ("api:1.0", "api:a1b2c3d"),
+        ("api:latest", "api:1.0"),
+        ("api:2.0", f"api@{DIGEST}"),
+        ("api:1.0-rc1", "api:1.0"),
+    ],
+)
+def test_what_is_no_downgrade_or_can_not_be_told_is_silent(live: str, to: str) -> None:
+    assert decide(to, live).warnings == ()
+
+
+def test_a_movable_tag_is_said_and_its_digest_is_noted() -> None:
+    planned = decide(finding=ImageFinding(DIGEST, movable=True))
+    assert planned.warnings == (MOVABLE_TAG,)
+    assert planned.images["api"]["digest"] == DIGEST
+
+
+def test_a_service_without_circuit_breaker_is_said() -> None:
+    assert decide(service={"deploymentConfiguration": {}}).warnings == (NO_CIRCUIT_BREAKER,)
+
+
+def test_a_strategy_that_has_none_is_not_blamed_for_it() -> None:
+    assert decide(service={"deploymentConfiguration": {"strategy": "BLUE_GREEN"}}).warnings == ()
+
+
+def test_no_way_back_is_said_and_the_document_says_it_as_a_whole() -> None:
+    planned = decide(completed=None)
+    assert planned.warnings == (NO_WAY_BACK,)
+    assert plan_document([planned], "rollback")["wayBack"] is False
+    assert plan_document([decide()], "rollback")["wayBack"] is True
+
+
+def test_no_way_back_of_what_does_not_change_matters_to_nobody() -> None:
+    assert plan_document([decide("api:1.0", completed=None)], "rollback")["wayBack"] is True
+
+
+def test_desired_count_0_is_said() -> None:
+    (warning,) = decide(service={"desiredCount": 0}).warnings
+    assert "can't be proven" in warning
+
+
+def test_a_registry_that_can_not_tell_is_a_warning_and_a_missing_image_blocks() -> None:
+    assert decide(finding=ImageFinding(warning="ECR can't tell")).warnings == ("ECR can't tell",)
+    planned = decide(finding=ImageFinding(problem="ECR has no image"))
+    assert (planned.action, planned.problems) == ("blocked", ("ECR has no image",))
+
+
+def test_an_image_for_another_architecture_blocks() -> None:
+    finding = ImageFinding(DIGEST, platforms=("linux/amd64",))
+    assert decide(finding=finding).action == "update"
+    assert decide(finding=finding, body={"runtimePlatform": {"cpuArchitecture": "ARM64"}}).action == "blocked"
+
+
+def test_a_role_that_may_not_be_passed_on_blocks() -> None:
+    roles = {"taskRoleArn": "arn:aws:iam::111111111111:role/api", "executionRoleArn": "ecsTaskExecutionRole"}
+    allowed = ("arn:aws:iam::111111111111:role/a*",)
+    assert decide(body=roles).action == "update"  # not known: IAM has the word
+    assert decide(body=roles, passable=allowed).action == "update"
+    planned = decide(body=roles, passable=("arn:aws:iam::111111111111:role/b*",))
+    assert planned.problems == (
+        f"the deployment role may not pass {roles['taskRoleArn']} on; add it to passable_role_arns.",
+    )
+
+
+def test_what_a_rollback_by_hand_undid_is_not_put_back() -> None:
+    planned = decide(hold={"images": {"api": "api:1.1"}, "release": "back-1"})
+    assert planned.action == "blocked"
+    assert "ecs-release unhold c/api" in planned.problems[0]
+    assert decide("api:1.2", hold={"images": {"api": "api:1.1"}, "release": "back-1"}).action == "update"
+
+
+def test_all_that_is_wrong_with_an_item_is_said_at_once() -> None:
+    planned = decide(
+        finding=ImageFinding(problem="ECR has no image"),
+        body={"taskRoleArn": "arn:aws:iam::111111111111:role/api"},
+        passable=("arn:aws:iam::111111111111:role/b*",),
+    )
+    assert len(planned.problems) == 2
+
+
+# --- what has changed since a plan was made ------------------------------------------------------------------------
+
+
+def since(before: PlannedItem, now: PlannedItem) -> list[str]:
+    return differences(plan_document([before], "rollback"), plan_document([now], "rollback"))
+
+
+def test_an_image_that_is_gone_since_is_said_in_its_own_words() -> None:
+    known = decide(finding=ImageFinding(DIGEST))
+    assert since(known, decide(finding=ImageFinding(problem="ECR has no image."))) == [
+        "c/api: was update, is blocked (ECR has no image.)"
+    ]
+
+
+def test_a_tag_that_can_not_be_checked_any_more_is_said_so() -> None:
+    known = decide(finding=ImageFinding(DIGEST))
+    unknown = decide(finding=ImageFinding(warning="ECR can't tell"))
+    assert since(known, unknown) == ["c/api: ECR can't tell any more what the tag of api:1.1 means"]
+    assert since(unknown, known) == [
+        "c/api: the tag of api:1.1 means sha256:aaaaaaaaaaaa now; the plan could not tell"
+    ]
+
+
+def test_a_rollout_that_completed_since_changes_nothing_that_was_approved() -> None:
+    assert since(decide(completed=None), decide()) == []

@@ -1,0 +1,176 @@
+"""What Amazon ECR says of an image, and what is made of its silence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError, EndpointConnectionError
+from ecs_release.aws import Target
+from ecs_release.registry import ImageFinding, Registry
+
+OWN, OTHER = "111111111111", "222222222222"
+DIGEST = "sha256:" + "a" * 64
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+def image(tag: str = ":1.0", account: str = OWN, region: str = "eu-west-1", name: str = "shop/api") -> str:
+    return f"{account}.dkr.ecr.{region}.amazonaws.com/{name}{tag}"
+
+
+def refusal(code: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": "so it is"}}, "DescribeImages")
+
+
+class Ecr:
+    """One Region's ECR: answers, or errors in their place."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers: dict[str, Any] = {
+            "describe_images": {
+                "imageDetails": [{"imageDigest": DIGEST, "imageManifestMediaType": MANIFEST}]
+            },
+            "describe_repositories": {"repositories": [{"imageTagMutability": "IMMUTABLE"}]},
+            "describe_pull_through_cache_rules": {"pullThroughCacheRules": []},
+            **answers,
+        }
+        self.asked: dict[str, Mapping[str, Any]] = {}
+
+    def __getattr__(self, operation: str) -> Any:
+        def call(**arguments: Any) -> Any:
+            self.asked[operation] = arguments
+            answer = self.answers[operation]
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return call
+
+
+class Connections:
+    def __init__(self, ecr: Ecr) -> None:
+        self.ecr = ecr
+        self.regions: list[str] = []
+        self.targets = {"default": Target("default", OWN, "us-east-1", "arn:write", "arn:read")}
+
+    def client(self, target: str, service: str, *, region: str) -> Ecr:
+        assert (target, service) == ("default", "ecr")
+        self.regions.append(region)
+        return self.ecr
+
+
+def find(name: str, **answers: Any) -> ImageFinding:
+    return Registry(Connections(Ecr(**answers)), "default").find(name)  # type: ignore[arg-type]
+
+
+def index(*platforms: str) -> dict[str, Any]:
+    entries = [
+        {"platform": dict(zip(("os", "architecture"), platform.split("/"), strict=True))}
+        for platform in platforms
+    ]
+    return {
+        "describe_images": {"imageDetails": [{"imageDigest": DIGEST, "imageManifestMediaType": INDEX}]},
+        "batch_get_image": {"images": [{"imageManifest": json.dumps({"manifests": entries})}]},
+    }
+
+
+def test_an_image_that_is_there_has_a_digest_and_nothing_to_say() -> None:
+    assert find(image()) == ImageFinding(DIGEST)
+
+
+def test_it_is_asked_in_the_registry_s_own_region_and_account() -> None:
+    connections = Connections(Ecr())
+    Registry(connections, "default").find(image(account=OTHER, region="ap-southeast-2"))  # type: ignore[arg-type]
+    assert connections.regions == ["ap-southeast-2"]
+    assert connections.ecr.asked["describe_images"] == {
+        "registryId": OTHER,
+        "repositoryName": "shop/api",
+        "imageIds": [{"imageTag": "1.0"}],
+    }
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "dkr-ecr.eu-west-1.on.aws",
+        "dkr.ecr-fips.us-gov-west-1.amazonaws.com",
+        "dkr.ecr.cn-north-1.amazonaws.com.cn",
+    ],
+)
+def test_the_registry_s_other_hosts_are_known(host: str) -> None:
+    assert find(f"{OWN}.{host}/api:1").digest == DIGEST
+
+
+@pytest.mark.parametrize(
+    "name", ["nginx:1.27", "ghcr.io/shop/api:1", "registry.example.com:5000/api:1", "1111.dkr.ecr.x.y/a:1"]
+)
+def test_another_registry_is_not_asked(name: str) -> None:
+    assert find(name, describe_images=AssertionError("asked")) == ImageFinding()
+
+
+def test_a_tag_that_can_be_moved_is_said_and_a_digest_can_not_be() -> None:
+    mutable = {"repositories": [{"imageTagMutability": "MUTABLE"}]}
+    assert find(image(), describe_repositories=mutable).movable
+    assert not find(image(f"@{DIGEST}"), describe_repositories=mutable).movable
+    assert not find(image(), describe_repositories=refusal("AccessDeniedException")).movable
+
+
+def test_a_missing_image_is_a_problem() -> None:
+    found = find(image(), describe_images=refusal("ImageNotFoundException"))
+    assert found.problem == f"ECR has no image {image()} (ImageNotFoundException)."
+
+
+def test_a_missing_repository_is_a_problem_in_the_own_account_only() -> None:
+    """Another account answers so, too, where its policy does not let us look."""
+    missing = refusal("RepositoryNotFoundException")
+    assert find(image(), describe_images=missing).problem
+    other = find(image(account=OTHER), describe_images=missing)
+    assert other.problem is None
+    assert other.warning is not None
+
+
+@pytest.mark.parametrize(
+    ("prefix", "comes"), [("shop", True), ("ROOT", True), ("sho", False), ("other", False)]
+)
+def test_an_image_that_the_first_pull_brings_is_not_missing(prefix: str, comes: bool) -> None:
+    found = find(
+        image(),
+        describe_images=refusal("ImageNotFoundException"),
+        describe_pull_through_cache_rules={"pullThroughCacheRules": [{"ecrRepositoryPrefix": prefix}]},
+    )
+    assert (found.problem is None) is comes
+
+
+@pytest.mark.parametrize(
+    "error", [refusal("AccessDeniedException"), EndpointConnectionError(endpoint_url="https://ecr")]
+)
+def test_a_registry_that_can_not_be_asked_is_a_warning(error: Exception) -> None:
+    found = find(image(), describe_images=error)
+    assert found.problem is None
+    assert found.warning is not None
+    assert found.warning.startswith(f"ECR can't tell about {image()}: ")
+
+
+@pytest.mark.parametrize(
+    ("platforms", "architecture", "problem"),
+    [
+        (("linux/amd64",), "X86_64", False),
+        (("linux/amd64", "unknown/unknown"), "ARM64", True),
+        (("linux/amd64", "linux/arm64"), "ARM64", False),
+        ((), "ARM64", False),
+    ],
+)
+def test_an_image_index_names_its_architectures(
+    platforms: tuple[str, ...], architecture: str, problem: bool
+) -> None:
+    found = find(image(), **index(*platforms))
+    said = found.architecture_problem(image(), architecture)
+    assert (said is not None) is problem
+    if said:
+        assert (
+            said
+            == f"{image()} was built for linux/amd64, and the task definition runs on ARM64 (linux/arm64)."
+        )
