@@ -27,6 +27,8 @@ locals {
         roleArn       = module.deployment_role.role_arn
         readerRoleArn = module.deployment_role.reader_role_arn
         externalId    = null
+        # What was narrowed is checked before a release begins; the default is left to IAM.
+        passableRoleArns = var.passable_role_arns
       }
     },
     {
@@ -36,6 +38,8 @@ locals {
         roleArn       = target.role_arn
         readerRoleArn = target.reader_role_arn
         externalId    = target.external_id
+        # The target account's own affair.
+        passableRoleArns = null
       }
     },
   )
@@ -54,12 +58,16 @@ module "source" {
 module "pipeline" {
   source = "./modules/pipeline"
 
-  name                     = var.name
-  aws                      = local.aws
-  origin                   = module.source.origin
-  build                    = var.build
-  package_path             = "${path.module}/lambda_src/package.zip"
-  state_machine_arn        = module.orchestrator.state_machine_arn
+  name              = var.name
+  aws               = local.aws
+  origin            = module.source.origin
+  build             = var.build
+  package_path      = "${path.module}/lambda_src/package.zip"
+  state_machine_arn = module.orchestrator.state_machine_arn
+  approval = var.approval == null ? null : merge(var.approval, {
+    topic_arn     = coalesce(var.approval.topic_arn, module.notifications.topic_arn)
+    plan_function = module.orchestrator.functions["plan"]
+  })
   kms_key_arn              = local.kms_key_arn
   log_retention_days       = var.log_retention_days
   artifact_retention_days  = var.artifact_retention_days
@@ -78,6 +86,7 @@ module "orchestrator" {
   artifact_bucket_arn      = module.pipeline.artifact_bucket_arn
   topic_arn                = module.notifications.topic_arn
   poll_seconds             = var.poll_seconds
+  approval                 = var.approval != null
   kms_key_arn              = local.kms_key_arn
   log_retention_days       = var.log_retention_days
   permissions_boundary_arn = var.permissions_boundary_arn

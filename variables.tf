@@ -213,6 +213,32 @@ variable "notification" {
   }
 }
 
+variable "approval" {
+  description = <<-EOT
+    One approval for the whole release, between Build and Deploy; null for none. Build then plans against what is live and stores the plan in the
+    artifact bucket; the approver sees a summary and a link to the page; Deploy releases that plan and nothing else.
+    - `topic_arn`: topic that CodePipeline tells of a waiting approval; the module's own by default.
+    - `timeout_minutes`: how long it waits; CodePipeline's default is seven days.
+    - `link_base_url`: where the bucket's objects can be read, for example https://plans.example.com; the S3 console by default.
+  EOT
+  type = object({
+    topic_arn       = optional(string)
+    timeout_minutes = optional(number)
+    link_base_url   = optional(string)
+  })
+  default = null
+
+  validation {
+    condition     = var.approval == null ? true : var.approval.timeout_minutes == null ? true : var.approval.timeout_minutes >= 5 && var.approval.timeout_minutes <= 86400
+    error_message = "approval.timeout_minutes is not possible in CodePipeline; write 5 to 86400 minutes."
+  }
+
+  validation {
+    condition     = var.approval == null ? true : var.approval.link_base_url == null ? true : can(regex("^https://[^ ]+[^/ ]$", var.approval.link_base_url))
+    error_message = "approval.link_base_url is no address of a page; write it like https://plans.example.com, without a slash at its end."
+  }
+}
+
 variable "poll_seconds" {
   description = "Seconds between two looks at the rollouts of a wave."
   type        = number

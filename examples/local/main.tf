@@ -20,6 +20,7 @@ module "ecs_release" {
   passable_role_arns           = var.passable_role_arns
   notification                 = var.notification
   poll_seconds                 = var.poll_seconds
+  approval                     = var.approval
   log_retention_days           = var.log_retention_days
   artifact_retention_days      = var.artifact_retention_days
   force_destroy                = var.force_destroy

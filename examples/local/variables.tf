@@ -84,3 +84,13 @@ variable "force_destroy" {
   type        = bool
   default     = true
 }
+
+variable "approval" {
+  description = "See the module's input of the same name."
+  type = object({
+    topic_arn       = optional(string)
+    timeout_minutes = optional(number)
+    link_base_url   = optional(string)
+  })
+  default = null
+}

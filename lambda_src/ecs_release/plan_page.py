@@ -1,6 +1,6 @@
 """The plan as a page of its own: no script, no network, readable on a desk and on a phone, in light and in dark.
 
-``python3 -m ecs_release.plan_page PLAN.json PAGE.html SUMMARY.txt`` is what the Build stage runs.
+``python3 -m ecs_release.plan_page PLAN.json PAGE.html SUMMARY.txt [ALLOW_STALE]`` is what the Build stage runs.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def main(arguments: list[str]) -> int:
     plan = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
     Path(arguments[1]).write_text(page(plan), encoding="utf-8")
     Path(arguments[2]).write_text(
-        approval_summary(plan, allow_stale=arguments[3:] == ["allow-stale"]) + "\n", encoding="utf-8"
+        approval_summary(plan, allow_stale=arguments[3:] == ["yes"]) + "\n", encoding="utf-8"
     )
     return 0
 

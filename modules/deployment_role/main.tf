@@ -1,5 +1,5 @@
 # What a target account gives to the orchestrator. The functions narrow both roles further with a session policy that names the
-# services, rules and schedules of their batch.
+# actions of their step (docs/adr/0004-two-roles-and-session-policies.md).
 
 data "aws_caller_identity" "current" {}
 
@@ -12,7 +12,7 @@ locals {
   # The steps that assume each role, by the names of modules/orchestrator.
   steps = {
     deployment = ["prepare", "rollback", "update-service", "update-task"]
-    reader     = ["check-rollouts", "parse"]
+    reader     = ["check-rollouts", "parse", "plan"]
   }
 
   # A role is assumed once for all Regions of its account, so the Region is a wildcard.

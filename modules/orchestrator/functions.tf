@@ -2,14 +2,14 @@ locals {
   # Every function: its step in the state machine, how long it may take, what it is told, what it calls on the releases table, and
   # what else it may do (names of local.statements). tests/unit/test_terraform_permissions.py holds this to the code.
   # The state machine waits 60 seconds longer than a function may run, see statemachine/release.asl.json.
-  functions = {
+  functions = merge({
     parse = {
       description = "Validates the manifest again, takes the lock, reads live state, records before-images, cuts waves and batches"
       memory      = 1769
       timeout     = 600
-      environment = merge(local.environment.common, local.environment.poll)
+      environment = merge(local.environment.common, local.environment.poll, var.approval ? local.environment.approval : {})
       record      = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
-      statements  = ["assume_reader", "read_manifest", "read_executions"]
+      statements  = concat(["assume_reader", "read_manifest", "read_executions"], var.approval ? ["read_plan", "read_approval"] : [])
     }
     prepare = {
       description = "Registers the new task definitions of one batch; production is not touched"
@@ -59,7 +59,17 @@ locals {
       record      = ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = ["publish"]
     }
-  }
+    }, var.approval ? {
+    # No state of the machine: the Build stage asks it before the approval. It can read, and nothing else.
+    plan = {
+      description = "Compares the manifest with what is live, read only, for the approval"
+      memory      = 1769
+      timeout     = 600
+      environment = local.environment.common
+      record      = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
+      statements  = ["assume_reader", "read_manifest"]
+    }
+  } : {})
 
   environment = {
     common = {
@@ -70,6 +80,7 @@ locals {
       POWERTOOLS_SERVICE_NAME      = "ecs-release"
     }
     idempotency = { ECS_RELEASE_IDEMPOTENCY_TABLE = aws_dynamodb_table.idempotency.name }
+    approval    = { ECS_RELEASE_APPROVAL_PIPELINE = var.name }
     poll        = { ECS_RELEASE_POLL_SECONDS = tostring(var.poll_seconds) }
     topic       = { ECS_RELEASE_TOPIC_ARN = var.topic_arn }
   }

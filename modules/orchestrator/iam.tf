@@ -46,6 +46,22 @@ locals {
       },
     ]
 
+    read_plan = [{
+      Sid      = "ReadThePlan"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:GetObjectVersion"]
+      Resource = ["${var.artifact_bucket_arn}/plans/*"]
+    }]
+
+    read_approval = [{
+      # Whether the plan was approved in the pipeline execution that wants to deploy it.
+      # https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_ListActionExecutions.html
+      Sid      = "AskForTheApproval"
+      Effect   = "Allow"
+      Action   = ["codepipeline:ListActionExecutions"]
+      Resource = ["arn:${var.aws.partition}:codepipeline:${var.aws.region}:${var.aws.account_id}:${var.name}"]
+    }]
+
     read_executions = [{
       # Whether the holder of the lock has ended.
       # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
@@ -178,7 +194,7 @@ resource "aws_iam_role_policy" "state_machine" {
         Sid      = "InvokeTheSteps"
         Effect   = "Allow"
         Action   = ["lambda:InvokeFunction"]
-        Resource = [for function in aws_lambda_function.this : "${function.arn}:*"]
+        Resource = [for step, function in aws_lambda_function.this : "${function.arn}:*" if step != "plan"]
       },
       {
         # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html

@@ -14,10 +14,11 @@ output "definition" {
 }
 
 output "functions" {
-  description = "The functions by step: name, published version's ARN, time-out in seconds."
+  description = "The functions by step: name, ARN, published version's ARN, time-out in seconds."
   value = {
     for step, function in aws_lambda_function.this : step => {
       name          = function.function_name
+      arn           = function.arn
       qualified_arn = function.qualified_arn
       timeout       = function.timeout
     }

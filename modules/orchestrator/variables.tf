@@ -34,6 +34,8 @@ variable "targets" {
     roleArn       = string
     readerRoleArn = string
     externalId    = string
+    # null: not checked before a release
+    passableRoleArns = optional(list(string))
   }))
   nullable = false
 }
@@ -54,6 +56,13 @@ variable "poll_seconds" {
   description = "Seconds between two looks at the rollouts of a wave."
   type        = number
   default     = 15
+  nullable    = false
+}
+
+variable "approval" {
+  description = "Whether Parse takes only what was approved in the pipeline; the function plan exists only then."
+  type        = bool
+  default     = false
   nullable    = false
 }
 

@@ -29,30 +29,46 @@ locals {
 
   # Everything in one phase: CodeBuild runs post_build also after a build phase that failed.
   # https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
-  buildspec = yamlencode({
-    version = 0.2
-    phases = merge(local.compute.phases, {
-      build = {
-        commands = concat(
-          [
-            # The very code that the functions run, checked against the digest that Terraform read from the file.
-            "export PACKAGE=\"$(mktemp -d)/package.zip\"",
-            "aws s3api get-object --bucket \"$ARTIFACT_BUCKET\" --key \"$PACKAGE_KEY\" \"$PACKAGE\" > /dev/null",
-            "echo \"$PACKAGE_SHA256  $PACKAGE\" | sha256sum -c -",
-            # Validates as well; its errors name line and column, and its exit status fails the build.
-            "PYTHONPATH=\"$PACKAGE\" python3 -m ecs_release compile \"$MANIFEST_FILE\" -o deployment.json",
-            # With its version, so that nobody can change what was validated before it is released.
-            "export MANIFEST_KEY=\"manifests/$PIPELINE_EXECUTION_ID/deployment.json\"",
-            "export MANIFEST_VERSION_ID=\"$(aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"$MANIFEST_KEY\" --body deployment.json --content-type application/json --query VersionId --output text)\"",
-            "test -n \"$MANIFEST_VERSION_ID\" && test \"$MANIFEST_VERSION_ID\" != None",
-          ],
-          local.author_command,
-          ["python3 -c '${file("${path.module}/execution_input.py")}'"],
-        )
-      }
-    })
-    artifacts = { files = ["execution-input.json"] }
-  })
+  plan_timeout = var.approval == null ? 0 : var.approval.plan_function.timeout + 30
+  buildspec = yamlencode(merge(
+    { version = 0.2 },
+    # What the approval shows, and what Parse compares: https://docs.aws.amazon.com/codepipeline/latest/userguide/reference-variables.html
+    var.approval == null ? {} : { env = { "exported-variables" = ["PLAN_SUMMARY", "PLAN_DIGEST", "MANIFEST_SHA256", "ALLOW_STALE_PLAN"] } },
+    {
+      phases = merge(local.compute.phases, {
+        build = {
+          commands = concat(
+            [
+              # The very code that the functions run, checked against the digest that Terraform read from the file.
+              "export PACKAGE=\"$(mktemp -d)/package.zip\"",
+              "aws s3api get-object --bucket \"$ARTIFACT_BUCKET\" --key \"$PACKAGE_KEY\" \"$PACKAGE\" > /dev/null",
+              "echo \"$PACKAGE_SHA256  $PACKAGE\" | sha256sum -c -",
+              # Validates as well; its errors name line and column, and its exit status fails the build.
+              "PYTHONPATH=\"$PACKAGE\" python3 -m ecs_release compile \"$MANIFEST_FILE\" -o deployment.json",
+              # With its version, so that nobody can change what was validated before it is released.
+              "export MANIFEST_KEY=\"manifests/$PIPELINE_EXECUTION_ID/deployment.json\"",
+              "export MANIFEST_VERSION_ID=\"$(aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"$MANIFEST_KEY\" --body deployment.json --content-type application/json --query VersionId --output text)\"",
+              "test -n \"$MANIFEST_VERSION_ID\" && test \"$MANIFEST_VERSION_ID\" != None",
+            ],
+            local.author_command,
+            ["python3 -c '${file("${path.module}/execution_input.py")}'"],
+            var.approval == null ? [] : [
+              # The plan is made by the code that Parse runs, in a function that can read and nothing else (docs/adr/0007-plan-in-a-function.md).
+              "aws lambda invoke --function-name \"$PLAN_FUNCTION\" --payload fileb://execution-input.json --cli-read-timeout ${local.plan_timeout} plan.json > invocation.json",
+              "python3 -c '${file("${path.module}/plan_answer.py")}'",
+              "PYTHONPATH=\"$PACKAGE\" python3 -m ecs_release.plan_page plan.json plan.html summary.txt \"$ALLOW_STALE_PLAN\"",
+              "export PLAN_KEY=\"plans/$PIPELINE_EXECUTION_ID/plan.json\"",
+              "export PLAN_VERSION_ID=\"$(aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"$PLAN_KEY\" --body plan.json --content-type application/json --query VersionId --output text)\"",
+              "aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"plans/$PIPELINE_EXECUTION_ID/plan.html\" --body plan.html --content-type \"text/html; charset=utf-8\" > /dev/null",
+              # Stops here when an item is blocked: nobody should approve what can't be deployed.
+              "python3 -c '${file("${path.module}/plan_input.py")}'",
+              "export PLAN_SUMMARY=\"$(cat summary.txt)\" PLAN_DIGEST=\"$(cat digest.txt)\" MANIFEST_SHA256=\"$(sha256sum deployment.json | cut -d \" \" -f 1)\"",
+            ],
+          )
+        }
+      })
+      artifacts = { files = ["execution-input.json"] }
+  }))
 }
 
 resource "aws_codebuild_project" "this" {
@@ -79,13 +95,13 @@ resource "aws_codebuild_project" "this" {
     image_pull_credentials_type = "CODEBUILD"
 
     dynamic "environment_variable" {
-      for_each = {
+      for_each = merge(var.approval == null ? {} : { PLAN_FUNCTION = var.approval.plan_function.qualified_arn }, {
         ARTIFACT_BUCKET = aws_s3_bucket.artifacts.bucket
         MANIFEST_FILE   = var.origin.file
         PACKAGE_KEY     = local.package_key
         PACKAGE_SHA256  = local.package_sha256
         REPOSITORY_NAME = var.origin.repository_name
-      }
+      })
 
       content {
         name  = environment_variable.key

@@ -53,8 +53,43 @@ locals {
     },
   ]
 
+  # The gate's part; without an approval nobody holds it.
+  # https://docs.aws.amazon.com/codepipeline/latest/userguide/approvals-iam-permissions.html
+  approval_statements = [for statement in [
+    {
+      Sid      = "TellThatAnApprovalWaits"
+      Effect   = "Allow"
+      Action   = ["sns:Publish"]
+      Resource = one(var.approval[*].topic_arn)
+    },
+    {
+      # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
+      Sid       = "EncryptTheMessage"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = var.kms_key_arn
+      Condition = { StringEquals = { "kms:ViaService" = "sns.${var.aws.region}.${var.aws.dns_suffix}" } }
+    },
+  ] : statement if var.approval != null]
+  plan_statements = [for statement in [
+    {
+      # https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
+      Sid      = "AskForThePlan"
+      Effect   = "Allow"
+      Action   = ["lambda:InvokeFunction"]
+      Resource = "${try(var.approval.plan_function.arn, "")}:*"
+    },
+    {
+      Sid      = "WriteThePlan"
+      Effect   = "Allow"
+      Action   = ["s3:PutObject"]
+      Resource = "${local.bucket_arn}/${local.plan_prefix}*"
+    },
+  ] : statement if var.approval != null]
+
   # https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html
   build_statements = concat(
+    local.plan_statements,
     [
       {
         Sid      = "WriteItsLog"
@@ -131,7 +166,7 @@ resource "aws_iam_role" "pipeline" {
 resource "aws_iam_role_policy" "pipeline" {
   name   = "pipeline"
   role   = aws_iam_role.pipeline.id
-  policy = jsonencode({ Version = "2012-10-17", Statement = local.pipeline_statements })
+  policy = jsonencode({ Version = "2012-10-17", Statement = concat(local.pipeline_statements, local.approval_statements) })
 }
 
 resource "aws_iam_role" "build" {

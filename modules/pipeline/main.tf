@@ -5,6 +5,11 @@ locals {
   package_sha256  = filesha256(var.package_path)
   package_key     = "package/${local.package_sha256}.zip"
   manifest_prefix = "manifests/"
+  plan_prefix     = "plans/"
+  # A link that outlives any session: who may read the bucket reads the page. https://docs.aws.amazon.com/general/latest/gr/awsarns-partitions.html
+  consoles  = { aws = "console.aws.amazon.com", aws-cn = "console.amazonaws.cn", aws-us-gov = "console.amazonaws-us-gov.com" }
+  plan_page = "${local.plan_prefix}#{codepipeline.PipelineExecutionId}/plan.html"
+  plan_link = try(var.approval.link_base_url, null) != null ? "${var.approval.link_base_url}/${local.plan_page}" : "https://${lookup(local.consoles, var.aws.partition, local.consoles.aws)}/s3/object/${aws_s3_bucket.artifacts.bucket}?region=${var.aws.region}&prefix=${local.plan_page}"
   # CodePipeline puts its artifacts under the first 20 characters of the pipeline's name.
   # https://docs.aws.amazon.com/codepipeline/latest/userguide/concepts.html#concepts-artifacts
   artifact_prefix = "${substr(var.name, 0, 20)}/"
@@ -25,6 +30,18 @@ resource "aws_codepipeline" "this" {
     encryption_key {
       id   = var.kms_key_arn
       type = "KMS"
+    }
+  }
+
+  # The way round a stale plan is said when the pipeline is started, and shown to the approver:
+  # aws codepipeline start-pipeline-execution --name NAME --variables name=ALLOW_STALE_PLAN,value=yes
+  dynamic "variable" {
+    for_each = var.approval[*]
+
+    content {
+      name          = "ALLOW_STALE_PLAN"
+      default_value = "no"
+      description   = "yes: deploy the approved plan also when what is live has changed since it was made"
     }
   }
 
@@ -83,10 +100,37 @@ resource "aws_codepipeline" "this" {
       # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html
       configuration = {
         ProjectName = aws_codebuild_project.this.name
-        EnvironmentVariables = jsonencode([
-          { name = "COMMIT_ID", type = "PLAINTEXT", value = "#{SourceVariables.CommitId}" },
-          { name = "PIPELINE_EXECUTION_ID", type = "PLAINTEXT", value = "#{codepipeline.PipelineExecutionId}" },
-        ])
+        EnvironmentVariables = jsonencode(concat(
+          [
+            { name = "COMMIT_ID", type = "PLAINTEXT", value = "#{SourceVariables.CommitId}" },
+            { name = "PIPELINE_EXECUTION_ID", type = "PLAINTEXT", value = "#{codepipeline.PipelineExecutionId}" },
+          ],
+          var.approval == null ? [] : [{ name = "ALLOW_STALE_PLAN", type = "PLAINTEXT", value = "#{variables.ALLOW_STALE_PLAN}" }],
+        ))
+      }
+    }
+  }
+
+  # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-ManualApproval.html
+  dynamic "stage" {
+    for_each = var.approval[*]
+
+    content {
+      name = "Approve"
+
+      action {
+        name               = "Approve"
+        category           = "Approval"
+        owner              = "AWS"
+        provider           = "Manual"
+        version            = "1"
+        timeout_in_minutes = stage.value.timeout_minutes
+
+        configuration = {
+          NotificationArn    = stage.value.topic_arn
+          CustomData         = "#{BuildVariables.PLAN_SUMMARY}"
+          ExternalEntityLink = local.plan_link
+        }
       }
     }
   }

@@ -54,6 +54,21 @@ variable "state_machine_arn" {
   nullable    = false
 }
 
+variable "approval" {
+  description = "The gate between Build and Deploy, with the function that makes the plan; null for none. See the root module's input."
+  type = object({
+    topic_arn       = string
+    timeout_minutes = optional(number)
+    link_base_url   = optional(string)
+    plan_function = object({
+      arn           = string
+      qualified_arn = string
+      timeout       = number
+    })
+  })
+  default = null
+}
+
 variable "kms_key_arn" {
   description = "Customer managed key that encrypts what this module stores."
   type        = string

@@ -106,6 +106,8 @@ run "targets" {
       roleArn       = "arn:aws:iam::222222222222:role/ecs-release-deployment"
       readerRoleArn = "arn:aws:iam::222222222222:role/ecs-release-reader"
       externalId    = "agreed-42"
+
+      passableRoleArns = null
     })
     error_message = "A target does not reach the releases table as it was given."
   }

@@ -188,7 +188,7 @@ run "target_roles" {
 
   assert {
     condition = { for name, role in aws_iam_role.this : name => jsondecode(role.assume_role_policy).Statement } == {
-      for name, steps in { deployment = ["prepare", "rollback", "update-service", "update-task"], reader = ["check-rollouts", "parse"] } : name => [{
+      for name, steps in { deployment = ["prepare", "rollback", "update-service", "update-task"], reader = ["check-rollouts", "parse", "plan"] } : name => [{
         Sid       = "OrchestratorAssumes"
         Effect    = "Allow"
         Principal = { AWS = "arn:aws:iam::999999999999:root" }

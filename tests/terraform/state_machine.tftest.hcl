@@ -199,8 +199,8 @@ run "functions" {
   }
 
   assert {
-    condition     = alltrue([for function in values(aws_lambda_function.this) : function.publish && function.runtime == "python3.13" && function.architectures == tolist(["arm64"]) && function.memory_size == 512 && one(function.tracing_config).mode == "Active" && function.kms_key_arn == var.kms_key_arn])
-    error_message = "A function is not published, traced, encrypted, or not python3.13 on arm64 with 512 MB."
+    condition     = alltrue([for function in values(aws_lambda_function.this) : function.publish && function.runtime == "python3.13" && function.architectures == tolist(["arm64"]) && one(function.tracing_config).mode == "Active" && function.kms_key_arn == var.kms_key_arn])
+    error_message = "A function is not published, traced, encrypted, or not python3.13 on arm64."
   }
 
   assert {
@@ -261,6 +261,8 @@ run "tables" {
         roleArn       = "arn:aws:iam::111111111111:role/unit-deployment"
         readerRoleArn = "arn:aws:iam::111111111111:role/unit-reader"
         externalId    = null
+
+        passableRoleArns = null
       }
     }
     error_message = "The targets in the releases table are not those the module was given."
