@@ -1,7 +1,7 @@
 # What can be done here. Everything that is made lies below .venv, .build and .local; `git clean -xdf` removes it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint package local-up local-down
+.PHONY: help setup demo test lint package local-up local-down bench docs
 
 PYTHON := .venv/bin/python
 
@@ -38,3 +38,9 @@ local-up: setup ## start embedded AWS with examples/local applied (PORT=4566, TF
 
 local-down: setup ## destroy what local-up applied, and stop it
 	@$(PYTHON) -m scripts.local_down
+
+bench: setup ## measure releases under ECS's documented API limits (SIZES=10,40,80; some minutes)
+	@$(PYTHON) -m bench.release
+
+docs: setup ## write again what is generated: the manifest's and validate's JSON Schemas
+	@PYTHONPATH=lambda_src $(PYTHON) -m ecs_release.manifest_schema schemas

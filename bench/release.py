@@ -79,7 +79,8 @@ def _measure(stack: Stack, size: int, turn: int) -> int:
     total = Counter({name: value["calls"] for name, value in calls.items() if name.startswith("ecs:")})
     throttled = sum(value["throttled"] for value in calls.values())
     print(
-        f"{size:>8} {seconds:>7.1f} s {bound:>7.1f} s {seconds - bound:>4.1f} s {sum(total.values()):>6} {throttled:>9} {events:>7}",
+        f"{size:>8} {seconds:>7.1f} s {bound:>7.1f} s {seconds - bound:>4.1f} s "
+        f"{sum(total.values()):>6} {throttled:>9} {events:>7}",
         flush=True,
     )
     return 0 if stack.execution(arn)["status"] == "SUCCEEDED" else 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
 from ecs_release.steps.rollback import to_deregister
 from ecs_release.store import ItemRecord
 

@@ -16,7 +16,16 @@ from ecs_release.permissions import READERS, STEPS, WRITERS
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "lambda_src" / "ecs_release"
-STEP_NAMES = ("parse", "prepare", "update_task", "update_service", "check_rollouts", "rollback", "report")
+STEP_NAMES = (
+    "parse",
+    "plan",
+    "prepare",
+    "update_task",
+    "update_service",
+    "check_rollouts",
+    "rollback",
+    "report",
+)
 
 
 def _camel(name: str) -> str:
