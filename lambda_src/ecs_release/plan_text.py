@@ -5,7 +5,11 @@ All three are made from the plan's JSON form, so that the Build stage can make t
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from statistics import median
 from typing import Any
 
 from ecs_release.status import image_change
@@ -14,7 +18,10 @@ APPROVAL_CHARACTERS = 900
 """CodePipeline shows 1,000 characters (API_ManualApproval CustomData); the rest is left for what surrounds them."""
 
 Document = Mapping[str, Any]
+Cell = tuple[str, str]
 _COLUMN_GAP = 3
+_ONE_COLUMN = 6  # so few lines read best below each other
+_CLUSTER_ITEMS = 4  # so many services of one cluster get a heading, and the cluster's name is said once
 
 
 def headline(plan: Document) -> str:
@@ -26,6 +33,8 @@ def headline(plan: Document) -> str:
             duration(plan.get("estimateSeconds")),
             "can go back" if plan["wayBack"] else "NO WAY BACK for some",
         ]
+    elif not counts["blocked"]:
+        parts.append("nothing to change")
     label = f"release {plan['release']}: " if plan.get("release") else ""
     return label + "; ".join(filter(None, parts))
 
@@ -34,48 +43,109 @@ def duration(seconds: int | None) -> str:
     """``about 6 min``; "" when unknown."""
     if seconds is None:
         return ""
-    return f"about {seconds} s" if seconds < 90 else f"about {round(seconds / 60)} min"
+    return "under a minute" if seconds < 60 else f"about {round(seconds / 60)} min"
 
 
 def as_lines(plan: Document, width: int = 100) -> list[str]:
     """The whole plan for a terminal: blocked first, then wave by wave, in columns where the width allows."""
-    lines = [headline(plan), f"plan {plan['digest'][:16]}"]
+    common = common_cluster(plan)
+    lines = [headline(plan), f"plan {plan['digest'][:16]}" + (f" of {common}" if common else "")]
     blocked = [item for item in plan["items"] if item["action"] == "blocked"]
     if blocked:
         lines += ["", "blocked"]
-        lines += [f"  {where(item)}: {problem}" for item in blocked for problem in item["problems"]]
+        for item in blocked:
+            for problem in item["problems"]:
+                lines += _wrapped(f"{where(item, common)}: {problem}", width, 2, 6)
     updates = [item for item in plan["items"] if item["action"] == "update"]
     waves = sorted({item["wave"] for item in updates})
     for wave in waves:
         lines += ["", f"wave {wave}" if len(waves) > 1 else "update"]
-        cells = [_cell(item) for item in updates if item["wave"] == wave]
-        lines += _columns(_aligned(cells), width - 2)
-    unchanged = [where(item) for item in plan["items"] if item["action"] == "unchanged"]
+        members = [item for item in updates if item["wave"] == wave]
+        for heading, cells in _groups(members, common):
+            lines += [f"  {heading}"] if heading else []
+            lines += _columns(cells, width, 4 if heading else 2)
+    unchanged = [where(item, common) for item in plan["items"] if item["action"] == "unchanged"]
     if unchanged:
-        lines += ["", f"unchanged: {shortened(unchanged, 2 * width)}"]
-    warnings = grouped_warnings(plan)
+        lines += ["", *_wrapped(f"unchanged: {shortened(unchanged, 2 * width)}", width, 0, 4)]
+    warnings = grouped_warnings(plan, common)
     if warnings:
         lines += ["", "warnings"]
         for message, names in warnings:
             about = f"{len(names)} items: " if len(names) > 1 else ""
-            lines.append(f"  {message}")
-            lines.append(f"      {about}{shortened(names, width - 30)}")
+            line = f"  {message} ({', '.join(names)})"
+            if len(line) <= width:
+                lines.append(line)
+                continue
+            lines += _wrapped(message, width, 2, 4)
+            lines += _wrapped(about + shortened(names, 2 * width - 40), width, 6, 6)
     return lines
 
 
-def where(item: Mapping[str, Any]) -> str:
-    """The item's name, with its target where that is another one, and what it is where that is no service."""
+def common_cluster(plan: Document) -> str:
+    """The cluster that all services of the plan are in; "" when there are several."""
+    clusters = {_cluster(item) for item in plan["items"] if item["kind"] == "service"}
+    return clusters.pop() if len(clusters) == 1 else ""
+
+
+def _cluster(item: Mapping[str, Any]) -> str:
+    return str(item["name"]).partition("/")[0]
+
+
+def where(item: Mapping[str, Any], cluster: str = "") -> str:
+    """The item's name, with its target where that is another one, and what it is where that is no service.
+
+    Parameters
+    ----------
+    cluster : one that needs no mention, because it stands above.
+    """
     target = f" [{item['target']}]" if item["target"] != "default" else ""
-    return f"{item['name']}{target}{' (task)' if item['kind'] == 'task' else ''}"
+    if item["kind"] == "task":
+        return f"{item['name']}{target} (task)"
+    return f"{str(item['name']).removeprefix(cluster + '/') if cluster else item['name']}{target}"
 
 
-def grouped_warnings(plan: Document) -> list[tuple[str, list[str]]]:
-    """Each warning once, with the items it is about."""
-    groups: dict[str, list[str]] = {}
+def _groups(items: Sequence[Mapping[str, Any]], common: str) -> Iterator[tuple[str, list[Cell]]]:
+    """Cells under their headings: a cluster with many services is named once."""
+    several: dict[str, list[Mapping[str, Any]]] = {}
+    rest: list[Mapping[str, Any]] = []
+    for cluster, members in groupby(sorted(items, key=_group), key=_group):
+        listed = list(members)
+        if cluster and cluster != common and len(listed) >= _CLUSTER_ITEMS:
+            several[cluster] = listed
+        else:
+            rest += listed
+    for cluster, listed in several.items():
+        yield f"in {cluster}", [_cell(item, cluster) for item in listed]
+    if rest:
+        yield ("other" if several else ""), [_cell(item, common) for item in rest]
+
+
+def _group(item: Mapping[str, Any]) -> str:
+    return _cluster(item) if item["kind"] == "service" else ""
+
+
+_PARTICULARS = (
+    (re.compile(r"^downgrade: .*"), "downgrade: the new tag is a lower version."),
+    (re.compile(r"arn:[^\s;),]+[^\s;),.]"), "..."),
+    (re.compile(r"^(ECR can't tell about) \S+:.*"), r"\1 the image."),
+    (re.compile(r"^release \S+ did"), "an earlier release did"),
+)
+"""What differs from item to item in warnings of one kind, and what is said of several at once."""
+
+
+def grouped_warnings(plan: Document, cluster: str = "") -> list[tuple[str, list[str]]]:
+    """Each kind of warning once, with the items it is about."""
+    groups: dict[str, list[tuple[str, str]]] = {}
     for item in plan["items"]:
         for warning in item["warnings"]:
-            groups.setdefault(warning, []).append(where(item))
-    return list(groups.items())
+            kind = warning
+            for pattern, general in _PARTICULARS:
+                kind = pattern.sub(general, kind)
+            groups.setdefault(kind, []).append((warning, where(item, cluster)))
+    return [
+        (found[0][0] if len({warning for warning, _ in found}) == 1 else kind, [name for _, name in found])
+        for kind, found in groups.items()
+    ]
 
 
 def shortened(names: Sequence[str], characters: int) -> str:
@@ -91,21 +161,23 @@ def shortened(names: Sequence[str], characters: int) -> str:
 
 def approval_summary(plan: Document, allow_stale: bool = False) -> str:
     """One line for the approval: what would happen, blocked and warnings first, then as many changes as fit."""
+    common = common_cluster(plan)
     parts = [headline(plan)]
     if allow_stale:
         parts.append("ATTENTION: will be deployed even if what is live changes after this plan")
-    blocked = [where(item) for item in plan["items"] if item["action"] == "blocked"]
+    blocked = [where(item, common) for item in plan["items"] if item["action"] == "blocked"]
     if blocked:
         parts.append("BLOCKED: " + shortened(blocked, 200))
-    parts += [f"{message.rstrip('.')} ({len(names)})" for message, names in grouped_warnings(plan)][:4]
-    changes = [
-        f"{name} {change}"
-        for name, change in map(_cell, (i for i in plan["items"] if i["action"] == "update"))
-    ]
+    for message, names in grouped_warnings(plan, common)[:4]:
+        about = f"{len(names)} items" if len(names) > 1 else names[0]
+        parts.append(f"{message.split(': ')[0].rstrip('.')[:120]} ({about})")
+    updates = [item for item in plan["items"] if item["action"] == "update"]
+    changes = [" ".join(_cell(item, common)) for item in updates]
     text = " | ".join(parts)
-    room = APPROVAL_CHARACTERS - len(text) - 40
+    place = f"{common}: " if common else ""
+    room = APPROVAL_CHARACTERS - len(text) - len(place) - 40
     if changes and room > 40:
-        text += " | " + shortened(changes, room)
+        text += f" | {place}{shortened(changes, room)}"
     return text[:APPROVAL_CHARACTERS].encode("ascii", "replace").decode()
 
 
@@ -128,25 +200,52 @@ def as_markdown(plan: Document) -> str:
 def _markdown_rows(plan: Document) -> Iterator[str]:
     for item in plan["items"]:
         if item["action"] == "update":
-            name, change = _cell(item)
+            name, change = where(item), image_change(item["images"])
             yield f"| `{name}` | {item['wave']} | {change.replace('|', chr(92) + '|')} |"
 
 
-def _cell(item: Mapping[str, Any]) -> tuple[str, str]:
-    return where(item), image_change(item["images"])
+def _cell(item: Mapping[str, Any], cluster: str = "") -> Cell:
+    """Name and change; the container's name where the change needs it: one of several, or one of another name."""
+    change = image_change(item["images"])
+    containers = list(item["images"])
+    if len(containers) == 1 and item["kind"] == "service":
+        change = change.removeprefix(f"{containers[0]} ")
+    return where(item, cluster), change
 
 
-def _aligned(cells: Sequence[tuple[str, str]]) -> list[str]:
-    width = max((len(name) for name, _ in cells), default=0)
-    return [f"{name:<{width}}  {change}" for name, change in cells]
+def _wrapped(text: str, width: int, first: int, then: int) -> list[str]:
+    """Lines of at most ``width`` characters, except where a single word (an image, an ARN) is longer."""
+    return textwrap.wrap(
+        text,
+        max(40, width),
+        initial_indent=" " * first,
+        subsequent_indent=" " * then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
 
 
-def _columns(cells: Sequence[str], width: int) -> list[str]:
-    """Cells in reading order down the columns, as many columns as fit."""
-    longest = max(map(len, cells), default=0)
-    columns = max(1, (width + _COLUMN_GAP) // (longest + _COLUMN_GAP)) if len(cells) > 12 else 1
-    rows = -(-len(cells) // columns)
-    return [
-        "  " + (" " * _COLUMN_GAP).join(f"{cell:<{longest}}" for cell in cells[row::rows]).rstrip()
-        for row in range(rows)
-    ]
+def _columns(cells: Sequence[Cell], width: int, indent: int) -> list[str]:
+    """Cells in reading order down the columns, as many columns as fit, each as wide as it needs.
+
+    A cell much longer than the others (several containers, another registry) gets a line of its own below.
+    """
+    usual = median(len(name) + len(change) for name, change in cells)
+    long = [cell for cell in cells if len(cells) > _ONE_COLUMN and sum(map(len, cell)) > 2 * usual]
+    short = [cell for cell in cells if cell not in long]
+    for count in range(len(short) if len(short) > _ONE_COLUMN else 1, 0, -1):
+        rows = -(-len(short) // count)
+        columns = [list(_padded(short[start : start + rows])) for start in range(0, len(short), rows)]
+        total = indent + sum(max(map(len, column)) for column in columns) + _COLUMN_GAP * (len(columns) - 1)
+        if total <= width or count == 1:
+            break
+    gap = " " * _COLUMN_GAP
+    lines = [gap.join(column[row] for column in columns if row < len(column)) for row in range(rows)]
+    return [(" " * indent + line).rstrip() for line in [*lines, *_padded(long)]]
+
+
+def _padded(cells: Iterable[Cell]) -> Iterator[str]:
+    listed = list(cells)
+    name = max((len(name) for name, _ in listed), default=0)
+    change = max((len(change) for _, change in listed), default=0)
+    return (f"{n:<{name}}  {c:<{change}}" for n, c in listed)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import pytest
 from ecs_release.plan_document import differences, digest
 from ecs_release.plan_page import page
-from ecs_release.plan_text import APPROVAL_CHARACTERS, approval_summary, as_lines, as_markdown
+from ecs_release.plan_text import (
+    APPROVAL_CHARACTERS,
+    approval_summary,
+    as_lines,
+    as_markdown,
+    grouped_warnings,
+)
 
 
 def item(number: int = 0, **more: Any) -> dict[str, Any]:
@@ -18,7 +26,13 @@ def item(number: int = 0, **more: Any) -> dict[str, Any]:
         "targets": None,
         "wave": 0,
         "action": "update",
-        "images": {"api": {"from": "r.example/api:1.4.0", "to": "r.example/api:1.5.0", "digest": "sha256:" + "a" * 64}},
+        "images": {
+            "api": {
+                "from": "r.example/api:1.4.0",
+                "to": "r.example/api:1.5.0",
+                "digest": "sha256:" + "a" * 64,
+            }
+        },
         "live": f"arn:aws:ecs:eu-west-1:111111111111:task-definition/service-{number:02}:7",
         "before": "",
         "warnings": [],
@@ -41,15 +55,86 @@ def plan(*items: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _squeezed(line: str) -> str:
+    """A line with its padding cut to two spaces."""
+    return re.sub(r" {2,}", "  ", line)
+
+
 FIFTY = plan(*(item(n, warnings=["no circuit breaker: slow."] if n % 2 else []) for n in range(50)))
 
 
-def test_fifty_services_fit_one_screen() -> None:
-    lines = as_lines(FIFTY, width=120)
-    assert len(lines) <= 40
-    assert max(map(len, lines)) <= 130
+@pytest.mark.parametrize(("width", "height"), [(80, 50), (120, 40), (200, 24)])
+def test_fifty_services_fit_one_screen(width: int, height: int) -> None:
+    lines = as_lines(FIFTY, width)
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
     assert lines[0] == "release 4.0: 50 update, 0 unchanged, 0 blocked; about 6 min; can go back"
     assert all(any(f"service-{n:02}" in line for line in lines) for n in range(50))
+
+
+def test_a_cell_much_longer_than_the_others_costs_one_line_and_no_column() -> None:
+    odd = item(60)
+    odd["images"]["envoy"] = {
+        "from": "public.example/envoy:v1.27.0.0-prod",
+        "to": "public.example/envoy:v1.29.0.0-prod",
+    }
+    lines = as_lines(plan(*(item(n) for n in range(50)), odd), 120)
+    assert len(lines) <= len(as_lines(plan(*(item(n) for n in range(50))), 120)) + 1
+    assert max(map(len, lines)) <= 120
+
+
+def test_a_cluster_of_many_services_is_named_once_and_a_single_one_with_its_service() -> None:
+    items = [item(n) for n in range(20)] + [item(30, name="edge/gateway")]
+    lines = as_lines(plan(*items), 120)
+    assert "  in shop" in lines
+    assert not any("shop/" in line for line in lines)
+    assert any(line.lstrip().startswith("edge/gateway  1.4.0 -> 1.5.0") for line in lines)
+
+
+def test_a_container_is_named_where_it_is_one_of_several_or_of_a_task() -> None:
+    several = item(1)
+    several["images"]["side"] = {"from": "side:1", "to": "side:2"}
+    lines = as_lines(plan(item(0), several, item(2, kind="task", name="nightly")), 120)
+    assert any("service-00  1.4.0 -> 1.5.0" in line for line in map(_squeezed, lines))
+    assert any("service-01  api 1.4.0 -> 1.5.0, side 1 -> 2" in line for line in map(_squeezed, lines))
+    assert any("nightly (task)  api 1.4.0 -> 1.5.0" in line for line in map(_squeezed, lines))
+
+
+def test_problems_are_whole_and_within_the_window() -> None:
+    problem = "its deployment controller is CODE_DEPLOY; ECS Release can only update services with the ECS controller."
+    lines = as_lines(plan(item(0, action="blocked", problems=[problem]), item(1)), 80)
+    assert problem in " ".join(" ".join(lines).split())
+    assert max(map(len, lines)) <= 80
+
+
+def test_nothing_to_change_is_said() -> None:
+    headline = as_lines(plan(item(0, action="unchanged")), 80)[0]
+    assert headline == "release 4.0: 0 update, 1 unchanged, 0 blocked; nothing to change"
+    assert "nothing to change" in approval_summary(plan(item(0, action="unchanged")))
+
+
+@pytest.mark.parametrize(
+    "warnings",
+    [
+        ["downgrade: 1.5.0 -> 1.4.0.", "downgrade: 2.0 -> 1.0."],
+        [
+            f"release cli-{n} did not end whole; back means arn:aws:ecs:x:1:task-definition/a:{n}."
+            for n in (1, 2)
+        ],
+        [
+            f"what is live (arn:aws:ecs:x:1:task-definition/a:{n}) never completed; back means arn:aws:ecs:b:{n}."
+            for n in (1, 2)
+        ],
+        [f"ECR can't tell about r.example/api:{n}: AccessDenied: no" for n in (1, 2)],
+    ],
+)
+def test_warnings_of_one_kind_are_one_line_whatever_they_name(warnings: list[str]) -> None:
+    items = [item(n, warnings=[warning]) for n, warning in enumerate(warnings)]
+    ((message, names),) = grouped_warnings(plan(*items))
+    assert names == ["shop/service-00", "shop/service-01"]
+    assert message not in warnings
+    ((alone, _),) = grouped_warnings(plan(items[0]))
+    assert alone == warnings[0]
 
 
 def test_a_warning_of_many_items_is_said_once() -> None:
@@ -60,7 +145,7 @@ def test_the_approval_fits_codepipeline_and_shows_blocked_first() -> None:
     blocked = item(7, action="blocked", problems=["no service"])
     summary = approval_summary(plan(blocked, *(item(n) for n in range(200, 400))))
     assert len(summary) <= APPROVAL_CHARACTERS
-    assert summary.index("BLOCKED: shop/service-07") < summary.index("service-200")
+    assert summary.index("BLOCKED: service-07") < summary.index("service-200")
     assert "\n" not in summary
     assert summary.isascii()
 
@@ -71,7 +156,9 @@ def test_a_comment_shows_every_change_in_a_table() -> None:
 
 
 def test_the_page_is_self_contained_and_escapes_what_it_shows() -> None:
-    html = page(plan(item(images={"<b>": {"from": "a:1", "to": "b:2"}}, warnings=["<script>alert(1)</script>"])))
+    html = page(
+        plan(item(images={"<b>": {"from": "a:1", "to": "b:2"}}, warnings=["<script>alert(1)</script>"]))
+    )
     assert "<script" not in html
     assert "&lt;script&gt;" in html
     assert "http" not in html.replace("http-equiv", "")
