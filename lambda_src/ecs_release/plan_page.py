@@ -7,44 +7,67 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from ecs_release.plan_text import approval_summary, duration, grouped_warnings, headline, where
+from ecs_release.plan_text import (
+    approval_summary,
+    by_cluster,
+    common_cluster,
+    duration,
+    grouped_warnings,
+    where,
+)
 from ecs_release.status import split_image
 
 _STYLE = """
-:root{color-scheme:light dark;--ink:#16191f;--soft:#5f6b7a;--line:#d5dbdb;--paper:#fff;--band:#f4f6f8;--red:#b3140f;
+:root{color-scheme:light dark;--ink:#16191f;--soft:#5a6675;--line:#d8dde3;--paper:#fff;--band:#f3f5f8;--red:#b3140f;
 --amber:#8a5300;--green:#1d6b34}
-@media(prefers-color-scheme:dark){:root{--ink:#e9ebed;--soft:#9ba7b6;--line:#3a4553;--paper:#12161c;--band:#1b222b;--red:#ff8a80;
+@media(prefers-color-scheme:dark){:root{--ink:#e9ebed;--soft:#a3afbd;--line:#36414e;--paper:#12161c;--band:#1c242d;--red:#ff8a80;
 --amber:#ffc370;--green:#7fd49a}}
 *{box-sizing:border-box}
-body{margin:0 auto;padding:24px 20px 64px;max-width:1180px;background:var(--paper);color:var(--ink);
+body{margin:0 auto;padding:24px 20px 64px;max-width:1120px;background:var(--paper);color:var(--ink);overflow-wrap:anywhere;
 font:15px/1.45 system-ui,-apple-system,"Segoe UI",sans-serif}
-h1{font-size:24px;margin:0 0 4px}
-h2{font-size:16px;margin:28px 0 8px}
+h1{font-size:24px;margin:0}
+h2{font-size:17px;margin:30px 0 6px}
+h3{font-size:14px;font-weight:600;color:var(--soft);margin:14px 0 2px}
 p{margin:4px 0}
 .soft{color:var(--soft)}
-.figures{display:flex;flex-wrap:wrap;gap:10px;margin:16px 0}
-.figure{background:var(--band);border-radius:8px;padding:8px 14px;min-width:96px}
-.figure b{display:block;font-size:20px;font-variant-numeric:tabular-nums}
+.small{font-size:13px}
+.figures{display:flex;flex-wrap:wrap;gap:8px;margin:14px 0}
+.figure{background:var(--band);border-radius:8px;padding:8px 14px;min-width:88px}
+.figure b{display:block;font-size:19px;font-variant-numeric:tabular-nums}
 .bad{color:var(--red)}
 .warn{color:var(--amber)}
 .good{color:var(--green)}
-table{border-collapse:collapse;width:100%}
+table{border-collapse:collapse;width:100%;table-layout:fixed}
+col.item{width:36%}
+col.now,col.after{width:16%}
 th{text-align:left;font-weight:600;color:var(--soft);font-size:13px}
-th,td{padding:6px 10px 6px 0;border-bottom:1px solid var(--line);vertical-align:top}
-code{font:13px/1.4 ui-monospace,Menlo,Consolas,monospace;
-overflow-wrap:anywhere}
-ul{margin:4px 0;padding-left:20px}
-.box{border-left:4px solid var(--red);background:var(--band);padding:8px 14px;border-radius:4px}
-.box.warn{border-color:var(--amber);color:var(--ink)}
-.digest{font-size:12px}
-@media(max-width:640px){thead{position:absolute;left:-9999px}
-tr{display:block;border-bottom:1px solid var(--line);padding:8px 0}
-td{display:block;border:0;padding:2px 0}}
+th,td{padding:5px 12px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
+td.after{font-weight:700}
+tr.more td:first-child{padding-left:14px}
+code{font:13px/1.5 ui-monospace,Menlo,Consolas,monospace}
+ul{margin:0;padding:0;list-style:none}
+li{padding:4px 0}
+.box{border-left:4px solid var(--red);background:var(--band);padding:6px 14px;border-radius:4px}
+.box.amber{border-color:var(--amber)}
+@media(max-width:640px){body{padding:16px 14px 48px}
+h1{font-size:21px}
+.figures{display:grid;grid-template-columns:repeat(3,1fr)}
+.figure{padding:6px 10px;min-width:0}
+.figure b{font-size:16px}
+thead{position:absolute;left:-9999px}
+colgroup{display:none}
+table,tbody{display:block}
+tr{display:block;border-bottom:1px solid var(--line);padding:7px 0}
+tr.more{padding-left:14px}
+td,tr.more td:first-child{display:inline;border:0;padding:0}
+td.item,td.image{display:block}
+td.after::before{content:"\\2192\\00a0";font-weight:400}}
 """
 
 
@@ -54,6 +77,8 @@ def page(plan: Mapping[str, Any]) -> str:
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        # Nothing is loaded and nothing runs, whatever a name in the plan may hold.
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';style-src 'unsafe-inline'\">"
         f"<style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n"
         + "\n".join(_body(plan))
         + "\n</body></html>\n"
@@ -61,58 +86,90 @@ def page(plan: Mapping[str, Any]) -> str:
 
 
 def _body(plan: Mapping[str, Any]) -> Iterator[str]:
-    yield f'<p class="soft">{escape(headline(plan))}</p>'
-    counts = plan["counts"]
-    figures = [
-        ("to update", counts["update"], ""),
-        ("unchanged", counts["unchanged"], ""),
-        ("blocked", counts["blocked"], "bad" if counts["blocked"] else ""),
-        ("estimated", duration(plan.get("estimateSeconds")).removeprefix("about ") or "-", ""),
-        ("way back", "yes" if plan["wayBack"] else "not for all", "good" if plan["wayBack"] else "warn"),
-        ("on failure", plan["onFailure"], ""),
-    ]
-    boxes = "".join(
-        f'<div class="figure"><b class="{c}">{escape(str(v))}</b>{escape(n)}</div>' for n, v, c in figures
-    )
-    yield f'<div class="figures">{boxes}</div>'
-    blocked = [(where(item), problem) for item in plan["items"] for problem in item["problems"]]
+    common, host = common_cluster(plan), _usual_registry(plan)
+    if common:
+        yield f'<p class="soft">Services in {escape(common)}.</p>'
+    yield _figures(plan)
+    blocked = [(where(item, common), problem) for item in plan["items"] for problem in item["problems"]]
     if blocked:
         rows = "".join(f"<li><b>{escape(name)}</b>: {escape(problem)}</li>" for name, problem in blocked)
-        yield f'<h2>Blocked</h2><div class="box"><ul>{rows}</ul></div>'
-    warnings = grouped_warnings(plan)
+        yield f'<h2 class="bad">Blocked ({len(blocked)})</h2><div class="box"><ul>{rows}</ul></div>'
+    warnings = grouped_warnings(plan, common)
     if warnings:
         rows = "".join(
-            f'<li>{escape(message)} <span class="soft">{escape(", ".join(names))}</span></li>'
+            f'<li>{escape(message)} <span class="soft small">{escape(", ".join(names))}</span></li>'
             for message, names in warnings
         )
-        yield f'<h2>Warnings</h2><div class="box warn"><ul>{rows}</ul></div>'
+        yield f'<h2 class="warn">Warnings</h2><div class="box amber"><ul>{rows}</ul></div>'
     updates = [item for item in plan["items"] if item["action"] == "update"]
     waves = sorted({item["wave"] for item in updates})
     for wave in waves:
         members = [item for item in updates if item["wave"] == wave]
         yield f"<h2>{f'Wave {wave}' if len(waves) > 1 else 'Update'} ({len(members)})</h2>"
-        yield "<table><thead><tr><th>Item</th><th>Container</th><th>Image now</th><th>Image after</th></tr></thead><tbody>"
-        for item in members:
-            yield from _rows(item)
-        yield "</tbody></table>"
-    unchanged = [where(item) for item in plan["items"] if item["action"] == "unchanged"]
+        for heading, cluster, group in by_cluster(members, common):
+            if heading:
+                yield f"<h3>{escape(heading)}</h3>"
+            yield from _table(group, cluster, host)
+    unchanged = [where(item, common) for item in plan["items"] if item["action"] == "unchanged"]
+    if host and updates:
+        yield f'<p class="soft small">Images without a registry are in {escape(host)}.</p>'
     if unchanged:
         yield f'<h2>Unchanged ({len(unchanged)})</h2><p class="soft">{escape(", ".join(unchanged))}</p>'
-    yield f'<p class="soft digest">Plan <code>{escape(plan["digest"])}</code></p>'
+    yield f'<p class="soft small"><br>Plan <code>{escape(plan["digest"])}</code></p>'
 
 
-def _rows(item: Mapping[str, Any]) -> Iterator[str]:
-    name = f"<b>{escape(where(item))}</b>"
-    for container, change in item["images"].items():
+def _figures(plan: Mapping[str, Any]) -> str:
+    counts = plan["counts"]
+    figures = [
+        (str(counts["update"]), "to update", ""),
+        (str(counts["unchanged"]), "unchanged", ""),
+        (str(counts["blocked"]), "blocked", "bad" if counts["blocked"] else ""),
+    ]
+    if counts["update"]:
+        back = ("yes", "good") if plan["wayBack"] else ("not for all", "warn")
+        figures += [
+            (duration(plan.get("estimateSeconds")).removeprefix("about ") or "unknown", "estimated", ""),
+            (back[0], "way back", back[1]),
+            (plan["onFailure"], "on failure", ""),
+        ]
+    boxes = "".join(f'<div class="figure"><b class="{c}">{escape(v)}</b>{n}</div>' for v, n, c in figures)
+    return f'<div class="figures">{boxes}</div>'
+
+
+def _usual_registry(plan: Mapping[str, Any]) -> str:
+    """The registry of most new images, which then needs to be said only once; "" where there is none."""
+    images = [change["to"] for item in plan["items"] for change in item["images"].values()]
+    hosts = Counter(
+        host for host, slash, _ in (image.partition("/") for image in images) if slash and "." in host
+    )
+    (host, count) = (hosts.most_common(1) or [("", 0)])[0]
+    return host if 2 * count > len(images) else ""
+
+
+def _table(items: Sequence[Mapping[str, Any]], cluster: str, host: str) -> Iterator[str]:
+    yield '<table><colgroup><col class="item"><col class="now"><col class="after"><col></colgroup>'
+    yield "<thead><tr><th>Item</th><th>Now</th><th>After</th><th>Image</th></tr></thead><tbody>"
+    for item in items:
+        yield from _rows(item, cluster, host)
+    yield "</tbody></table>"
+
+
+def _rows(item: Mapping[str, Any], cluster: str, host: str) -> Iterator[str]:
+    name = f"<b>{escape(where(item, cluster))}</b>"
+    kinds = [warning.partition(":")[0].rstrip(".") for warning in item["warnings"]]
+    marks = f' <span class="warn small">{escape(", ".join(kinds))}</span>' if kinds else ""
+    for number, (container, change) in enumerate(item["images"].items()):
         (old_repository, old_tag), (repository, tag) = split_image(change["from"]), split_image(change["to"])
-        same = old_repository == repository
-        old = escape(old_tag if same else change["from"])
-        digest = (
-            f'<br><code class="soft">{escape(change["digest"][:19])}</code>' if change.get("digest") else ""
+        old = old_tag if old_repository == repository else change["from"]
+        shown = container if len(item["images"]) > 1 or not item["name"].endswith(f"/{container}") else ""
+        container_name = f' <span class="soft">{escape(shown)}</span>' if shown else ""
+        first = f"{name}{container_name}{marks}" if number == 0 else container_name
+        yield (
+            f'<tr class="{"more" if number else "first"}"><td class="item">{first}</td>'
+            f'<td class="now">{escape(old)} </td><td class="after">{escape(tag)}</td>'
+            f'<td class="image soft"><code>{escape(repository.removeprefix(host + "/") if host else repository)}'
+            f"{' ' + escape(change['digest'][:19]) if change.get('digest') else ''}</code></td></tr>"
         )
-        new = f"<b>{escape(tag)}</b><br><code class='soft'>{escape(repository)}</code>"
-        yield f"<tr><td>{name}</td><td>{escape(container)}</td><td>{old}</td><td>{new}{digest}</td></tr>"
-        name = ""
 
 
 def main(arguments: list[str]) -> int:

@@ -61,8 +61,9 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
     for wave in waves:
         lines += ["", f"wave {wave}" if len(waves) > 1 else "update"]
         members = [item for item in updates if item["wave"] == wave]
-        for heading, cells in _groups(members, common):
+        for heading, cluster, group in by_cluster(members, common):
             lines += [f"  {heading}"] if heading else []
+            cells = [_cell(item, cluster) for item in group]
             lines += _columns(cells, width, 4 if heading else 2)
     unchanged = [where(item, common) for item in plan["items"] if item["action"] == "unchanged"]
     if unchanged:
@@ -104,8 +105,10 @@ def where(item: Mapping[str, Any], cluster: str = "") -> str:
     return f"{str(item['name']).removeprefix(cluster + '/') if cluster else item['name']}{target}"
 
 
-def _groups(items: Sequence[Mapping[str, Any]], common: str) -> Iterator[tuple[str, list[Cell]]]:
-    """Cells under their headings: a cluster with many services is named once."""
+def by_cluster(
+    items: Sequence[Mapping[str, Any]], common: str
+) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
+    """Heading, cluster that needs no more mention, items: a cluster with many services is named once."""
     several: dict[str, list[Mapping[str, Any]]] = {}
     rest: list[Mapping[str, Any]] = []
     for cluster, members in groupby(sorted(items, key=_group), key=_group):
@@ -115,9 +118,9 @@ def _groups(items: Sequence[Mapping[str, Any]], common: str) -> Iterator[tuple[s
         else:
             rest += listed
     for cluster, listed in several.items():
-        yield f"in {cluster}", [_cell(item, cluster) for item in listed]
+        yield f"in {cluster}", cluster, listed
     if rest:
-        yield ("other" if several else ""), [_cell(item, common) for item in rest]
+        yield ("other" if several else ""), common, rest
 
 
 def _group(item: Mapping[str, Any]) -> str:
