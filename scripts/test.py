@@ -22,14 +22,16 @@ from xml.etree import ElementTree
 from scripts.checkout import ROOT, work_folder
 from scripts.interrupt import Interrupted, interruptible
 
+HEAVY = ("tests/local/test_many.py", "tests/local/test_killed_workers.py")
 # Longest first. Suites that apply the module do so once each, to a server of their own. Much of their time is waiting for
 # rollouts and leases, so there are more at once than cores.
-SUITES = (
-    ("tests/local", "--ignore=tests/local/contract"),
-    ("tests/faults",),
-    ("tests/local/contract",),
-    ("tests/unit", "tests/statemachine"),
-)
+SUITES = {
+    "tests/faults": ("tests/faults",),
+    "tests/local": ("tests/local", "--ignore=tests/local/contract", *(f"--ignore={one}" for one in HEAVY)),
+    "tests/local at scale, killed": HEAVY,
+    "tests/local/contract": ("tests/local/contract",),
+    "tests/unit tests/statemachine": ("tests/unit", "tests/statemachine"),
+}
 _AT_ONCE = 3
 _STOP_SECONDS = 20.0
 _LOOK_SECONDS = 0.2
@@ -100,8 +102,8 @@ def main() -> int:
     began = time.monotonic()
     commands = Commands()
     parts: dict[str, Part] = {}
-    for suites in SUITES:
-        parts[" ".join(suites).partition(" --")[0]] = _pytest(suites)
+    for name, suites in SUITES.items():
+        parts[name] = _pytest(suites)
     parts |= {"terraform test": _terraform, "package": _package}
     try:
         with interruptible(), work_folder("test") as folder, ThreadPoolExecutor(_AT_ONCE) as pool:

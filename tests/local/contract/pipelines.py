@@ -25,7 +25,11 @@ class WorkingCopy:
 
     def __init__(self, url: str, path: Path) -> None:
         self.path = path
-        self.environment = {**os.environ, "HOME": str(path.parent), "GIT_TERMINAL_PROMPT": "0"}
+        # Whoever runs the tests may name an author in the environment, which goes before the clone's own configuration.
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("GIT_AUTHOR_", "GIT_COMMITTER_"))
+        }
+        self.environment = {**inherited, "HOME": str(path.parent), "GIT_TERMINAL_PROMPT": "0"}
         self.environment |= {"GIT_CONFIG_NOSYSTEM": "1"}
         self.git("clone", "--quiet", url, str(path), cwd=path.parent)
 

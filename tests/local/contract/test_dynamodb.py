@@ -1,0 +1,64 @@
+"""Amazon DynamoDB beside others: a condition holds for one writer only, and reads survive writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local_aws.client import LocalAws
+
+TABLE = "contract-atomic"
+
+
+@pytest.fixture
+def table(aws: LocalAws) -> Iterator[Any]:
+    client = aws.client("dynamodb")
+    client.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        AttributeDefinitions=[{"AttributeName": name, "AttributeType": "S"} for name in ("pk", "sk")],
+    )
+    yield client
+    client.delete_table(TableName=TABLE)
+
+
+def test_of_many_who_take_a_free_lock_one_gets_it(table: Any) -> None:
+    def take(number: int) -> bool:
+        try:
+            table.put_item(
+                TableName=TABLE,
+                Item={"pk": {"S": "LOCK"}, "sk": {"S": "LOCK"}, "holder": {"N": str(number)}},
+                ConditionExpression="attribute_not_exists(pk)",
+            )
+        except ClientError as error:
+            return error.response["Error"]["Code"] != "ConditionalCheckFailedException"
+        return True
+
+    with ThreadPoolExecutor(16) as pool:
+        assert sum(pool.map(take, range(64))) == 1
+
+
+def test_a_query_beside_writes_is_answered(table: Any) -> None:
+    def write(number: int) -> None:
+        table.put_item(TableName=TABLE, Item={"pk": {"S": "P"}, "sk": {"S": f"{number:04}"}})
+
+    def read(_: int) -> int:
+        answer = table.query(
+            TableName=TABLE,
+            KeyConditionExpression="pk = :pk",
+            ExpressionAttributeValues={":pk": {"S": "P"}},
+            ConsistentRead=True,
+        )
+        return len(answer["Items"])
+
+    with ThreadPoolExecutor(12) as pool:
+        writing = [pool.submit(write, number) for number in range(300)]
+        counts = list(pool.map(read, range(150)))
+        for one in writing:
+            one.result()
+    assert max(counts) <= 300
