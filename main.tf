@@ -38,8 +38,8 @@ locals {
         roleArn       = target.role_arn
         readerRoleArn = target.reader_role_arn
         externalId    = target.external_id
-        # The target account's own affair.
-        passableRoleArns = null
+
+        passableRoleArns = target.passable_role_arns
       }
     },
   )

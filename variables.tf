@@ -113,12 +113,15 @@ variable "targets" {
     role_arn, reader_role_arn: the outputs role_arn and reader_role_arn of modules/deployment_role, applied in the target account.
     region: Region of the services and schedules.
     external_id: what the roles there ask for, if they do.
+    passable_role_arns: that module's input of the same name, if it was given one; a role outside it is then refused before a release begins.
   EOT
   type = map(object({
     role_arn        = string
     reader_role_arn = string
     region          = string
     external_id     = optional(string)
+
+    passable_role_arns = optional(list(string))
   }))
   default  = {}
   nullable = false

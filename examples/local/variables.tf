@@ -43,6 +43,8 @@ variable "targets" {
     reader_role_arn = string
     region          = string
     external_id     = optional(string)
+
+    passable_role_arns = optional(list(string))
   }))
   default = {}
 }

@@ -1,4 +1,5 @@
-# Pipeline artifacts, the package (package/<sha256>.zip) and compiled manifests (manifests/<pipeline execution>/deployment.json).
+# Pipeline artifacts, the package (package/<sha256>.zip), compiled manifests (manifests/<pipeline execution>/deployment.json), and with
+# `approval` the plans (plans/<pipeline execution>/plan.json and plan.html).
 resource "aws_s3_bucket" "artifacts" {
   #checkov:skip=CKV_AWS_18: Access logs need a second bucket that outlives this one; CloudTrail data events record access where it is asked for.
   #checkov:skip=CKV_AWS_144: Artifacts are made anew by any pipeline run, and no release reads one after it has started.
@@ -85,7 +86,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "artifacts" {
   }
 
   dynamic "rule" {
-    for_each = { artifacts = local.artifact_prefix, manifests = local.manifest_prefix }
+    for_each = merge({ artifacts = local.artifact_prefix, manifests = local.manifest_prefix }, var.approval == null ? {} : { plans = local.plan_prefix })
 
     content {
       id     = rule.key

@@ -59,6 +59,7 @@ locals {
               "PYTHONPATH=\"$PACKAGE\" python3 -m ecs_release.plan_page plan.json plan.html summary.txt \"$ALLOW_STALE_PLAN\"",
               "export PLAN_KEY=\"plans/$PIPELINE_EXECUTION_ID/plan.json\"",
               "export PLAN_VERSION_ID=\"$(aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"$PLAN_KEY\" --body plan.json --content-type application/json --query VersionId --output text)\"",
+              "test -n \"$PLAN_VERSION_ID\" && test \"$PLAN_VERSION_ID\" != None",
               "aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"plans/$PIPELINE_EXECUTION_ID/plan.html\" --body plan.html --content-type \"text/html; charset=utf-8\" > /dev/null",
               # Stops here when an item is blocked: nobody should approve what can't be deployed.
               "python3 -c '${file("${path.module}/plan_input.py")}'",
