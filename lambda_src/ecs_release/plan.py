@@ -51,6 +51,7 @@ class PlannedItem:
     before_raw: str | None = None
     pinned: bool = True
     inherited: bool = False
+    memory_void: bool = False
     previous_deployment: str | None = None
     after: str | None = None
     superseded: str | None = None
@@ -124,7 +125,15 @@ def _decide(
         warnings += _service_warnings(live, before)
     elif live.selection is not None:
         before_raw = json.dumps(list(live.selection.targets), separators=(",", ":"))
-    if left is not None:
+    inherited = left is not None and _is_ours(left, before, definition)
+    memory_void = left is not None and not inherited
+    if left is not None and memory_void:
+        warnings.append(
+            f"release {left['release']} did not end whole, and somebody else deployed since; back means {before}."
+        )
+    elif left is not None and not changed and not _is_ours(left, definition.arn, definition):
+        inherited = False  # somebody else's, not completed: nothing of ours is left to be put back
+    elif left is not None:
         before, before_raw = str(left["before"]), left.get("before_raw") or before_raw
         warnings.append(f"release {left['release']} did not end whole; back means {before}.")
     return PlannedItem(
@@ -136,10 +145,23 @@ def _decide(
         live=definition.arn,
         before_raw=before_raw,
         pinned=live.selection is None or live.selection.pinned,
-        inherited=left is not None,
+        inherited=inherited,
+        memory_void=memory_void,
         previous_deployment=previous,
         warnings=tuple(warnings),
     )
+
+
+def _is_ours(left: Mapping[str, Any], arn: str, definition: TaskDefinition) -> bool:
+    """Whether what runs was set by the releases that left an item not whole, or is what they found there.
+
+    Anything else was deployed by somebody else since. That is the state to go back to then, and never overwritten with an
+    older one.
+    """
+    ours = left.get("ours")
+    if ours is None:  # remembered by a version that did not note it
+        return True
+    return arn in (*ours, left["before"]) or (arn == definition.arn and definition.content in ours)
 
 
 def _prepared_checks(
@@ -352,6 +374,7 @@ def _record(planned: PlannedItem, release: str, epoch: int, batch: int, number: 
         live=planned.live,
         before_raw=planned.before_raw,
         inherited=planned.inherited,
+        memory_void=planned.memory_void,
         after=planned.live if planned.action == "unchanged" else planned.after,
         previous_deployment=planned.previous_deployment,
         deployment_id=planned.previous_deployment if planned.action == "unchanged" else None,

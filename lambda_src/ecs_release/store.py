@@ -113,6 +113,7 @@ class ItemRecord:
     rollback_to : what Rollback set: ``before``, or the equal copy made because ``before`` was deregistered.
     rollback_deployment, rollback_started_at : the deployment that goes back, to be proven like any other.
     inherited : whether ``before`` comes from an earlier release that did not end whole.
+    memory_void : whether what an earlier release left is void, because somebody else has deployed since.
     """
 
     release: str
@@ -139,6 +140,7 @@ class ItemRecord:
     live: str = ""
     before_raw: str | None = None
     inherited: bool = False
+    memory_void: bool = False
     after: str | None = None
     registered: bool = False
     previous_deployment: str | None = None
@@ -183,12 +185,14 @@ class Lock:
     ----------
     holder : the release that may write; None once the lock was given back.
     left_by : the release it was taken from by force, whose workers may still be in the middle of a call.
+    closed : whether everything that later releases must know of ``left_by`` is written.
     """
 
     holder: str | None
     execution: str | None
     epoch: int
     left_by: str | None = None
+    closed: bool = False
 
 
 class Store:
@@ -226,7 +230,11 @@ class Store:
     def lock(self) -> Lock:
         found = self._get("LOCK", "LOCK") or {}
         return Lock(
-            found.get("holder"), found.get("execution"), int(found.get("epoch", 0)), found.get("left_by")
+            found.get("holder"),
+            found.get("execution"),
+            int(found.get("epoch", 0)),
+            found.get("left_by"),
+            bool(found.get("closed")),
         )
 
     def acquire(self, release: str, execution: str, seen: Lock) -> int:
@@ -269,6 +277,18 @@ class Store:
         except RecordChangedError:
             return self.lock().epoch
         return lock.epoch + 1
+
+    def left_is_closed(self, release: str) -> None:
+        """Say that nothing is left to be written about a release that lost the lock by force."""
+        try:
+            self._update(
+                {"pk": "LOCK", "sk": "LOCK"},
+                {"closed": True},
+                condition="left_by = :release",
+                values={":release": release},
+            )
+        except RecordChangedError:
+            return
 
     def check_lock(self, release: str, epoch: int) -> None:
         """Read the lock right before a write to production.
@@ -439,7 +459,10 @@ class Store:
     # --- items that are not whole ------------------------------------------------------------------------------
 
     def unwhole(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
-        """For (target, kind, name): what an earlier release left behind, ``{"before", "release", ...}``."""
+        """For (target, kind, name): what an earlier release left behind.
+
+        ``{"before", "release", "ours", ...}``; ``ours`` are the ARNs and content digests that releases set since.
+        """
         return self._by_state_key("ITEM", keys)
 
     def holds(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
@@ -480,21 +503,41 @@ class Store:
                 request = answer.get("UnprocessedKeys") or {}
         return result
 
-    def mark_unwhole(self, item: ItemRecord) -> None:
-        """Remember, before the first write to production, what "back" means for an item; an older memory stays."""
+    def mark_unwhole(self, item: ItemRecord, *more: str) -> None:
+        """Remember, before the first write to production, what "back" means for an item, and what is ours there.
+
+        An older memory stays, unless it is void because somebody else has deployed since.
+
+        Parameters
+        ----------
+        more : ARNs or content digests that are about to be set, beside the item's new revision.
+        """
+        key = {"pk": "ITEM", "sk": "#".join(item.state_key)}
+        ours = {*more, *filter(None, (item.after, item.rollback_to))}
+        row: dict[str, Any] = {**key, "release": item.release, "before": item.before}
+        if item.before_raw:
+            row["before_raw"] = item.before_raw
+        if ours:
+            row["ours"] = ours
+        fresh = "attribute_not_exists(pk)"
         try:
-            self._put(
-                {
-                    "pk": "ITEM",
-                    "sk": "#".join(item.state_key),
-                    "release": item.release,
-                    "before": item.before,
-                    **({"before_raw": item.before_raw} if item.before_raw else {}),
-                },
-                condition="attribute_not_exists(pk)",
-            )
+            if item.memory_void:
+                self._put(
+                    row,
+                    condition=f"{fresh} OR #release <> :release",
+                    values={":release": item.release},
+                    names={"#release": "release"},
+                )
+            else:
+                self._put(row, condition=fresh)
         except RecordChangedError:
-            return
+            if ours:
+                self._client.update_item(
+                    TableName=self._table,
+                    Key=_item(key),
+                    UpdateExpression="ADD ours :ours",
+                    ExpressionAttributeValues=_item({":ours": ours}),
+                )
 
     def mark_whole(self, item: ItemRecord) -> None:
         self._client.delete_item(
@@ -511,13 +554,20 @@ class Store:
         return _plain(answer["Item"]) if "Item" in answer else None
 
     def _put(
-        self, row: Mapping[str, Any], *, condition: str | None = None, values: Mapping[str, Any] | None = None
+        self,
+        row: Mapping[str, Any],
+        *,
+        condition: str | None = None,
+        values: Mapping[str, Any] | None = None,
+        names: Mapping[str, str] | None = None,
     ) -> None:
         request: dict[str, Any] = {"TableName": self._table, "Item": _item(_without_none(row))}
         if condition:
             request["ConditionExpression"] = condition
         if values:
             request["ExpressionAttributeValues"] = _item(values)
+        if names:
+            request["ExpressionAttributeNames"] = dict(names)
         try:
             self._client.put_item(**request)
         except ClientError as error:

@@ -76,6 +76,34 @@ def test_an_unwhole_release_before_hands_on_its_before_image() -> None:
     assert planned.inherited
 
 
+def left(*ours: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    return {("default", "service", "c/api"): {"before": f"{PREFIX}api:3", "release": "r1", "ours": set(ours)}}
+
+
+def test_what_an_unwhole_release_set_itself_is_no_state_to_go_back_to() -> None:
+    (planned,) = make_plan([service_item()], [service_live()], left(f"{PREFIX}api:7"))
+    assert planned.before == f"{PREFIX}api:3"
+    assert planned.inherited
+    assert not planned.memory_void
+
+
+def test_what_somebody_else_deployed_after_an_unwhole_release_is_what_back_means() -> None:
+    (planned,) = make_plan([service_item()], [service_live()], left(f"{PREFIX}api:6"))
+    assert planned.before == f"{PREFIX}api:7"
+    assert planned.memory_void
+    assert not planned.inherited
+    assert any("somebody else deployed since" in warning for warning in planned.warnings)
+
+
+def test_what_somebody_else_deployed_and_never_completed_is_not_put_back_where_nothing_changes() -> None:
+    live = service_live(completed=f"{PREFIX}api:6")
+    (planned,) = make_plan([service_item(image="api:1")], [live], left(f"{PREFIX}api:6"))
+    assert planned.action == "unchanged"
+    assert not planned.inherited
+    (planned,) = make_plan([service_item()], [live], left(f"{PREFIX}api:6"))
+    assert planned.before == f"{PREFIX}api:3"
+
+
 def test_problems_block_and_all_are_listed() -> None:
     plan = make_plan(
         [service_item("a"), service_item("b", image="x:1")],

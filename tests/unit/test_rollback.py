@@ -19,7 +19,18 @@ def item(number: int = 0, **members: Any) -> ItemRecord:
         "status": "SUCCEEDED",
     }
     return ItemRecord(
-        "r", 0, number, 1, "service", f"c/s{number}", "default", 0, "update", 60, {}, **{**defaults, **members}
+        "r",
+        0,
+        number,
+        1,
+        "service",
+        f"c/s{number}",
+        "default",
+        0,
+        "update",
+        60,
+        {},
+        **{**defaults, **members},
     )
 
 

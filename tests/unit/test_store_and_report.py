@@ -111,3 +111,44 @@ def test_a_late_report_takes_nothing_from_the_release_after_it(store: Store) -> 
     report(Settings("releases"), store, "r1", "arn:execution:r1", {})
     assert store.lock().holder == "r2"
     assert store.unwhole([ITEM.state_key])[ITEM.state_key]["before"] == "api:2"
+
+
+def test_a_memory_stays_and_learns_what_is_ours(store: Store) -> None:
+    store.mark_unwhole(ITEM)
+    store.mark_unwhole(dataclasses.replace(ITEM, release="r2", before="api:2", after="api:3"), "digest")
+    found = store.unwhole([ITEM.state_key])[ITEM.state_key]
+    assert (found["release"], found["before"], found["ours"]) == ("r1", "api:1", {"api:2", "api:3", "digest"})
+
+
+def test_a_void_memory_is_replaced_once(store: Store) -> None:
+    store.mark_unwhole(ITEM)
+    again = dataclasses.replace(ITEM, release="r2", before="foreign:9", after="api:3", memory_void=True)
+    for _ in range(2):
+        store.mark_unwhole(again, "digest")
+    found = store.unwhole([ITEM.state_key])[ITEM.state_key]
+    assert (found["release"], found["before"], found["ours"]) == ("r2", "foreign:9", {"api:3", "digest"})
+
+
+def test_a_hold_that_was_lifted_after_a_stop_does_not_come_back(store: Store) -> None:
+    store.acquire("r1", "arn:execution:r1", store.lock())
+    store.put_release(dataclasses.replace(RELEASE, mode="rollback"))
+    store.put_items("r1", [dataclasses.replace(ITEM, verdict="SUCCEEDED", status="SUCCEEDED")])
+    close(store, "r1", "ABORTED", "stopped")
+    assert store.holds([ITEM.state_key])
+    assert store.lock().left_by == "r1"
+    assert store.lock().closed  # so the next Parse does not close it again
+
+
+def test_a_takeover_waits_for_whoever_closes_the_record(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _released(store)
+    seen: list[int] = []
+    remembered = Store.mark_whole
+    monkeypatch.setattr(
+        Store, "mark_whole", lambda me, item: (seen.append(len(store.workers("r1"))), remembered(me, item))[1]
+    )
+    store.update_item(ITEM, {"status": "ROLLED_BACK"})
+    close(store, "r1", "ABORTED", "stopped")
+    assert seen == [1]
+    assert store.workers("r1") == []

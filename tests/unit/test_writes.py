@@ -48,7 +48,7 @@ class World:
     def client(self, *_: Any, **__: Any) -> World:
         return self
 
-    def mark_unwhole(self, item: ItemRecord) -> None:
+    def mark_unwhole(self, item: ItemRecord, *more: str) -> None:
         pass
 
     def check_lock(self, release: str, epoch: int) -> None:

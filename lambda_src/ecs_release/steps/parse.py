@@ -107,6 +107,7 @@ def _check_approval(worker: Worker, request: Request) -> None:
         request.source.get("pipelineExecutionId"),
         plan_digest=str(request.plan["digest"]) if request.plan else None,
         manifest_sha256=request.manifest_sha256,
+        allow_stale=request.allow_stale,
     )
 
 
@@ -299,7 +300,7 @@ def take_lock(worker: Worker, release: str, execution: str) -> int:
             time.sleep(1)
             continue
         try:
-            if seen.left_by is not None:
+            if seen.left_by is not None and not seen.closed:
                 close(worker.store, seen.left_by, "ABORTED", "its execution ended without closing the record")
             return worker.store.acquire(release, execution, seen)
         except RecordChangedError:

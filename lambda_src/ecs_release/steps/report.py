@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import time
+import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -18,6 +20,9 @@ from ecs_release.repair import repair_commands
 from ecs_release.rollout import BAD, GOOD, Status
 from ecs_release.settings import Settings
 from ecs_release.store import ItemRecord, ReleaseRecord, Store
+
+_CLOSING_SECONDS = 120
+"""Closing a record takes at most this long: the time-out of the report function."""
 
 WHOLE = frozenset({"SUCCEEDED", "NO_CHANGE"})
 _CAUSE_CHARACTERS = 32_000  # a Fail state's cause holds 32,768: https://docs.aws.amazon.com/step-functions/latest/apireference/API_FailStateExecution.html
@@ -139,17 +144,46 @@ def needs_rollback(item: ItemRecord) -> bool:
 
 def close(store: Store, release: str, status: str, reason: str | None = None) -> None:
     """Close a record that is still open and give the lock back; harmless when it was done before."""
-    by_force = status == "ABORTED"
-    epoch = store.release_lock(release, by_force=True) if by_force else 0
+    if status == "ABORTED":
+        _close_by_force(store, release, reason)
+        return
     record = store.release(release)
     items = store.items(release)
-    if by_force:
+    _write_status(store, release, status, items, reason)
+    if record is not None and record.status != "RUNNING":
+        status = record.status  # what it ended as, whoever closes what is left of it
+    _remember(store, record, status, items)
+    store.release_lock(release)
+
+
+def _close_by_force(store: Store, release: str, reason: str | None) -> None:
+    """Take the lock from a release whose execution has ended, then close its record.
+
+    The lock is free before the record is closed, so whoever takes it waits for this as for a worker: a memory that is
+    brought up to date late must not wipe out what the next release has noted.
+    """
+    request = f"close-{uuid.uuid4().hex}"
+    store.worker_begins(release, request, time.time() + _CLOSING_SECONDS)
+    try:
+        epoch = store.release_lock(release, by_force=True)
+        record = store.release(release)
         store.fence_items(release, epoch)
-    counts = dict(Counter(str(item.status) for item in items))
+        items = store.items(release)
+        status = record.status if record is not None and record.status != "RUNNING" else "ABORTED"
+        _remember(store, record, status, items)
+        _write_status(store, release, status, items, reason)
+        store.left_is_closed(release)
+    finally:
+        store.worker_ends(release, request)
+
+
+def _write_status(
+    store: Store, release: str, status: str, items: Sequence[ItemRecord], reason: str | None
+) -> None:
     changes: dict[str, Any] = {
         "status": status,
         "ended": _now(),
-        "counts": counts,
+        "counts": dict(Counter(str(item.status) for item in items)),
         "culprits": [f"{item.name}: {item.reason or item.verdict}" for item in items if item.verdict in BAD],
     }
     if reason:
@@ -158,11 +192,6 @@ def close(store: Store, release: str, status: str, reason: str | None = None) ->
         store.update_release(release, changes, only_running=True)
     except RecordChangedError:
         logger.info("the record was closed before")
-    if record is not None and record.status != "RUNNING":
-        status = record.status  # what it ended as, whoever closes what is left of it
-    _remember(store, record, status, items)
-    if not by_force:
-        store.release_lock(release)
 
 
 def _remember(store: Store, record: ReleaseRecord | None, status: str, items: Sequence[ItemRecord]) -> None:

@@ -91,7 +91,8 @@ def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
         raise SupersededError(f"not put back: {live} was deployed meanwhile, as {deployment}")
     target = ensure_active(worker, item, item.before)
     if target != item.before:  # an attempt that dies now must know the copy for its own
-        worker.store.update_item(item, {"rollback_to": target})
+        item = worker.store.update_item(item, {"rollback_to": target})
+        worker.store.mark_unwhole(item)
     worker.store.check_lock(item.release, item.epoch)
     updated = services.update(cluster, name, target).primary or {}
     logger.info("going back", extra={"deployment": updated.get("id"), "revision": target})
@@ -132,7 +133,8 @@ def put_task_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
         return {}
     target = ensure_active(worker, item, back)
     if target != back:
-        worker.store.update_item(item, {"rollback_to": target})
+        item = worker.store.update_item(item, {"rollback_to": target})
+        worker.store.mark_unwhole(item)
     write_task_definition(worker, item, current, target)
     return {"rollback_to": target, "rollback_started_at": int(time.time()), **_about_copy(item, target, back)}
 

@@ -15,6 +15,7 @@ from ecs_release.rollout import Status
 from ecs_release.scheduled_task import Rules, Schedules, reference_of, with_task_definition
 from ecs_release.steps.work import Worker, once, register, run_batch
 from ecs_release.store import ItemRecord
+from ecs_release.task_definition import content_digest
 
 
 def update_task(worker: Worker, release: str, epoch: int, batch: int) -> dict[str, Any]:
@@ -46,7 +47,8 @@ def point_at_new_revision(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     foreign = [r for r in map(reference_of, current) if r not in (*_references(item), item.after)]
     if foreign:
         raise SupersededError(f"{foreign[0]} was set meanwhile")
-    worker.store.mark_unwhole(item)
+    # The ARN of a revision that is still to be registered is not known yet; its content is.
+    worker.store.mark_unwhole(item, content_digest(item.base, item.new_images))
     started_at = item.started_at or int(time.time())
     # Recorded before it is done: should this worker die now, nobody may say later that the task was not touched.
     item = worker.store.update_item(item, {"started_at": started_at})

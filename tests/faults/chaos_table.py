@@ -1,0 +1,261 @@
+"""A DynamoDB of dictionaries: as much of it as the package and Powertools' idempotency use, and fast.
+
+moto's takes milliseconds a call, and a release is hundreds of them; ``tests/local`` runs against moto's. Anything that this
+one does not know is an error, never a guess. Reads and writes are atomic, because one thread at a time runs.
+https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from boto3.dynamodb.types import TypeDeserializer
+
+from local_aws.calls import ApiError, Call
+from local_aws.server import Server
+
+Row = dict[str, Any]
+_TOKEN = re.compile(r"\s*(?:(<=|>=|<>|[=<>(),])|([#:]?[A-Za-z_][A-Za-z0-9_.]*))")
+_deserialize = TypeDeserializer().deserialize
+
+
+class _Expression:
+    """One condition over one row."""
+
+    def __init__(self, text: str, row: Row, names: dict[str, str], values: dict[str, Any]) -> None:
+        self._tokens: list[str] = []
+        place = 0
+        while text[place:].strip():
+            match = _TOKEN.match(text, place)
+            if match is None:
+                raise AssertionError(f"this table does not understand {text!r}")
+            self._tokens.append(match.group(1) or match.group(2))
+            place = match.end()
+        self._row, self._names, self._values = row, names, values
+
+    def holds(self) -> bool:
+        found = self._or()
+        assert not self._tokens, f"left over in a condition: {self._tokens}"
+        return found
+
+    def _next(self) -> str:
+        return self._tokens[0] if self._tokens else ""
+
+    def _take(self, wanted: str = "") -> str:
+        token = self._tokens.pop(0)
+        assert not wanted or token.upper() == wanted, f"{token} where {wanted} was expected"
+        return token
+
+    def _or(self) -> bool:
+        found = self._and()
+        while self._next().upper() == "OR":
+            self._take()
+            found = self._and() or found
+        return found
+
+    def _and(self) -> bool:
+        found = self._one()
+        while self._next().upper() == "AND":
+            self._take()
+            found = self._one() and found
+        return found
+
+    def _one(self) -> bool:
+        if self._next() == "(":
+            self._take("(")
+            found = self._or()
+            self._take(")")
+            return found
+        token = self._take()
+        if self._next() == "(":
+            self._take("(")
+            name = self._name(self._take())
+            if token == "begins_with":
+                self._take(",")
+                prefix = _plain(self._values[self._take()])
+                self._take(")")
+                return name in self._row and str(_plain(self._row[name])).startswith(prefix)
+            self._take(")")
+            assert token in ("attribute_exists", "attribute_not_exists"), token
+            return (name in self._row) == (token == "attribute_exists")
+        left = self._operand(token)
+        operator = self._take().upper()
+        if operator == "BETWEEN":
+            low = self._operand(self._take())
+            self._take("AND")
+            high = self._operand(self._take())
+            return left is not None and low <= left <= high
+        if operator == "IN":
+            self._take("(")
+            found = [self._operand(self._take())]
+            while self._next() == ",":
+                self._take(",")
+                found.append(self._operand(self._take()))
+            self._take(")")
+            return left in found
+        right = self._operand(self._take())
+        if operator == "<>":
+            return left is not None and bool(left != right)
+        if left is None or right is None:
+            return False
+        if operator == "=":
+            return bool(left == right)
+        assert operator == "<", operator
+        return bool(left < right)
+
+    def _name(self, token: str) -> str:
+        return self._names[token] if token.startswith("#") else token
+
+    def _operand(self, token: str) -> Any:
+        if token.startswith(":"):
+            return _plain(self._values[token])
+        name = self._name(token)
+        return _plain(self._row[name]) if name in self._row else None
+
+
+def _plain(value: Any) -> Any:
+    return _deserialize(value)
+
+
+def python(row: Row) -> dict[str, Any]:
+    """A row as Python values, whole numbers as int."""
+
+    def whole(value: Any) -> Any:
+        if isinstance(value, Decimal):
+            return int(value)
+        if isinstance(value, list):
+            return [whole(entry) for entry in value]
+        if isinstance(value, dict):
+            return {key: whole(entry) for key, entry in value.items()}
+        return value
+
+    return {name: whole(_plain(value)) for name, value in row.items()}
+
+
+class Tables:
+    """Tables by name; keys are the values of ``keys``, in order."""
+
+    def __init__(self, keys: dict[str, tuple[str, ...]]) -> None:
+        self.keys = keys
+        self.rows: dict[str, dict[tuple[str, ...], Row]] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        self.rows = {name: {} for name in self.keys}
+
+    def install(self, server: Server) -> None:
+        for name in (
+            "GetItem",
+            "PutItem",
+            "UpdateItem",
+            "DeleteItem",
+            "Query",
+            "BatchGetItem",
+            "BatchWriteItem",
+        ):
+            method: Callable[[dict[str, Any]], dict[str, Any]] = getattr(self, name)
+
+            def answer(
+                call: Call, method: Callable[[dict[str, Any]], dict[str, Any]] = method
+            ) -> dict[str, Any]:
+                return copy.deepcopy(method(call.input))
+
+            server.operation("dynamodb", name)(answer)
+
+    def _key(self, table: str, row: Row) -> tuple[str, ...]:
+        return tuple(row[name]["S"] for name in self.keys[table])
+
+    def _check(self, asked: dict[str, Any], row: Row | None) -> None:
+        text = asked.get("ConditionExpression")
+        names, values = (
+            asked.get("ExpressionAttributeNames") or {},
+            asked.get("ExpressionAttributeValues") or {},
+        )
+        if text and not _Expression(text, row or {}, names, values).holds():
+            members = {}
+            if row is not None and asked.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
+                members["Item"] = row
+            raise ApiError("ConditionalCheckFailedException", "The conditional request failed", **members)
+
+    def GetItem(self, asked: dict[str, Any]) -> dict[str, Any]:
+        row = self.rows[asked["TableName"]].get(self._key(asked["TableName"], asked["Key"]))
+        return {} if row is None else {"Item": row}
+
+    def PutItem(self, asked: dict[str, Any]) -> dict[str, Any]:
+        rows = self.rows[asked["TableName"]]
+        key = self._key(asked["TableName"], asked["Item"])
+        self._check(asked, rows.get(key))
+        rows[key] = asked["Item"]
+        return {}
+
+    def DeleteItem(self, asked: dict[str, Any]) -> dict[str, Any]:
+        rows = self.rows[asked["TableName"]]
+        key = self._key(asked["TableName"], asked["Key"])
+        self._check(asked, rows.get(key))
+        rows.pop(key, None)
+        return {}
+
+    def UpdateItem(self, asked: dict[str, Any]) -> dict[str, Any]:
+        rows = self.rows[asked["TableName"]]
+        key = self._key(asked["TableName"], asked["Key"])
+        self._check(asked, rows.get(key))
+        row = dict(rows.get(key, asked["Key"]))
+        names, values = (
+            asked.get("ExpressionAttributeNames") or {},
+            asked.get("ExpressionAttributeValues") or {},
+        )
+        parts = re.split(r"\b(SET|REMOVE|ADD)\b", asked["UpdateExpression"])
+        assert not parts[0].strip(), asked["UpdateExpression"]
+        for action, text in zip(parts[1::2], parts[2::2], strict=True):
+            for part in text.split(","):
+                name, _, value = part.strip().partition(" " if action == "ADD" else "=")
+                name = names.get(name.strip(), name.strip())
+                assert "#" not in name, part
+                if action == "REMOVE":
+                    row.pop(name, None)
+                elif action == "SET":
+                    row[name] = values[value.strip()]
+                elif "SS" in values[value.strip()]:
+                    row[name] = {
+                        "SS": sorted({*row.get(name, {"SS": []})["SS"], *values[value.strip()]["SS"]})
+                    }
+                else:
+                    total = int(row.get(name, {"N": "0"})["N"]) + int(values[value.strip()]["N"])
+                    row[name] = {"N": str(total)}
+        rows[key] = row
+        return {}
+
+    def Query(self, asked: dict[str, Any]) -> dict[str, Any]:
+        table = asked["TableName"]
+        names, values = asked.get("ExpressionAttributeNames") or {}, asked["ExpressionAttributeValues"]
+        text = asked["KeyConditionExpression"]
+        found = [
+            row
+            for _, row in sorted(self.rows[table].items())
+            if _Expression(text, row, names, values).holds()
+        ]
+        if asked.get("ScanIndexForward") is False:
+            found.reverse()
+        found = found[: asked.get("Limit", len(found))]
+        return {"Items": found, "Count": len(found), "ScannedCount": len(found)}
+
+    def BatchGetItem(self, asked: dict[str, Any]) -> dict[str, Any]:
+        responses = {}
+        for table, wanted in asked["RequestItems"].items():
+            keys = [self._key(table, key) for key in wanted["Keys"]]
+            responses[table] = [self.rows[table][key] for key in keys if key in self.rows[table]]
+        return {"Responses": responses, "UnprocessedKeys": {}}
+
+    def BatchWriteItem(self, asked: dict[str, Any]) -> dict[str, Any]:
+        for table, requests in asked["RequestItems"].items():
+            for request in requests:
+                if "DeleteRequest" in request:
+                    self.rows[table].pop(self._key(table, request["DeleteRequest"]["Key"]), None)
+                    continue
+                row = request["PutRequest"]["Item"]
+                self.rows[table][self._key(table, row)] = row
+        return {"UnprocessedItems": {}}
