@@ -1,7 +1,7 @@
 # What can be done here. Everything that is made lies below .venv, .build and .local; `git clean -xdf` removes it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint package local-up local-down bench docs
+.PHONY: help setup demo test lint package local-up local-down bench chaos docs
 
 PYTHON := .venv/bin/python
 
@@ -41,6 +41,10 @@ local-down: setup ## destroy what local-up applied, and stop it
 
 bench: setup ## measure releases under ECS's documented API limits (SIZES=10,40,80; some minutes)
 	@$(PYTHON) -m bench.release
+
+chaos: setup ## random fault schedules over drawn estates (CHAOS_EXAMPLES=300, SEED= to repeat a run)
+	@seed=$${SEED:-$$(date +%s)}; echo "seed $$seed; repeat with: make chaos SEED=$$seed"; \
+	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-300} CHAOS_SEED=$$seed $(PYTHON) -m pytest -q -n 2 -p no:cacheprovider tests/faults/test_chaos.py
 
 docs: setup ## write again what is generated: the manifest's and validate's JSON Schemas
 	@PYTHONPATH=lambda_src $(PYTHON) -m ecs_release.manifest_schema schemas
