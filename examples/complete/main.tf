@@ -84,6 +84,9 @@ module "ecs_release" {
     "${local.role_prefix}/ecs-events-*",
   ]
 
+  # One approval for the whole release. Its message goes to the module's topic, like the end of each release.
+  approval = { timeout_minutes = 1440 }
+
   notification = { emails = [var.alert_email] }
 
   kms_key                 = { arn = aws_kms_key.releases.arn }

@@ -1,14 +1,18 @@
 """The plan in words: for a terminal, for the approval's thousand characters, for a pull request's comment.
 
 All three are made from the plan's JSON form, so that the Build stage can make them from what the function answered.
+``python3 -m ecs_release.plan_text PLAN.json`` prints the comment of a plan that the function answered.
 """
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
+from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -16,6 +20,9 @@ from ecs_release.status import image_change
 
 APPROVAL_CHARACTERS = 900
 """CodePipeline shows 1,000 characters (API_ManualApproval CustomData); the rest is left for what surrounds them."""
+
+COMMENT_CHARACTERS = 60_000
+"""GitHub takes 65,536 characters in a comment; CodeCommit 10,240 (see docs/pull-requests.md)."""
 
 Document = Mapping[str, Any]
 Cell = tuple[str, str]
@@ -185,19 +192,33 @@ def approval_summary(plan: Document, allow_stale: bool = False) -> str:
 
 
 def as_markdown(plan: Document) -> str:
-    """The plan as a comment on a pull request."""
+    """The plan as a comment on a pull request: what is blocked first."""
     lines = [f"### ECS Release plan\n\n{headline(plan)}\n"]
+    blocked = [f"- **{where(item)}**: {problem}" for item in plan["items"] for problem in item["problems"]]
+    if blocked:
+        lines += ["**Blocked**\n", *_fitting(blocked, COMMENT_CHARACTERS // 3, "- and {} more"), ""]
     rows = list(_markdown_rows(plan))
     if rows:
+        rows = _fitting(rows, COMMENT_CHARACTERS // 3, "| and {} more | | |")
         lines += ["| item | wave | change |", "|---|---|---|", *rows, ""]
-    for item in plan["items"]:
-        lines += [f"- **{where(item)}**: {problem}" for problem in item["problems"]]
     warnings = grouped_warnings(plan)
     if warnings:
         lines += ["", "<details><summary>Warnings</summary>", ""]
-        lines += [f"- {message} ({', '.join(f'`{name}`' for name in names)})" for message, names in warnings]
-        lines += ["", "</details>"]
+        said = [
+            f"- {message} ({shortened([f'`{name}`' for name in names], 2000)})" for message, names in warnings
+        ]
+        lines += [*_fitting(said, COMMENT_CHARACTERS // 3, "- and {} more"), "", "</details>"]
     return "\n".join([*lines, "", f"Plan `{plan['digest'][:16]}`"])
+
+
+def _fitting(lines: list[str], characters: int, rest: str) -> list[str]:
+    """As many lines as fit, then how many more."""
+    room = characters
+    for place, line in enumerate(lines):
+        room -= len(line) + 1
+        if room < 0:
+            return [*lines[:place], rest.format(len(lines) - place)]
+    return lines
 
 
 def _markdown_rows(plan: Document) -> Iterator[str]:
@@ -252,3 +273,7 @@ def _padded(cells: Iterable[Cell]) -> Iterator[str]:
     name = max((len(name) for name, _ in listed), default=0)
     change = max((len(change) for _, change in listed), default=0)
     return (f"{n:<{name}}  {c:<{change}}" for n, c in listed)
+
+
+if __name__ == "__main__":
+    print(as_markdown(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))

@@ -155,6 +155,19 @@ def test_a_comment_shows_every_change_in_a_table() -> None:
     assert text.count("| `shop/service-") == 50
 
 
+def test_a_comment_shows_what_is_blocked_first() -> None:
+    text = as_markdown(plan(item(1), item(7, action="blocked", problems=["no service"])))
+    assert text.index("- **shop/service-07**: no service") < text.index("| `shop/service-01`")
+
+
+def test_a_comment_of_thousands_fits_and_says_what_it_leaves_out() -> None:
+    many = [item(n, warnings=[f"a warning of its own: {n}"]) for n in range(4000)]
+    blocked = [item(n, action="blocked", problems=["no service"]) for n in range(4000, 8000)]
+    text = as_markdown(plan(*many, *blocked))
+    assert len(text) <= 65_536
+    assert text.count(" more") == 3
+
+
 def test_the_page_is_self_contained_and_escapes_what_it_shows() -> None:
     html = page(
         plan(item(images={"<b>": {"from": "a:1", "to": "b:2"}}, warnings=["<script>alert(1)</script>"]))
