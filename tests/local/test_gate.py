@@ -173,7 +173,7 @@ def test_the_gate_shows_the_plan_and_approving_deploys_precisely_that(gate: Gate
     page = gate.stack.client("s3").get_object(
         Bucket=gate.stack.outputs["artifact_bucket_name"], Key=f"plans/{execution}/plan.html"
     )
-    assert b"gate/api" in page["Body"].read()
+    assert b"<b>api</b>" in page["Body"].read()
     assert gate.live() == before
     assert set(gate.writes().values()) == {0}
 
@@ -261,6 +261,16 @@ def test_a_rollback_by_hand_stays_possible_and_is_recorded(gate: Gate) -> None:
     assert gate.live_image() == f"{REPOSITORY}:1.1"
 
 
+def test_a_plan_without_changes_says_so_and_approving_it_writes_nothing(gate: Gate) -> None:
+    gate.stack.aws.reset()
+    execution = gate.push("1.1")
+    assert "1 unchanged, 0 blocked; nothing to change" in gate.shown(execution)["CustomData"]
+    gate.decide(execution, "Approved")
+    assert gate.status(execution) == "Succeeded"
+    assert json.loads(gate.release(execution)["output"])["status"] == "NO_CHANGE"
+    assert set(gate.writes().values()) == {0}
+
+
 def test_the_plan_command_only_reads(gate: Gate, tmp_path: Path) -> None:
     item = {"service": "api", "clusterName": CLUSTER, "serviceName": "api", "image": f"{REPOSITORY}:1.6"}
     manifest = tmp_path / "deployment.yaml"
@@ -279,7 +289,7 @@ def test_the_plan_command_only_reads(gate: Gate, tmp_path: Path) -> None:
     plan = json.loads(answer.stdout)
     assert plan["counts"] == {"update": 1, "unchanged": 0, "blocked": 0}
     assert plan["items"][0]["images"]["api"]["to"] == f"{REPOSITORY}:1.6"
-    assert "gate/api" in page.read_text(encoding="utf-8")
+    assert "<b>api</b>" in page.read_text(encoding="utf-8")
     reading = ("Describe", "List", "Get", "BatchGet", "Query", "AssumeRole")
     writing = [
         operation for operation in gate.stack.aws.calls() if not operation.split(":")[1].startswith(reading)
