@@ -400,7 +400,7 @@ class Oracle:
 
     def _check_goal(self, release: str, item: dict[str, Any], thing: Thing) -> None:
         """A rollback by hand goes back to before the newest release that changed something."""
-        if not (self.world.cloud.row(f"RELEASE#{release}", "RELEASE") or {}).get("mode") == "rollback":
+        if (self.world.cloud.row(f"RELEASE#{release}", "RELEASE") or {}).get("mode") != "rollback":
             return
         earlier = [
             r
