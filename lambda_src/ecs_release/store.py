@@ -324,8 +324,20 @@ class Store:
     # --- releases ----------------------------------------------------------------------------------------------
 
     def put_release(self, record: ReleaseRecord) -> None:
+        """Open the record of a release, or open it once more.
+
+        Raises
+        ------
+        RecordChangedError
+            when it was closed.
+        """
         row = {"pk": f"RELEASE#{record.release}", "sk": "RELEASE", **dataclasses.asdict(record)}
-        self._put({name: _fitting_value(value) for name, value in row.items()})
+        self._put(
+            {name: _fitting_value(value) for name, value in row.items()},
+            condition="attribute_not_exists(pk) OR #status = :running",
+            values={":running": "RUNNING"},
+            names={"#status": "status"},
+        )
         self._put({"pk": "RELEASES", "sk": f"{record.started}#{record.release}", "release": record.release})
 
     def release(self, release: str) -> ReleaseRecord | None:

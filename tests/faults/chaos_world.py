@@ -19,7 +19,7 @@ from chaos_oracle import Oracle
 from local_aws.calls import Answer, ApiError, Call
 from local_aws.faults import Fault, _fail_entries
 
-CALL_SECONDS = 0.015
+CALL_SECONDS = 0.04
 TIMEOUTS = {
     "parse": 600,
     "prepare": 900,
@@ -495,7 +495,7 @@ class World:
 
         def deliver() -> bool:
             # Lambda tries an asynchronous invocation three times.
-            for pause in (0.5, 60.0, 120.0):
+            for pause in (random.choice((0.0, 0.5)), 60.0, 120.0):
                 self.simulation.sleep(pause)
                 task = self._spawn("report", event, execution.name)
                 self.simulation.wait(task.done)
@@ -592,6 +592,9 @@ class World:
         elif trouble.kind == "stop":
             for execution in list(self.executions.values()):
                 execution.stop()
+            self.simulation.sleep(
+                trouble.seconds
+            )  # whoever was in the middle of a call, is so for a while yet
         elif trouble.kind == "intruder":
             name = f"x{len(self.executions)}"
             running = next((e for e in self.executions.values() if e.status == "RUNNING"), None)
@@ -618,10 +621,13 @@ class World:
                     Name=f"job-{thing.number}", GroupName="default"
                 )
             else:
-                self.cloud.client("events").remove_targets(Rule=f"job-{thing.number}", Ids=["own"])
+                self.cloud.client("events").remove_targets(Rule=f"job-{thing.number}", Ids=["own", "other"])
         elif trouble.kind == "deregister":
             arn = self.oracle.whole_arn.get(thing.key)
-            if arn is not None:
+            bare = any(
+                reference.rpartition("/")[2].count(":") == 0 for reference in self.oracle.references(thing)
+            )
+            if arn is not None and not bare:  # else it would be a deployment
                 self.cloud.client("ecs").deregister_task_definition(taskDefinition=arn)
                 self.oracle.deregistered.add(arn)
 

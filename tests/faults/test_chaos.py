@@ -76,14 +76,17 @@ def things(draw: st.DrawFn) -> tuple[Thing, ...]:
 def troubles(draw: st.DrawFn) -> Trouble:
     """One thing that goes wrong."""
     group = draw(
-        st.sampled_from(["call", "call", "call", "others", "others", "others", "lambda", "state", "event"])
+        st.sampled_from(
+            ["call", "call", "call", "others", "others", "others", "lambda", "lambda", "state", "event"]
+        )
     )
     few = draw(st.integers(0, 2))
     thing = draw(st.integers(0, 4))
     if group == "lambda":
-        kind = draw(st.sampled_from(["duplicate", "duplicate", "lost", "throttle", "stop"]))
+        kind = draw(st.sampled_from(["duplicate", "duplicate", "duplicate", "lost", "throttle", "stop"]))
         seconds = draw(st.sampled_from([0.0, 0.2, 3.0])) if kind == "lost" else 0.0
-        return Trouble(kind, f"lambda:{draw(st.sampled_from(_STEPS))}", nth=few, seconds=seconds)
+        step = draw(st.sampled_from([*_STEPS, "prepare", "prepare", "update_service", "rollback"]))
+        return Trouble(kind, f"lambda:{step}", nth=draw(st.integers(0, 1)), seconds=seconds)
     if group == "event":
         return Trouble("lost", "event")
     if group == "state":
@@ -98,12 +101,10 @@ def troubles(draw: st.DrawFn) -> Trouble:
         call, nth = draw(st.sampled_from(_CALLS[step])), few
     after = draw(st.booleans())
     if group == "others":
-        kind = draw(
-            st.sampled_from(
-                ["stop", "stop", "foreign", "foreign", "force", "delete", "deregister", "forget", "intruder"]
-            )
-        )
-        return Trouble(kind, call, step, nth, thing=thing, after=after)
+        kinds = ["stop", "stop", "foreign", "foreign", "force", "delete", "deregister", "forget", "intruder"]
+        kind = draw(st.sampled_from(kinds))
+        seconds = draw(st.sampled_from([0.0, 2.0, 9.0])) if kind == "stop" else 0.0
+        return Trouble(kind, call, step, nth, thing=thing, after=after, seconds=seconds)
     kind = draw(
         st.sampled_from(
             ["kill", "kill", "lost", "lost", "throttle", "error", "refuse", "delay", "failed_entries"]

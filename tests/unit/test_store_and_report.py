@@ -8,7 +8,9 @@ from typing import Any
 
 import boto3
 import pytest
+from ecs_release.errors import LockLostError, RecordChangedError
 from ecs_release.settings import Settings
+from ecs_release.steps import parse
 from ecs_release.steps.report import close, report
 from ecs_release.store import ItemRecord, ReleaseRecord, Store, fitting
 from moto import mock_aws
@@ -152,3 +154,54 @@ def test_a_takeover_waits_for_whoever_closes_the_record(
     close(store, "r1", "ABORTED", "stopped")
     assert seen == [1]
     assert store.workers("r1") == []
+
+
+def test_a_record_that_was_closed_is_not_opened_again(store: Store) -> None:
+    store.put_release(RELEASE)
+    store.put_release(RELEASE)
+    close(store, "r1", "REJECTED")
+    with pytest.raises(RecordChangedError):
+        store.put_release(RELEASE)
+
+
+@pytest.mark.parametrize(("status", "record"), [("ABORTED", "ABORTED"), ("RUNNING", "RUNNING")])
+def test_a_parse_whose_execution_was_stopped_closes_what_it_opened(
+    store: Store, monkeypatch: pytest.MonkeyPatch, status: str, record: str
+) -> None:
+    class StepFunctions:
+        def describe_execution(self, **_: Any) -> dict[str, str]:
+            return {"status": status}
+
+    monkeypatch.setattr(parse, "own_client", lambda _: StepFunctions())
+    epoch = store.acquire("r1", "arn:execution:r1", store.lock())
+    store.put_release(RELEASE)
+    if status == "RUNNING":
+        parse._give_up_if_over(store, "r1", "arn:execution:r1", epoch)
+    else:
+        with pytest.raises(LockLostError):
+            parse._give_up_if_over(store, "r1", "arn:execution:r1", epoch)
+    found = store.release("r1")
+    assert found is not None
+    assert found.status == record
+    assert store.lock().holder == ("r1" if status == "RUNNING" else None)
+
+
+@pytest.mark.parametrize(("age_days", "ended"), [(0, False), (91, True)])
+def test_an_execution_that_is_not_known_has_ended_only_when_it_began_long_ago(
+    store: Store, monkeypatch: pytest.MonkeyPatch, age_days: int, ended: bool
+) -> None:
+    """DescribeExecution is eventually consistent: a release that has just begun must not be taken for a forgotten one."""
+    from datetime import UTC, datetime, timedelta
+
+    from botocore.exceptions import ClientError
+    from ecs_release.store import Lock
+
+    class Forgetful:
+        def describe_execution(self, **_: Any) -> Any:
+            raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
+
+    monkeypatch.setattr(parse, "own_client", lambda _: Forgetful())
+    started = (datetime.now(UTC) - timedelta(days=age_days)).isoformat()
+    store.put_release(dataclasses.replace(RELEASE, started=started))
+    assert parse._ended(store, Lock(RELEASE.release, "arn:execution", 1)) is ended
+    assert parse._ended(store, Lock("unknown", "arn:execution", 1)) is False

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -16,6 +16,7 @@ from ecs_release import estate
 from ecs_release.approval import check_approval
 from ecs_release.aws import Connections, error_code, explain, own_client
 from ecs_release.errors import (
+    LockLostError,
     ManifestInvalidError,
     RecordChangedError,
     ReleaseLockedError,
@@ -56,11 +57,14 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     ------
     ManifestInvalidError, ReleaseRejectedError, ReleaseLockedError
         nothing was touched; the message lists every problem.
+    LockLostError
+        the release was closed while it began.
     """
     request = read_request(document)
     epoch = take_lock(worker, release, execution)
     record = worker.store.release(release)
     if record is not None and record.waves:
+        _give_up_if_over(worker.store, release, execution, epoch)
         logger.info("an earlier attempt has cut this release already")
         return first_state(record)
     record = ReleaseRecord(
@@ -73,7 +77,12 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         on_failure=request.manifest.on_failure if request.manifest else "continue",
         source=request.source,
     )
-    worker.store.put_release(record)
+    try:
+        worker.store.put_release(record)
+    except RecordChangedError:
+        worker.store.release_lock(release)
+        raise LockLostError(f"release {release} was closed while this worker began.") from None
+    _give_up_if_over(worker.store, release, execution, epoch)
     if request.manifest is not None:
         _check_approval(worker, request)
         plan = plan_release(worker.store, worker.connections, request.manifest)
@@ -281,7 +290,7 @@ def take_lock(worker: Worker, release: str, execution: str) -> int:
     while True:
         seen = worker.store.lock()
         if seen.holder not in (None, release):
-            if not _ended(seen):
+            if not _ended(worker.store, seen):
                 raise ReleaseLockedError(
                     f"release {seen.holder} is running ({seen.execution}); one release at a time. "
                     "Wait for it, or stop it."
@@ -307,11 +316,40 @@ def take_lock(worker: Worker, release: str, execution: str) -> int:
             continue
 
 
-def _ended(lock: Lock) -> bool:
-    """Whether the holder's execution is known to have ended."""
+def _give_up_if_over(store: Store, release: str, execution: str, epoch: int) -> None:
+    """Close what this worker has just opened, when its own execution has ended meanwhile.
+
+    Whoever closes the record of a stopped execution may have looked before there was one, and stopping an execution stops
+    no worker: without this look, the record would stay open and the lock taken until the next release.
+
+    Raises
+    ------
+    LockLostError
+        when the execution has ended.
+    """
+    if not _ended(store, Lock(release, execution, epoch)):
+        return
+    record = store.release(release)
+    if record is None or record.status == "RUNNING":
+        close(store, release, "ABORTED", "its execution was stopped while it began")
+    else:
+        store.release_lock(release)
+    raise LockLostError(f"the execution of release {release} has ended; nothing was touched.")
+
+
+def _ended(store: Store, lock: Lock) -> bool:
+    """Whether the holder's execution is known to have ended.
+
+    DescribeExecution is eventually consistent, so an execution that has just begun may not be known yet
+    (https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html); Step Functions forgets one
+    90 days after it ended. Only what began long ago has ended when it is not known.
+    """
     try:
         status = own_client("stepfunctions").describe_execution(executionArn=lock.execution)["status"]
     except ClientError as error:
-        # Step Functions forgets an execution 90 days after it ended.
-        return error_code(error) == "ExecutionDoesNotExist"
+        record = store.release(str(lock.holder))
+        if error_code(error) != "ExecutionDoesNotExist" or record is None:
+            return False
+        age = datetime.now(UTC) - datetime.fromisoformat(record.started)
+        return age > timedelta(days=1)
     return bool(status not in ("RUNNING", "PENDING_REDRIVE"))
