@@ -51,12 +51,14 @@ class Rollout:
     task_definition : what that deployment runs.
     age_seconds : time since it was started, or since watching began.
     timeout_seconds : the item's own deadline, bake time included.
+    found : the release found it and did not start it: the service is unchanged.
     """
 
     deployment_id: str
     task_definition: str
     age_seconds: float
     timeout_seconds: float
+    found: bool = False
 
     @property
     def overdue(self) -> bool:
@@ -144,8 +146,9 @@ def _from_history(
     rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment]
 ) -> Judgement | None:
     # The first one of our revision since we started is ours; a later one of the same revision is somebody's
-    # force-new-deployment.
-    ours = next((d for d in history if d.task_definition == rollout.task_definition), None)
+    # force-new-deployment. Of an unchanged service the last one counts, because one right before it may have given way to it.
+    in_turn = reversed(history) if rollout.found else history
+    ours = next((d for d in in_turn if d.task_definition == rollout.task_definition), None)
     if ours is None:
         return _from_own_rollback(rollout, service, history)
     match ours.status:

@@ -53,6 +53,15 @@ def history(status: str, task_definition: str = NEW, reason: str = "") -> list[S
     return [ServiceDeployment("arn:sd/1", status, task_definition, reason)]
 
 
+def test_of_an_unchanged_service_the_last_deployment_counts() -> None:
+    # Somebody deployed the same revision again, seconds after another deployment of it.
+    seen = [*history("STOPPED"), *history("SUCCESSFUL")]
+    now = service(deployment(state=None))
+    found = Rollout(OURS, NEW, 10, 600, found=True)
+    assert judge(found, now, seen) == Judgement(Status.SUCCEEDED)
+    assert judge(rollout(), now, seen).status is Status.FAILED
+
+
 def test_our_own_deployment_completed_is_success() -> None:
     assert judge(rollout(), service(deployment(state="COMPLETED"))) == Judgement(Status.SUCCEEDED)
 

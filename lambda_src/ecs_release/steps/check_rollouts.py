@@ -227,6 +227,7 @@ def _judge_service(worker: Worker, item: ItemRecord, services: _Described, now: 
         task_definition=str(item.after),
         age_seconds=now - float(item.started_at or now),
         timeout_seconds=item.timeout_minutes * 60,
+        found=item.action == "unchanged",
     )
     return _judge(worker, item, rollout, state)
 
