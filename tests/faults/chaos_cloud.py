@@ -7,10 +7,10 @@ set for all workers, because making one costs more than a whole release's calls)
 from __future__ import annotations
 
 import functools
+import importlib
 import io
 import json
 import os
-
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -20,6 +20,7 @@ from typing import Any
 from unittest import mock
 from urllib.parse import unquote, urlsplit
 
+import boto3
 import botocore.awsrequest
 import botocore.endpoint
 import botocore.httpsession
@@ -204,18 +205,10 @@ def cloud() -> Iterator[Cloud]:
         for part in (control, ecs, events, scheduler):
             part.install(server)
         server.ecs.clock = CLOCK.time
-        import boto3
-
-        import handlers.check_rollouts
-        import handlers.parse
-        import handlers.prepare
-        import handlers.report
-        import handlers.rollback
-        import handlers.update_service
-        import handlers.update_task
         from ecs_release import aws, observability
         from ecs_release.steps import work
 
+        functions = {step: importlib.import_module(f"handlers.{step}") for step in STEPS}
         observability.logger.setLevel("CRITICAL")
         one_client = functools.cache(aws.own_client)
         environment = mock.patch.dict(os.environ, _ENVIRONMENT)
@@ -247,8 +240,7 @@ def cloud() -> Iterator[Cloud]:
                 made_connections.client("default", "ecs", retry=False)
                 for service in ("ecs", "events", "scheduler"):
                     made_connections.client("default", service)
-        modules = sys.modules
-        made = Cloud(server, {step: modules[f"handlers.{step}"].handler for step in STEPS})
+        made = Cloud(server, {step: module.handler for step, module in functions.items()})
         server.guards[:] = [made.guard]
         server.account_of = functools.cache(server.account_of)  # type: ignore[method-assign]  # moto lists folders
 
