@@ -43,7 +43,9 @@ def main(argv: list[str] | None = None) -> int:
         try:
             server.start()
             print(f"local_aws ready on {server.endpoint}", flush=True)
-            stop.wait()
+            # Not for ever: a signal that the kernel gives to another thread does not end this one's wait.
+            while not stop.wait(0.5):
+                pass
         finally:
             server.stop()
     finally:

@@ -3,10 +3,14 @@
 Stands for LoggingConfig, EphemeralStorage, TracingConfig, KMSKeyArn and Architectures of CreateFunction and
 UpdateFunctionConfiguration, which GetFunction returns as they were set:
 https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html
+
+And for a CreateFunction with Publish that other calls do not disturb: to answer it, moto copies the function deeply, and with it
+the account's log groups, which fails while functions are logging ("dictionary changed size during iteration").
 """
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from moto.awslambda.models import LambdaFunction
@@ -77,5 +81,6 @@ def install(_: Server) -> None:
 
     LambdaFunction.local_members = {}
     LambdaFunction.__init__ = init
+    LambdaFunction.__deepcopy__ = lambda self, _: copy.copy(self)
     LambdaFunction.get_configuration = get_configuration
     LambdaFunction.update_configuration = update_configuration

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -152,6 +153,29 @@ def test_versions_keep_their_code_and_environment(aws: LocalAws) -> None:
     assert function.invoke(arn=function.arn.removesuffix(":1") + ":2") == "new blue"
     assert function.invoke(arn=function.name) == "new blue"
     assert function.invoke(arn=function.name, Qualifier="1") == "old red"
+
+
+def test_functions_are_made_while_others_log(aws: LocalAws) -> None:
+    logs = aws.client("logs")
+    group = f"/aws/lambda/busy-{uuid.uuid4().hex[:8]}"
+    logs.create_log_group(logGroupName=group)
+    done = threading.Event()
+
+    def log() -> None:
+        while not done.is_set():
+            stream = uuid.uuid4().hex
+            logs.create_log_stream(logGroupName=group, logStreamName=stream)
+            event = {"timestamp": int(time.time() * 1000), "message": "busy"}
+            logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=[event])
+
+    with ThreadPoolExecutor(4) as pool:
+        loggers = [pool.submit(log) for _ in range(4)]
+        try:
+            made = [Function(aws, SOURCE) for _ in range(20)]
+        finally:
+            done.set()
+    assert all(logger.exception() is None for logger in loggers)
+    assert {function.arn.rpartition(":")[2] for function in made} == {"1"}
 
 
 def test_settings_come_back_and_can_be_changed(aws: LocalAws) -> None:
