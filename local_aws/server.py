@@ -7,6 +7,7 @@ additions' own operations, then moto.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import socket
@@ -67,6 +68,14 @@ class _RequestHandler(MotoRequestHandler):  # type: ignore[misc]
             super().log(type, message, *args)
 
 
+class _Dispatcher(DomainDispatcherApplication):  # type: ignore[misc]
+    """Moto's, which lists the folders of its package for each request, as it finds nothing new there."""
+
+    def __init__(self) -> None:
+        super().__init__(create_backend_app)
+        self.get_backend_for_host = functools.lru_cache(1024)(super().get_backend_for_host)
+
+
 class Server:
     """Embedded AWS on 127.0.0.1.
 
@@ -117,7 +126,7 @@ class Server:
         self.faults: Faults
         self.limits: Limits
         self.stopping = threading.Event()
-        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._moto = _Dispatcher()
         self._routes: list[tuple[str, WSGIApplication]] = []
         self._operations: dict[tuple[str, str], Handler] = {}
         self._resets: list[Callable[[], None]] = []

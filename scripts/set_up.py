@@ -37,6 +37,9 @@ def main() -> int:
     temporary = BUILD / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(temporary)  # pip unpacks there, and an interrupted one leaves it so
+    if not Path(os.environ.get("HOME", "/"), ".rustup").exists():
+        # each pip, the one that comes with a new environment too, asks rustc for its version, and rustup's makes that
+        os.environ.setdefault("RUSTUP_HOME", str(BUILD / "rustup"))
     with (BUILD / "set-up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # `make demo` and `make test` may be started side by side
         stamp = _stamp()
@@ -113,9 +116,6 @@ def _install_requirements() -> None:
     """Install the pinned requirements. The home directory stays in sight: a package index may be configured there."""
     wanted = sum(1 for line in REQUIREMENTS.read_text().splitlines() if re.match(r"[A-Za-z]", line))
     cache = {"PIP_CACHE_DIR": str(BUILD / "pip"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-    if not Path(os.environ.get("HOME", "/"), ".rustup").exists():
-        # pip asks rustc for its version, and a rustc of rustup's makes that folder
-        cache["RUSTUP_HOME"] = os.environ.get("RUSTUP_HOME", str(BUILD / "rustup"))
     _run(
         [
             *(VENV / "bin" / "python", "-m", "pip", "install", "--no-input", "--progress-bar=off"),
