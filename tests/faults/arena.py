@@ -150,8 +150,8 @@ class Arena:
         return sorted([*self.revisions(family), *self.revisions(family, "INACTIVE")])
 
     def deployments(self, name: str) -> int:
-        """How many deployments a service has had, the one at its creation included; ECS shows them with a delay."""
-        return len(self.world.service_deployments(CLUSTER, name))
+        """How many deployments a service has had, the one at its creation included."""
+        return self.world.count_deployments(CLUSTER, name)
 
     # --- releases ----------------------------------------------------------------------------------------------
 

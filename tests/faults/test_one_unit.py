@@ -277,7 +277,7 @@ def stop_in(arena: Arena, stop: Stop) -> Stopped:
     seen = {
         "items": {item.name.rpartition("/")[2]: item for item in items},
         "remembered": store.unwhole([state_key(item) for item in items]),
-        "deployments": arena.deployments(f"{prefix}-a"),
+        "service": arena.runs(f"{prefix}-a"),
         "rule": arena.rule_runs(f"{prefix}-job"),
     }
     arena.stop(execution)
@@ -376,4 +376,4 @@ def test_the_before_image_is_on_record_before_the_first_write(
     services = of(stops, "UpdateServices").seen
     remembered = {key[2]: row["before"].rpartition("/")[2] for key, row in services["remembered"].items()}
     assert remembered[f"{CLUSTER}/in-updateservices-a"] == "in-updateservices-a:1"
-    assert services["deployments"] == 1
+    assert services["service"] == "in-updateservices-a:1"

@@ -352,7 +352,7 @@ def test_every_other_field_of_the_schedule_stays(seen: Seen) -> None:
 
 def test_two_entries_of_one_service_make_one_revision_and_one_deployment(seen: Seen) -> None:
     assert len(seen.world.revisions("exact-pair")) == 2
-    assert len(seen.world.service_deployments(CLUSTER, "exact-pair")) == 2  # its creation and this release
+    assert seen.world.count_deployments(CLUSTER, "exact-pair") == 2  # its creation and this release
     assert len([name for name in seen.outcome.items if name.endswith("exact-pair")]) == 1
 
 

@@ -107,7 +107,7 @@ class Estate:
             return f"revisions {revisions}"
         new = self.world.revisions(name)[1]
         if "-service-" in name:
-            deployments = len(self.world.service_deployments(CLUSTER, name))
+            deployments = self.world.count_deployments(CLUSTER, name)
             if deployments != 2:  # its creation, and this release
                 return f"{deployments} deployments"
             live = self.world.primary(CLUSTER, name)["taskDefinition"]

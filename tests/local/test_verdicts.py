@@ -353,7 +353,7 @@ def test_services_run_what_they_ran_before(world: World, back: Back) -> None:
 def test_what_somebody_else_deployed_is_not_overwritten(world: World, back: Back) -> None:
     primary = world.primary(CLUSTER, "back-superseded")
     assert primary["taskDefinition"] == back.foreign
-    assert len(world.service_deployments(CLUSTER, "back-superseded")) == 3  # created, released, theirs
+    assert world.count_deployments(CLUSTER, "back-superseded") == 3  # created, released, theirs
 
 
 def test_rule_and_schedule_are_as_before_and_the_rule_is_pinned_to_what_it_ran(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +13,9 @@ from stack import Stack
 ACCOUNT = "123456789012"
 # No Amazon ECR: nobody is asked whether the image exists, as with any other vendor's registry.
 REGISTRY = "registry.example.com"
+
+# ListServiceDeployments shows a deployment only after a delay, in seconds (``POST /_local/visibility``).
+_LISTED_AFTER = 1.1
 
 # What a rollout changes of a service beside its task definition: what runs right now, and since when.
 _MOVING = frozenset(
@@ -160,6 +164,12 @@ class World:
             "serviceDeployments"
         ]
         return answer
+
+    def count_deployments(self, cluster: str, name: str) -> int:
+        """How many deployments a service has had, the one at its creation included, once ECS lists the newest."""
+        young = self.primary(cluster, name)["createdAt"] + _LISTED_AFTER - time.time()
+        time.sleep(max(0.0, young))
+        return len(self.service_deployments(cluster, name))
 
     def picture(self) -> dict[str, Any]:
         """Everything in the account that a release could change, flat: what it is -> its raw JSON."""
