@@ -79,6 +79,14 @@ def environment() -> dict[str, str]:
     return env
 
 
+def keep_pip_here() -> None:
+    """Let pip leave nothing in the home directory. It stays in sight: a package index may be configured there."""
+    os.environ |= {"PIP_CACHE_DIR": str(BUILD / "pip"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    if not Path(os.environ.get("HOME", "/"), ".rustup").exists():
+        # pip asks rustc for its version, also the pip that comes with a new environment, and rustup's makes that folder
+        os.environ.setdefault("RUSTUP_HOME", str(BUILD / "rustup"))
+
+
 @contextlib.contextmanager
 def work_folder(name: str) -> Iterator[Path]:
     """A new folder below ``.build`` that is removed at the end, where temporary files go as well.

@@ -13,7 +13,6 @@ Working files stay in ``.build/``.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -23,11 +22,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from scripts import terraform_cli_config
+from scripts.checkout import BUILD, ROOT, VENV, environment, keep_pip_here
 
-ROOT = Path(__file__).resolve().parent.parent
-BUILD = ROOT / ".build"
-CHECKOV = ROOT / ".venv" / "checkov"
+CHECKOV = VENV / "checkov"
 CHECKOV_REQUIREMENT = "checkov==3.3.30"
 ASL_VALIDATOR = "asl-validator@4.0.0"
 RETRY_MARKER = "@@retry@@"
@@ -35,18 +32,6 @@ RETRY_MARKER = "@@retry@@"
 
 class SkippedError(Exception):
     """A check can't run here; the message says what is missing."""
-
-
-def environment(**more: str) -> dict[str, str]:
-    """Give the environment of a Terraform command: providers found, nothing asked, nothing phoned home."""
-    return {
-        **os.environ,
-        "TF_CLI_CONFIG_FILE": str(terraform_cli_config.main()),
-        "TF_IN_AUTOMATION": "1",
-        "TF_INPUT": "0",
-        "CHECKPOINT_DISABLE": "1",
-        **more,
-    }
 
 
 def run(command: list[str], *, env: Mapping[str, str] | None = None, quiet: bool = True) -> bool:
@@ -81,7 +66,7 @@ def check_validate() -> bool:
 def _validate(folder: Path) -> bool:
     name = folder.relative_to(ROOT).as_posix()
     data = BUILD / "validate" / ("root" if name == "." else name.replace("/", "-"))
-    env = environment(TF_DATA_DIR=str(data))
+    env = environment() | {"TF_DATA_DIR": str(data)}
     for arguments in (["init", "-backend=false"], ["validate"]):
         if not run(["terraform", f"-chdir={folder}", *arguments, "-no-color"], env=env):
             print(f"  {name}: terraform {arguments[0]} failed, see above")
@@ -128,12 +113,14 @@ def check_checkov() -> bool:
     program = CHECKOV / "bin" / "checkov"
     if not program.is_file():
         print(f"  making {CHECKOV.relative_to(ROOT)}", flush=True)
+        keep_pip_here()
         venv.create(CHECKOV, with_pip=True)
         if not run([str(CHECKOV / "bin" / "pip"), "install", "--quiet", CHECKOV_REQUIREMENT]):
             raise SkippedError(f"{CHECKOV_REQUIREMENT} could not be installed, see above")
     done = subprocess.run(
         [str(program), "--config-file", ".checkov.yaml", "--output", "json", "--soft-fail"],
         cwd=ROOT,
+        env=environment(),  # it keeps a cache in the home directory
         check=False,
         capture_output=True,
         text=True,
@@ -158,8 +145,9 @@ def check_tflint() -> bool:
     if shutil.which("tflint") is None:
         raise SkippedError("tflint is not installed")
     config = str(ROOT / ".tflint.hcl")
-    return run(["tflint", "--init", "--config", config]) and run(
-        ["tflint", "--recursive", "--config", config]
+    env = environment()
+    return run(["tflint", "--init", "--config", config], env=env) and run(
+        ["tflint", "--recursive", "--config", config], env=env
     )
 
 

@@ -19,7 +19,7 @@ import venv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from scripts.checkout import BUILD, ROOT, VENV, environment
+from scripts.checkout import BUILD, ROOT, VENV, environment, keep_pip_here
 
 REQUIREMENTS = ROOT / "requirements-dev.txt"
 STAMP = VENV / ".ready"
@@ -37,9 +37,7 @@ def main() -> int:
     temporary = BUILD / "tmp"
     temporary.mkdir(parents=True, exist_ok=True)
     os.environ["TMPDIR"] = str(temporary)  # pip unpacks there, and an interrupted one leaves it so
-    if not Path(os.environ.get("HOME", "/"), ".rustup").exists():
-        # each pip, the one that comes with a new environment too, asks rustc for its version, and rustup's makes that
-        os.environ.setdefault("RUSTUP_HOME", str(BUILD / "rustup"))
+    keep_pip_here()
     with (BUILD / "set-up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # `make demo` and `make test` may be started side by side
         stamp = _stamp()
@@ -113,15 +111,14 @@ def _make_virtual_environment() -> None:
 
 
 def _install_requirements() -> None:
-    """Install the pinned requirements. The home directory stays in sight: a package index may be configured there."""
+    """Install the pinned requirements."""
     wanted = sum(1 for line in REQUIREMENTS.read_text().splitlines() if re.match(r"[A-Za-z]", line))
-    cache = {"PIP_CACHE_DIR": str(BUILD / "pip"), "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
     _run(
         [
             *(VENV / "bin" / "python", "-m", "pip", "install", "--no-input", "--progress-bar=off"),
             *("--requirement", REQUIREMENTS),
         ],
-        {**os.environ, **cache},
+        os.environ,
         lambda text: (
             f"{len(re.findall('^(?:Collecting|Requirement already)', text, re.M))} of {wanted} Python packages"
         ),
