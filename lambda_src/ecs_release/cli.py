@@ -46,12 +46,20 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`); Python must not complain when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _silence_output()
         return FAILED
     except KeyboardInterrupt:
         return 130
     except EcsReleaseError as error:
         console.complain(f"ecs-release: {error}")
+        return FAILED
+    except OSError as error:  # a file that can't be read or written, or a full disk behind our output
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _silence_output()
+        where = f"{error.filename}: " if error.filename else ""
+        console.complain(f"ecs-release: {where}{error.strerror or error}")
         return FAILED
     except Exception as error:
         # botocore is not imported by validate and compile, so its errors are told by where they come from.
@@ -60,6 +68,11 @@ def main(arguments: list[str] | None = None) -> int:
         console.complain(f"ecs-release: AWS can't be asked: {error}")
         return FAILED
     return status
+
+
+def _silence_output() -> None:
+    """Send what is still to be flushed nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -107,6 +120,9 @@ def _compile(arguments: argparse.Namespace, console: Console) -> int:
     if validation.manifest is None:
         return INVALID
     text = json.dumps(to_document(validation.manifest), indent=2, ensure_ascii=False) + "\n"
+    if arguments.output.exists() and arguments.output.samefile(arguments.file):
+        console.complain(f"{arguments.output} is the manifest itself; choose another place with -o")
+        return INVALID
     try:
         _replace(arguments.output, text)
     except OSError as error:
@@ -114,17 +130,24 @@ def _compile(arguments: argparse.Namespace, console: Console) -> int:
             f"{arguments.output} cannot be written: {error.strerror}; choose another place with -o"
         )
         return INVALID
-    console.say(
-        f"{_summary(validation, str(arguments.file))} Written to {spelled_out(str(arguments.output))}."
-    )
+    if not _is_device(arguments.output):
+        console.say(
+            f"{_summary(validation, str(arguments.file))} Written to {spelled_out(str(arguments.output))}."
+        )
     return DONE
 
 
+def _is_device(path: Path) -> bool:
+    """Whether a path is one like ``/dev/stdout``: something else than a file in a folder, whatever it leads to."""
+    return Path(os.path.abspath(path)).is_relative_to("/dev")  # not resolved: it is a link, to our own output
+
+
 def _replace(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all."""
-    if path.exists() and not path.is_file():  # /dev/stdout and its like cannot be replaced
+    """Write a file as a whole or not at all; a link stays, and what it leads to is written."""
+    if _is_device(path) or (path.exists() and not path.is_file()):
         path.write_text(text, encoding="utf-8")
         return
+    path = path.resolve()
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         unfinished.write_text(text, encoding="utf-8")
@@ -266,13 +289,13 @@ def _plan(arguments: argparse.Namespace, console: Console) -> int:
     orchestrator = Orchestrator.find(arguments.state_machine_arn)
     store = orchestrator.store()
     document = plan(store, orchestrator.reader(store), Request("deploy", validation.manifest))
-    if arguments.html:
-        arguments.html.write_text(page(document), encoding="utf-8")
     console.result(document)
     if arguments.markdown:
         console.say(as_markdown(document))
     else:
         console.say("\n".join(as_lines(document, shutil.get_terminal_size((100, 50)).columns)))
+    if arguments.html:
+        arguments.html.write_text(page(document), encoding="utf-8")
     if document["counts"]["blocked"]:
         return INVALID
     return CHANGES if document["counts"]["update"] else DONE
@@ -297,10 +320,10 @@ def _rollback(arguments: argparse.Namespace, console: Console) -> int:
 
     orchestrator = Orchestrator.find(arguments.state_machine_arn)
     if arguments.dry_run:
-        from ecs_release.steps.parse import plan_rollback
+        from ecs_release.steps.parse import plan_rollback, releases_undone
 
         store = orchestrator.store()
-        plan = plan_rollback(store, orchestrator.reader(store), arguments.to)
+        plan = plan_rollback(store, orchestrator.reader(store), releases_undone(store, arguments.to))
         console.result([_back_as_json(planned) for planned in plan])
         console.say("\n".join(way_back(plan)))
         return DONE if not any(planned.problems for planned in plan) else FAILED
@@ -337,12 +360,14 @@ def _unhold(arguments: argparse.Namespace, console: Console) -> int:
 
     store = Orchestrator.find(arguments.state_machine_arn).store()
     holds = store.all_holds()
-    unknown = set(arguments.names) - {hold["name"] for hold in holds}
+    # A hold on one target of a rule is named rule#targetId; status shows the rule's name.
+    names = {(hold["target"], hold["name"]): {hold["name"], hold["name"].partition("#")[0]} for hold in holds}
+    unknown = set(arguments.names) - set().union(*names.values())
     if unknown:
         raise EcsReleaseError(
             f"there is no hold on {', '.join(sorted(unknown))}; ecs-release unhold lists the holds."
         )
-    lifted = [hold for hold in holds if hold["name"] in arguments.names]
+    lifted = [hold for hold in holds if names[hold["target"], hold["name"]] & set(arguments.names)]
     for hold in lifted:
         store.lift_hold((hold["target"], hold["kind"], hold["name"]))
     shown = lifted if arguments.names else holds

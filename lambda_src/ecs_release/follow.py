@@ -17,6 +17,8 @@ from ecs_release.status import as_document, image_change, in_reading_order, summ
 from ecs_release.store import ItemRecord, ReleaseRecord
 
 _POLL_SECONDS = 1.0
+# The record of an execution that was stopped from outside is closed a moment after its end.
+_CLOSING_SECONDS = 15.0
 _BAD_NOW = frozenset({*BAD, Status.ROLLBACK_FAILED})
 
 
@@ -28,7 +30,8 @@ def follow(orchestrator: Orchestrator, release: str, execution: str, console: Co
     store = orchestrator.store()
     live = console.out.isatty() and not console.json_wanted
     drawn = 0
-    seen: dict[str, str] = {}
+    seen: dict[tuple[str, str, str], str] = {}
+    patience = _CLOSING_SECONDS
     console.say(f"release {release} started; Ctrl-C stops watching, not the release.")
     while True:
         answer = orchestrator.execution(execution)
@@ -38,12 +41,14 @@ def follow(orchestrator: Orchestrator, release: str, execution: str, console: Co
             drawn = _redraw(table(record, items, console, clip=True), drawn)
         elif record:
             for item in items:
-                if seen.get(item.name) != item.status:
-                    seen[item.name] = item.status
+                if seen.get(item.state_key) != item.status:
+                    seen[item.state_key] = item.status
                     if item.status != Status.PENDING:
-                        console.say(f"{item.status:<18} {item.name}  {item.reason}".rstrip())
+                        console.say(f"{item.status:<18} {_where(item)}  {item.reason}".rstrip())
         if answer["status"] != "RUNNING":
-            break
+            if record is None or record.status != "RUNNING" or patience <= 0:
+                break
+            patience -= _POLL_SECONDS
         time.sleep(_POLL_SECONDS)
     if record is None:
         raise EcsReleaseError(f"the release left no record: {answer.get('error')}: {answer.get('cause')}")
@@ -62,15 +67,14 @@ def table(
     lines = [f"{title(record)}  {console.styled(record.status, style)}  {when}"]
     lines += [f"  {problem}" for problem in record.problems]
     lines.append(f"  {summary_line(record, items)}")
-    name_width = max((len(item.name) for item in items), default=0)
+    name_width = max((len(_where(item)) for item in items), default=0)
     many_waves = len({item.wave for item in items}) > 1
     for item in in_reading_order(items):
         now = _coloured(item.status, console)
         was = f" (was {item.verdict})" if item.verdict != item.status else ""
         wave = f"wave {item.wave}  " if many_waves else ""
-        where = f" [{item.target}]" if item.target != "default" else ""
         lines.append(
-            f"  {wave}{item.name + where:<{name_width}}  {now}{was}  {image_change(item.images)}".rstrip()
+            f"  {wave}{_where(item):<{name_width}}  {now}{was}  {image_change(item.images)}".rstrip()
         )
         if item.reason:
             lines.append(f"      {item.reason}")
@@ -83,6 +87,12 @@ def table(
                 f"  ... {len(lines) - rows + 1} more lines; ecs-release status shows all",
             ]
     return lines
+
+
+def _where(item: ItemRecord) -> str:
+    """The item's name, with what tells it from another one of that name."""
+    target_id = f"#{item.target_id}" if item.target_id else ""
+    return f"{item.name}{target_id}" + (f" [{item.target}]" if item.target != "default" else "")
 
 
 def way_back(plan: Sequence[PlannedItem]) -> list[str]:

@@ -108,6 +108,50 @@ def test_compile_says_when_it_cannot_write(
     )
 
 
+def test_compile_writes_what_a_link_leads_to_and_leaves_the_link(manifest: Path, tmp_path: Path) -> None:
+    link, real = tmp_path / "link.json", tmp_path / "real.json"
+    real.write_text("old")
+    link.symlink_to(real)
+    assert main(["compile", str(manifest), "-o", str(link)]) == 0
+    assert link.is_symlink()
+    assert json.loads(real.read_text())["services"][0]["service"] == "api"
+
+
+def test_compile_takes_a_device_for_what_it_is(manifest: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.json"
+    link = Path("/dev/stdout").readlink()
+    with out.open("wb") as stdout:
+        command = [sys.executable, "-m", "ecs_release", "compile", manifest, "-o", "/dev/stdout"]
+        done = subprocess.run(
+            command, check=False, stdout=stdout, env=os.environ | {"PYTHONPATH": "lambda_src"}, cwd=ROOT
+        )
+    assert done.returncode == 0
+    assert Path("/dev/stdout").readlink() == link
+    assert json.loads(out.read_text())["services"][0]["service"] == "api"
+
+
+def test_compile_does_not_overwrite_the_manifest(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compile", str(manifest), "-o", str(manifest)]) == 2
+    assert "is the manifest itself" in capsys.readouterr().err
+    assert manifest.read_text() == VALID
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_a_sentence(bad_manifest: Path) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "ecs_release", "validate", "--json", bad_manifest],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": "lambda_src"},
+            cwd=ROOT,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "ecs-release: No space left on device\n"
+
+
 @pytest.mark.parametrize(
     ("exists", "asked", "advice"),
     [
