@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from ecs_release.rollout import BAD, Status
 from ecs_release.store import ItemRecord, ReleaseRecord
 
+# Of a rollback that is not complete: back, never written, or told of as a failure.
+_NOT_WORTH_A_LINE = frozenset(
+    {Status.UNCHANGED, Status.PREPARED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED}
+)
 _SUBJECT_CHARACTERS = 100  # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
 _MOST_LINES = 60
 _TEXT_CHARACTERS = 200_000  # SNS takes 256 KiB
@@ -39,17 +43,24 @@ def message(record: ReleaseRecord, items: Sequence[ItemRecord], commands: Sequen
         lines += ["", "Not verified:", *_some([_line(item) for item in unverified])]
     if commands:
         lines += ["", "To finish by hand:", *(f"  {command}" for command in commands)]
-    if record.status == "FAILED" and items:
-        lines += [
-            "",
-            "Left as it is:",
-            *_some([f"  {item.name}: {item.status}, on {_now_on(item)}" for item in items]),
-        ]
+    left = items if record.status in ("FAILED", "ABORTED") else []
+    if record.status == "ROLLBACK_INCOMPLETE":
+        left = [item for item in items if item.status not in _NOT_WORTH_A_LINE]
+    if left:
+        lines += ["", "Left as it is:", *_some([_left(item) for item in left])]
     if record.throttles:
         lines += ["", f"AWS throttled {record.throttles} calls; all of them were tried again."]
     if record.counts:
         lines += ["", ", ".join(f"{count} {status}" for status, count in sorted(record.counts.items()))]
     return "\n".join(lines)[:_TEXT_CHARACTERS]
+
+
+def _left(item: ItemRecord) -> str:
+    return f"  {item.name}{_target(item)}: {item.status}, on {_now_on(item)}"
+
+
+def _target(item: ItemRecord) -> str:
+    return f" [{item.target}]" if item.target != "default" else ""
 
 
 def _now_on(item: ItemRecord) -> str:
@@ -61,7 +72,7 @@ def _now_on(item: ItemRecord) -> str:
 
 
 def _line(item: ItemRecord) -> str:
-    where = f" [{item.target}]" if item.target != "default" else ""
+    where = _target(item)
     now = f" (now {item.status})" if item.status != item.verdict else ""
     return (
         f"  {item.name}{where}: {item.verdict}{now}: {item.reason}"

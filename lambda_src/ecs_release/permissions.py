@@ -4,13 +4,12 @@ from __future__ import annotations
 
 READ_SERVICE = ("ecs:DescribeServices",)
 READ_TASK_DEFINITION = ("ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions")
-READ_ROLLOUT = (
+READ_DEPLOYMENTS = (
     "ecs:DescribeServiceDeployments",
     "ecs:DescribeServiceRevisions",
-    "ecs:DescribeTasks",
     "ecs:ListServiceDeployments",
-    "ecs:ListTasks",
 )
+READ_ROLLOUT = (*READ_DEPLOYMENTS, "ecs:DescribeTasks", "ecs:ListTasks")
 READ_SCHEDULED_TASK = ("events:ListTargetsByRule", "scheduler:GetSchedule")
 READ_IMAGE = (
     "ecr:BatchGetImage",
@@ -33,6 +32,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "check_rollouts": (*READ_SERVICE, *READ_ROLLOUT, *READ_SCHEDULED_TASK),
     "rollback": (
         *READ_SERVICE,
+        *READ_DEPLOYMENTS,
         "ecs:DeregisterTaskDefinition",
         *REGISTER,
         *WRITE_SCHEDULED_TASK,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
@@ -14,7 +15,7 @@ from ecs_release.estate import Live
 from ecs_release.manifest import Item
 from ecs_release.rollout import Status
 from ecs_release.store import ItemRecord, state_key
-from ecs_release.task_definition import TaskDefinition, choose_containers, tag_problem
+from ecs_release.task_definition import TaskDefinition, choose_containers, parse_reference, tag_problem
 from ecs_release.undo import Step
 
 BATCH_SIZE = 25
@@ -75,10 +76,33 @@ def make_plan(
     """
     held = holds or {}
     left = unwhole or {}
-    return [
+    plan = [
         _decide(item, found, left.get(state_key(item)), held.get(state_key(item)))
         for item, found in zip(items, live, strict=True)
     ]
+    return [_without_early_deployment(planned, plan) for planned in plan]
+
+
+def _without_early_deployment(planned: PlannedItem, plan: Sequence[PlannedItem]) -> PlannedItem:
+    """Block an item whose family has no revision named where another item of the release registers one before its turn.
+
+    Registering is deploying there, and revisions are registered in Prepare.
+    """
+    if planned.pinned or planned.action == "blocked":
+        return planned
+    family = parse_reference(planned.live)[0]
+    for other in plan:
+        if other is planned or other.action != "update" or other.item.target != planned.item.target:
+            continue
+        same = not other.pinned and (other.item.wave, other.images) == (planned.item.wave, planned.images)
+        if parse_reference(other.live)[0] == family and not same:
+            alone = ", or release it by itself first, which does that" if planned.action == "update" else ""
+            problem = (
+                f"it names the family {family} without a revision, and {other.item.name} of this release registers one "
+                f"in it, which would deploy it before its turn; let it name {planned.live}{alone}."
+            )
+            return replace(planned, action="blocked", problems=(*planned.problems, problem))
+    return planned
 
 
 def _decide(
@@ -111,7 +135,7 @@ def _decide(
         if hold and all(hold["images"].get(name) == change["to"] for name, change in changes.items()):
             problems.append(
                 f"{hold['release']} undid {', '.join(images.values())} here by hand, and the manifest would put it "
-                f"back; name another image, or lift the hold with: ecs-release unhold {item.name}"
+                f"back; name another image, or lift the hold with: ecs-release unhold {shlex.quote(state_key(item)[2])}"
             )
         warnings += doubts
         if problems:
@@ -134,7 +158,7 @@ def _decide(
     elif left is not None and not changed and not _is_ours(left, definition.arn, definition):
         inherited = False  # somebody else's, not completed: nothing of ours is left to be put back
     elif left is not None:
-        before, before_raw = str(left["before"]), left.get("before_raw") or before_raw
+        before = str(left["before"])
         warnings.append(f"release {left['release']} did not end whole; back means {before}.")
     return PlannedItem(
         item,

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from ecs_release.aws import RAW, Connections, error_code, explain, send_raw
 from ecs_release.errors import ItemError
 from ecs_release.task_definition import TaskDefinition, choose_containers, parse_reference
+
+if TYPE_CHECKING:
+    from ecs_release.store import ItemRecord
 
 _SCHEDULE_OUTPUT_ONLY = frozenset({"Arn", "CreationDate", "LastModificationDate", "Name"})
 _PUT_TARGETS_ATTEMPTS = 5
@@ -49,6 +53,26 @@ def with_task_definition(target: Mapping[str, Any], arn: str) -> dict[str, Any]:
     if "Target" in target:
         return {**target, "Target": with_task_definition(target["Target"], arn)}
     return {**target, "EcsParameters": {**target["EcsParameters"], "TaskDefinitionArn": arn}}
+
+
+def recorded_targets(item: ItemRecord) -> list[dict[str, Any]]:
+    """The raw targets (or the schedule alone) as the release found them."""
+    targets: list[dict[str, Any]] = json.loads(item.before_raw or "[]")
+    return targets
+
+
+def original_reference(item: ItemRecord) -> str:
+    """The text that named the task definition when the release began: an ARN, or a family alone."""
+    return next(filter(None, map(reference_of, recorded_targets(item))), item.live)
+
+
+def reference_before(item: ItemRecord) -> str:
+    """The text that is to name the task definition after a rollback.
+
+    It is the original one, but for two cases in which it names what is undone: a family without a revision, and what an
+    earlier release left behind.
+    """
+    return original_reference(item) if item.pinned and not item.inherited else item.before
 
 
 def same_schedule(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:

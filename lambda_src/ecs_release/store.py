@@ -57,6 +57,7 @@ class ReleaseRecord:
     release : the execution's name.
     mode : "deploy", or "rollback" for one by hand.
     on_failure : "rollback", "stop", or for a rollback by hand "continue": as far back as possible.
+    undid : of a rollback by hand, the oldest release that it undoes; the next one goes on from there.
     status : RUNNING until Report closes it.
     started, ended : ISO 8601, UTC.
     source : commit, author and pipeline execution, as far as known.
@@ -77,6 +78,7 @@ class ReleaseRecord:
     mode: str = "deploy"
     ended: str | None = None
     on_failure: str = "rollback"
+    undid: str | None = None
     source: dict[str, str] = field(default_factory=dict)
     waves: list[dict[str, Any]] = field(default_factory=list)
     prepare: list[list[int]] = field(default_factory=list)
@@ -527,8 +529,6 @@ class Store:
         key = {"pk": "ITEM", "sk": "#".join(item.state_key)}
         ours = {*more, *filter(None, (item.after, item.rollback_to))}
         row: dict[str, Any] = {**key, "release": item.release, "before": item.before}
-        if item.before_raw:
-            row["before_raw"] = item.before_raw
         if ours:
             row["ours"] = ours
         fresh = "attribute_not_exists(pk)"

@@ -6,7 +6,7 @@ that a later release touched, what the *first* of the later ones recorded as its
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ecs_release.errors import ReleaseRejectedError
@@ -29,13 +29,18 @@ class Step:
 
 
 def releases_to_undo(
-    newest_first: Sequence[ReleaseRecord], to: str | None, this: str | None = None
+    newest_first: Sequence[ReleaseRecord],
+    to: str | None,
+    items_of: Callable[[str], Sequence[ItemRecord]],
+    this: str | None = None,
 ) -> list[ReleaseRecord]:
     """The releases whose work is to be undone, newest first.
 
     Parameters
     ----------
-    to : go back to the end of this release; None: to the state before the newest release that changed something.
+    to : go back to the end of this release; None: to the state before the newest release that changed something, or
+        where a rollback by hand came after it, to where that one went: so it can be run again until all is back.
+    items_of : reads the items of a release.
     this : the rollback's own release id, which is none of them.
 
     Raises
@@ -45,10 +50,12 @@ def releases_to_undo(
     """
     others = [record for record in newest_first if record.release != this and record.status != "REJECTED"]
     if to is None:
-        changing = next((r for r in others if r.status not in ("NO_CHANGE", "ROLLED_BACK", "RUNNING")), None)
-        if changing is None:
-            raise ReleaseRejectedError("no release is on record whose changes could be undone.")
-        return others[: others.index(changing) + 1]
+        for place, record in enumerate(others):
+            if record.undid is not None:
+                return _up_to(others, record.undid)
+            if record.mode == "deploy" and _left_something(record, items_of):
+                return others[: place + 1]
+        raise ReleaseRejectedError("no release is on record whose changes could be undone.")
     for place, record in enumerate(others):
         if record.release == to:
             if place == 0:
@@ -59,14 +66,34 @@ def releases_to_undo(
     raise ReleaseRejectedError(f"release {to} is not on record; ecs-release history lists them.")
 
 
+def _up_to(others: Sequence[ReleaseRecord], release: str) -> list[ReleaseRecord]:
+    for place, record in enumerate(others):
+        if record.release == release:
+            return list(others[: place + 1])
+    raise ReleaseRejectedError(
+        f"the rollback before this one undid release {release}, which is not on record any more; "
+        "name with --to the release to go back to."
+    )
+
+
+def _left_something(record: ReleaseRecord, items_of: Callable[[str], Sequence[ItemRecord]]) -> bool:
+    """Whether a release may have left something behind: it wrote an item, and has not put it back."""
+    if record.status in ("NO_CHANGE", "ROLLED_BACK", "RUNNING"):
+        return False
+    return any(_was_written(item) and item.status != Status.ROLLED_BACK for item in items_of(record.release))
+
+
+def _was_written(item: ItemRecord) -> bool:
+    return item.started_at is not None and item.action == "update"
+
+
 def steps_back(items_newest_first: Iterable[Sequence[ItemRecord]]) -> list[Step]:
     """What to put back, from the items of the releases to undo, newest release first."""
     oldest: dict[tuple[str, str, str], ItemRecord] = {}
     ours: dict[tuple[str, str, str], set[str]] = {}
     for items in items_newest_first:
         for item in items:
-            written = item.started_at is not None and item.action == "update"
-            if not written:
+            if not _was_written(item):
                 continue
             known = ours.setdefault(item.state_key, set())
             known.update(filter(None, (item.after, item.before, item.live, item.rollback_to)))

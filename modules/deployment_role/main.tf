@@ -105,6 +105,13 @@ locals {
       Resource = local.ecs_service
     },
     {
+      # Whether ECS itself went back before the rollback does.
+      Sid      = "ReadServiceDeployments"
+      Effect   = "Allow"
+      Action   = ["ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:ListServiceDeployments"]
+      Resource = concat([local.ecs_service], local.ecs_service_rollouts)
+    },
+    {
       Sid      = "UpdateRuleTargets"
       Effect   = "Allow"
       Action   = ["events:ListTargetsByRule", "events:PutTargets"]

@@ -376,6 +376,11 @@ class Oracle:
                 self.demand(
                     item["status"] not in OPEN, f"{key} of {release} was written and has no final status"
                 )
+            if item["status"] == "SUPERSEDED" and not by_hand:
+                self.demand(
+                    key in self._foreign or key in self._forced,
+                    f"{key} of {release} is left alone, and nobody else deployed: {item['reason']}",
+                )
             landed = item["verdict"] in GOOD
             if landed and (status in WHOLE or by_hand):
                 if key not in self._foreign:
@@ -402,18 +407,8 @@ class Oracle:
         """A rollback by hand goes back to before the newest release that changed something."""
         if (self.world.cloud.row(f"RELEASE#{release}", "RELEASE") or {}).get("mode") != "rollback":
             return
-        earlier = [
-            r
-            for r in self._order[: self._order.index(release)]
-            if self._status.get(r) not in (None, "REJECTED")
-        ]
-        undone = earlier[-1] if earlier else None
-        if undone is None or self._status[undone] not in (
-            "SUCCEEDED",
-            "FAILED",
-            "ABORTED",
-            "ROLLBACK_INCOMPLETE",
-        ):
+        undone = self._undone_by(release)
+        if undone is None:
             return
         goal = self.whole_before[undone].get(thing.key)
         if goal is not None and thing.key not in self._foreign and thing.key in self.touched[undone]:
@@ -421,6 +416,22 @@ class Oracle:
                 self.live(thing) == goal,
                 f"{release} put {thing.key} back to something else than before {undone}",
             )
+
+    def _undone_by(self, release: str) -> str | None:
+        """The newest release before a rollback by hand that left something, or what the rollback before it undid."""
+        for earlier in reversed(self._order[: self._order.index(release)]):
+            if self._status.get(earlier) in (None, "REJECTED"):
+                continue
+            record = self.world.cloud.row(f"RELEASE#{earlier}", "RELEASE") or {}
+            if record.get("mode") == "rollback":
+                if record.get("undid"):
+                    return self._undone_by(earlier)
+                continue
+            items = self.world.cloud.rows(f"RELEASE#{earlier}", "ITEM#").values()
+            left = [i for i in items if i.get("started_at") and i["action"] == "update"]
+            if self._status[earlier] != "ROLLED_BACK" and any(i["status"] != "ROLLED_BACK" for i in left):
+                return earlier
+        return None
 
     # --- between releases --------------------------------------------------------------------------------------
 

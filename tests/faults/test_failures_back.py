@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from dataclasses import dataclass, field
@@ -272,3 +273,91 @@ def test_18_part_of_the_rollback_fails(arena: Arena, incomplete: Failed) -> None
         subprocess.run(["sh", "-c", command], env=environment, check=True, capture_output=True, timeout=60)
     assert arena.runs("r18-stuck") == "r18-stuck:1"
     assert arena.rule_runs("r18-job") == "r18-job:1"
+
+
+# --- back by hand, and more leftovers ----------------------------------------------------------------------------
+
+
+def leftovers(main: Arena) -> dict[str, Any]:
+    """Leftovers that ECS itself goes back to, leftovers of a wave that never begins, and a rollback by hand, twice."""
+    arena = main.another("leftovers")
+    own_way_back = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
+    arena.services("t-back", deploymentConfiguration=own_way_back)
+    arena.services("t-far", "t-stuck")
+    arena.services("t-bad", deploymentConfiguration=BREAKER)
+    arena.rollouts(
+        {"image": "/t-bad:2$", "outcome": "fail"},
+        {"image": "/t-back:3$", "outcome": "circuit_breaker_rollback"},
+    )
+    names = ("t-back", "t-far", "t-stuck", "t-bad")
+
+    def running() -> dict[str, str]:
+        return {name: arena.runs(name) for name in names}
+
+    first = arena.release({"onFailure": "stop", "services": [service(name) for name in names]})
+    left = running()
+    second = arena.release({"services": [service("t-back", "3"), service("t-far", "3", wave=1)]})
+    after_second = running()
+
+    arena.release({"services": [service("t-back", "4"), service("t-stuck", "4")]})
+    arena.faults(
+        {
+            "operation": "ecs:UpdateService",
+            "match": "t-stuck:1",
+            "kind": "error",
+            "error": "AccessDeniedException",
+            "message": "not allowed any more",
+        }
+    )
+    by_hand = []
+    for _ in range(3):
+        arena.free()
+        status, printed = arena.command("rollback", "--json")
+        by_hand.append((status, json.loads(printed)["status"], running()))
+    return {
+        "first": first,
+        "left": left,
+        "second": second,
+        "after second": after_second,
+        "by hand": by_hand,
+        "holds": arena.command("unhold")[1],
+    }
+
+
+IN_THE_BACKGROUND = {"leftovers": leftovers}
+
+
+@pytest.fixture(scope="module")
+def left_behind(arena: Arena) -> dict[str, Any]:
+    found: dict[str, Any] = arena.background["leftovers"].result(200)
+    return found
+
+
+@pytest.mark.takes_long
+def test_32_what_ecs_itself_went_back_to_and_what_never_began_are_put_back_too(
+    left_behind: dict[str, Any],
+) -> None:
+    assert left_behind["first"].error == "EcsRelease.FAILED"
+    assert left_behind["left"]["t-back"] == "t-back:2"
+    assert left_behind["left"]["t-far"] == "t-far:2"
+    second = left_behind["second"]
+    assert second.error == "EcsRelease.ROLLED_BACK", second.cause
+    assert second.items[f"{CLUSTER}/t-back"].verdict == "ROLLED_BACK_BY_ECS"
+    assert {i.status for i in second.items.values()} == {"ROLLED_BACK"}
+    assert left_behind["after second"]["t-back"] == "t-back:1"
+    assert left_behind["after second"]["t-far"] == "t-far:1", "its wave never began"
+
+
+@pytest.mark.takes_long
+def test_30_a_rollback_by_hand_is_run_again_until_all_is_back(left_behind: dict[str, Any]) -> None:
+    """The first one can't put one item back, the second one does, and the third finds all of it back."""
+    goal = {"t-back": "t-back:1", "t-stuck": "t-stuck:1"}
+    (status, release, runs), again, once_more = left_behind["by hand"]
+    assert (status, release, runs["t-back"]) == (1, "FAILED", "t-back:1")
+    assert runs["t-stuck"] != goal["t-stuck"]
+    assert again[:2] == (0, "SUCCEEDED")
+    assert {name: again[2][name] for name in goal} == goal
+    assert once_more[:2] == (0, "NO_CHANGE")
+    assert {name: once_more[2][name] for name in goal} == goal
+    assert "t-back:4" in left_behind["holds"]
+    assert "t-back:1" not in left_behind["holds"], "what it went back to is not held"

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from ecs_release.aws import RAW
 from ecs_release.errors import TargetUnreachableError
 from ecs_release.rollout import Judgement, Rollout, Status
 from ecs_release.service import ServiceState
 from ecs_release.steps import check_rollouts
-from ecs_release.store import ItemRecord
+from ecs_release.store import ItemRecord, ReleaseRecord
 
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 
@@ -52,6 +53,82 @@ def test_a_changed_task_runs_the_very_revision_that_was_set() -> None:
     changed = item(action="update", live=f"{PREFIX}job:2", after=f"{PREFIX}job:3")
     assert check_rollouts.runs_as_meant(changed, f"{PREFIX}job:3")
     assert not check_rollouts.runs_as_meant(changed, f"{PREFIX}job:2")
+
+
+def target(reference: str | None) -> dict[str, Any]:
+    """A raw target of a rule; without a reference it is somebody's function."""
+    return {"Id": "t", "Arn": "a"} | (
+        {"EcsParameters": {"TaskDefinitionArn": reference}} if reference else {}
+    )
+
+
+class Rule:
+    """A worker, its connections and EventBridge in one: a rule with one target, or none."""
+
+    def __init__(self, *targets: dict[str, Any]) -> None:
+        self.connections = self
+        self.targets = list(targets)
+
+    def client(self, *_: Any, **__: Any) -> Rule:
+        return self
+
+    def list_targets_by_rule(self, **_: Any) -> Any:
+        return {RAW: {"Targets": self.targets}}
+
+
+RECORDED = f'[{{"Id":"t","EcsParameters":{{"TaskDefinitionArn":"{PREFIX}job:1"}}}}]'
+
+
+@pytest.mark.parametrize(
+    ("targets", "forward", "back"),
+    [
+        ([target(f"{PREFIX}job:2")], Status.SUCCEEDED, Status.SUPERSEDED),
+        ([target(f"{PREFIX}job:1")], Status.SUPERSEDED, Status.SUCCEEDED),
+        ([target(None)], Status.SUPERSEDED, Status.SUPERSEDED),
+        ([], Status.FAILED, Status.SUPERSEDED),
+    ],
+)
+def test_a_target_that_runs_something_else_or_is_gone_is_no_proof(
+    targets: list[dict[str, Any]], forward: Status, back: Status
+) -> None:
+    worker: Any = Rule(*targets)
+    changed = item(
+        action="update",
+        rule="nightly",
+        before_raw=RECORDED,
+        before=f"{PREFIX}job:1",
+        live=f"{PREFIX}job:1",
+        after=f"{PREFIX}job:2",
+        rollback_to=f"{PREFIX}job:1",
+    )
+    assert check_rollouts._judge_task(worker, changed, 1.0).status is forward
+    assert check_rollouts._judge_task_back(worker, changed, 1.0).status is back
+
+
+class Items:
+    """A worker and its store in one: the items of a release by batch."""
+
+    def __init__(self, *items: ItemRecord) -> None:
+        self.store = self
+        self._items = items
+
+    def items(self, _: str, first: int = 0, last: int = 99) -> list[ItemRecord]:
+        return [item for item in self._items if first <= item.batch <= last]
+
+
+def test_a_wave_that_has_not_begun_gives_back_what_an_earlier_release_left_there() -> None:
+    left = item(
+        action="update", batch=1, inherited=True, before="v1", live="v2", after="v3", verdict="PREPARED"
+    )
+    clean = item(action="update", batch=2, before="v2", live="v2", after="v3", verdict="PREPARED")
+    failed = item(
+        action="update", batch=0, before="v2", live="v2", after="v3", started_at=1, verdict="FAILED"
+    )
+    waves = [{"wave": n, "batches": [n, n], "tasks": [], "services": [n]} for n in range(3)]
+    release = ReleaseRecord("r", "arn", 1, "2026-01-01T00:00:00.000Z", waves=waves)
+    worker: Any = Items(left, clean, failed)
+    state = check_rollouts._fail(worker, release, {"wave": 0})
+    assert (state["next"], state["wave"], state["rollback"]) == ("ROLLBACK", 1, [1])
 
 
 class Worker:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from typing import Any
 
+import pytest
 from ecs_release.estate import Live
 from ecs_release.manifest import Item
 from ecs_release.plan import BATCH_SIZE, cut, make_plan
@@ -74,6 +77,47 @@ def test_an_unwhole_release_before_hands_on_its_before_image() -> None:
     (planned,) = make_plan([service_item()], [service_live()], left)
     assert planned.before == f"{PREFIX}api:3"
     assert planned.inherited
+
+
+def test_what_an_unwhole_release_left_says_where_to_go_back_to_and_not_what_a_rule_is_made_of() -> None:
+    old = '[{"Id":"gone","EcsParameters":{"TaskDefinitionArn":"x"}}]'
+    memory = {"before": f"{PREFIX}api:3", "release": "r1", "before_raw": old}
+    (planned,) = make_plan([task_item()], [task_live()], {("default", "task", "r"): memory})
+    assert planned.before == f"{PREFIX}api:3"
+    assert json.loads(planned.before_raw or "") == [
+        {"Id": "t", "EcsParameters": {"TaskDefinitionArn": f"{PREFIX}api:7"}}
+    ]
+
+
+def unpinned_live() -> Live:
+    target = {"Id": "t", "EcsParameters": {"TaskDefinitionArn": f"{PREFIX}api"}}
+    selection = Selection((target,), definition(), False, {"api": "api:2"})
+    return Live(selection=selection, definition=definition())
+
+
+def test_registering_for_a_service_must_not_deploy_to_a_rule_before_its_turn() -> None:
+    service, rule = make_plan([service_item(), task_item()], [service_live(), unpinned_live()])
+    assert service.action == "update"
+    assert rule.action == "blocked"
+    assert "c/api of this release registers one in it" in rule.problems[0]
+    assert f"let it name {PREFIX}api:7, or release it by itself first" in rule.problems[0]
+    for other in (service_item(image="api:1"), service_item(target="elsewhere")):
+        assert make_plan([other, task_item()], [service_live(), unpinned_live()])[1].action == "update"
+    pinned = make_plan([service_item(), task_item()], [service_live(), task_live()])
+    assert [planned.action for planned in pinned] == ["update", "update"]
+
+
+@pytest.mark.parametrize(("wave", "action"), [(0, "update"), (1, "blocked")])
+def test_two_rules_of_one_family_without_revision_go_together(wave: int, action: str) -> None:
+    items = [task_item(), dataclasses.replace(task_item(wave=wave), rule="second")]
+    plan = make_plan(items, [unpinned_live(), unpinned_live()])
+    assert [planned.action for planned in plan] == [action, action]
+
+
+def test_the_command_that_lifts_a_hold_names_what_is_held() -> None:
+    held = {("default", "task", "r#t"): {"images": {"api": "api:2"}, "release": "back"}}
+    (planned,) = make_plan([task_item(target_id="t")], [task_live()], {}, held)
+    assert planned.problems[0].endswith("ecs-release unhold 'r#t'")
 
 
 def left(*ours: str) -> dict[tuple[str, str, str], dict[str, Any]]:

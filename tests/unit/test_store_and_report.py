@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
 from ecs_release.errors import LockLostError, RecordChangedError
+from ecs_release.notification import message
 from ecs_release.settings import Settings
 from ecs_release.steps import parse
 from ecs_release.steps.report import close, report
@@ -113,6 +115,61 @@ def test_a_late_report_takes_nothing_from_the_release_after_it(store: Store) -> 
     report(Settings("releases"), store, "r1", "arn:execution:r1", {})
     assert store.lock().holder == "r2"
     assert store.unwhole([ITEM.state_key])[ITEM.state_key]["before"] == "api:2"
+
+
+TARGET = {"account": "1", "region": "eu-west-1", "roleArn": "arn:w", "readerRoleArn": "arn:r"}
+
+
+def _settled(store: Store, *items: ItemRecord, on_failure: str = "rollback") -> None:
+    store.acquire("r1", "arn:execution:r1", store.lock())
+    store.put_release(dataclasses.replace(RELEASE, on_failure=on_failure))
+    store.put_items("r1", items)
+    store._put({"pk": "CONFIG", "sk": "TARGETS", "targets": json.dumps({"default": TARGET})})
+
+
+WRITTEN = dataclasses.replace(
+    ITEM,
+    cluster="c",
+    service="s",
+    live="api:1",
+    started_at=1,
+    deployment_id="ecs-svc/2",
+    verdict="SUCCEEDED",
+    status="SUCCEEDED",
+)
+
+
+def test_a_machine_that_stopped_early_says_what_is_where_and_how_to_finish(store: Store) -> None:
+    never = dataclasses.replace(
+        WRITTEN, number=1, name="c/t", started_at=None, verdict="PREPARED", status="PREPARED"
+    )
+    _settled(store, WRITTEN, never)
+    error = {"Error": "Sandbox.Timedout", "Cause": '{"errorMessage": "the function took too long"}'}
+    result = report(Settings("releases"), store, "r1", "arn:execution:r1", {"error": error})
+    assert result["status"] == "ROLLBACK_INCOMPLETE"
+    lines = result["cause"].splitlines()
+    assert "the release stopped early: Sandbox.Timedout: the function took too long" in lines
+    assert "  c/s: SUCCEEDED, on api:2" in lines
+    assert (
+        "  aws ecs update-service --region eu-west-1 --cluster c --service s --task-definition api:1" in lines
+    )
+    assert "c/t" not in result["cause"], "it was never written"
+
+
+def test_a_release_that_was_stopped_says_what_is_where(store: Store) -> None:
+    _settled(store, WRITTEN)
+    close(store, "r1", "ABORTED", "its execution ended as ABORTED")
+    record = store.release("r1")
+    assert record is not None
+    assert "  c/s: SUCCEEDED, on api:2" in message(record, store.items("r1")).splitlines()
+
+
+def test_a_rollback_by_hand_remembers_what_it_undid(store: Store) -> None:
+    _settled(store, WRITTEN)
+    store.update_release("r1", {"undid": "r0"})
+    found = store.release("r1")
+    assert found is not None
+    assert found.undid == "r0"
 
 
 def test_a_memory_stays_and_learns_what_is_ours(store: Store) -> None:

@@ -12,14 +12,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import error_code, explain
 from ecs_release.errors import ItemError, LockLostError, RecordChangedError, TargetUnreachableError
-from ecs_release.estate import read_targets
 from ecs_release.observability import about_item, logger
 from ecs_release.rollout import BAD, OPEN, Judgement, Rollout, Status, judge
 from ecs_release.scheduled_task import reference_of
 from ecs_release.service import Services, ServiceState
 from ecs_release.steps.report import needs_rollback
 from ecs_release.steps.rollback import to_deregister
-from ecs_release.steps.update_task import recorded_targets
+from ecs_release.steps.update_task import current_targets, set_meanwhile
 from ecs_release.steps.work import Worker
 from ecs_release.store import ItemRecord, ReleaseRecord
 from ecs_release.task_definition import parse_reference
@@ -159,7 +158,7 @@ def _after_update(
     if waiting and (not failing or record.on_failure != "rollback" or settling):
         return _next(state, "WAIT")
     if failing and record.on_failure != "continue":
-        return _fail(worker, record, state, place)
+        return _fail(worker, record, state)
     if finished == "tasks" and wave["services"]:
         return _next(state, "UPDATE_SERVICES", phase="services")
     if finished == "tasks":
@@ -169,10 +168,11 @@ def _after_update(
     return _next(state, "REPORT")
 
 
-def _fail(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], place: int) -> dict[str, Any]:
+def _fail(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any]) -> dict[str, Any]:
     if record.on_failure == "stop":
         return _next(state, "REPORT")
-    return _roll_back_wave(worker, record, state, place)
+    # From the last wave on: one that has not begun may hold what an earlier release left.
+    return _roll_back_wave(worker, record, state, len(record.waves) - 1)
 
 
 def _judged(worker: Worker, items: Sequence[ItemRecord], now: float) -> list[ItemRecord]:
@@ -294,21 +294,13 @@ def _task_rollout(item: ItemRecord, started_at: int | None, now: float) -> Rollo
 def _judge_task(worker: Worker, item: ItemRecord, now: float) -> Judgement:
     """Read the rule's targets or the schedule back: they run what they are meant to run, or somebody changed them."""
     try:
-        found = read_targets(item, worker.connections)
+        found = current_targets(worker, item)
     except ItemError as error:
         return Judgement(Status.FAILED, str(error))
     except _PASSING as error:
         return _unreadable(_task_rollout(item, item.started_at, now), "it", error)
-    if item.rule is not None:
-        ids = {target["Id"] for target in recorded_targets(item)}
-        gone = ids - {target["Id"] for target in found}
-        if gone:
-            return Judgement(Status.FAILED, f'the rule "{item.rule}" has no target "{min(gone)}" any more.')
-        found = [target for target in found if target["Id"] in ids]
-    other = next((r for r in map(reference_of, found) if not runs_as_meant(item, r)), None)
-    if other is not None:
-        return Judgement(Status.SUPERSEDED, f"{other} was set meanwhile")
-    return Judgement(Status.SUCCEEDED)
+    others = [r for r in map(reference_of, found) if not runs_as_meant(item, r)]
+    return Judgement(Status.SUPERSEDED, set_meanwhile(others[0])) if others else Judgement(Status.SUCCEEDED)
 
 
 def runs_as_meant(item: ItemRecord, reference: str | None) -> bool:
@@ -385,9 +377,13 @@ def _clean_up(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any]) -
 
 
 def _may_go_back(item: ItemRecord) -> bool:
-    """Whether Rollback has to look at this item: also when its worker died and nobody knows how far it got."""
-    begun = item.action == "update" and (item.after is not None or item.claim_by is not None)
-    return (begun or needs_rollback(item)) and item.verdict != Status.SUPERSEDED
+    """Whether Rollback has to look at this item: also when its worker died and nobody knows how far it got.
+
+    Of a wave that has begun every item has a verdict; without one it was prepared at most.
+    """
+    begun = item.action == "update" and item.verdict not in (Status.PENDING, Status.PREPARED)
+    uncertain = begun and (item.after is not None or item.claim_by is not None)
+    return (uncertain or needs_rollback(item)) and item.verdict != Status.SUPERSEDED
 
 
 def _after_rollback(
@@ -451,15 +447,10 @@ def _judge_back(worker: Worker, item: ItemRecord, services: _Described, now: flo
 
 def _judge_task_back(worker: Worker, item: ItemRecord, now: float) -> Judgement:
     try:
-        found = read_targets(item, worker.connections)
-    except ItemError as error:
-        return Judgement(Status.FAILED, str(error))
+        found = current_targets(worker, item)
+    except ItemError as error:  # it was there when it was put back
+        return Judgement(Status.SUPERSEDED, str(error))
     except _PASSING as error:
         return _unreadable(_task_rollout(item, item.rollback_started_at, now), "it", error)
-    if item.rule is not None:
-        ids = {target["Id"] for target in recorded_targets(item)}
-        found = [target for target in found if target["Id"] in ids]
-    other = next((r for r in map(reference_of, found) if r != item.rollback_to), None)
-    return (
-        Judgement(Status.SUPERSEDED, f"{other} was set meanwhile") if other else Judgement(Status.SUCCEEDED)
-    )
+    others = [r for r in map(reference_of, found) if r != item.rollback_to]
+    return Judgement(Status.SUPERSEDED, set_meanwhile(others[0])) if others else Judgement(Status.SUCCEEDED)

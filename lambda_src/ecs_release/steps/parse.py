@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -88,7 +88,9 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         plan = plan_release(worker.store, worker.connections, request.manifest)
         problems = _stale(request, plan)
     else:
-        plan = plan_rollback(worker.store, worker.connections, request.to, release)
+        undone = releases_undone(worker.store, request.to, release)
+        worker.store.update_release(release, {"undid": undone[-1].release})
+        plan = plan_rollback(worker.store, worker.connections, undone)
         problems = []
     problems += [f"{p.item.name} ({p.item.path}): {problem}" for p in plan for problem in p.problems]
     if problems:
@@ -232,8 +234,13 @@ def plan_release(store: Store, connections: Connections, manifest: Manifest) -> 
     return make_plan(manifest.items, live, store.unwhole(keys), store.holds(keys))
 
 
+def releases_undone(store: Store, to: str | None, this: str | None = None) -> list[ReleaseRecord]:
+    """The releases that going back by hand undoes, newest first; see :func:`releases_to_undo`."""
+    return releases_to_undo(store.releases(limit=1000), to, store.items, this)
+
+
 def plan_rollback(
-    store: Store, connections: Connections, to: str | None, this: str | None = None
+    store: Store, connections: Connections, undone: Sequence[ReleaseRecord]
 ) -> list[PlannedItem]:
     """The plan of going back by hand. Reads only.
 
@@ -242,7 +249,6 @@ def plan_rollback(
     ReleaseRejectedError
         when there is nothing to go back to.
     """
-    undone = releases_to_undo(store.releases(limit=1000), to, this)
     steps = steps_back(store.items(record.release) for record in undone)
     if not steps:
         raise ReleaseRejectedError("the releases to undo changed nothing that is not back already.")

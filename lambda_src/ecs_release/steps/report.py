@@ -16,7 +16,7 @@ from ecs_release.aws import explain, own_client
 from ecs_release.errors import RecordChangedError
 from ecs_release.notification import message, subject
 from ecs_release.observability import MetricUnit, logger, metrics
-from ecs_release.repair import repair_commands
+from ecs_release.repair import repair_command
 from ecs_release.rollout import BAD, GOOD, Status
 from ecs_release.settings import Settings
 from ecs_release.store import ItemRecord, ReleaseRecord, Store
@@ -51,7 +51,7 @@ def report(
         problems = [*_problems(state), f"the record can't be written: {explain(error)}"]
         record = ReleaseRecord(release, execution, 0, _now(), status="REJECTED", problems=problems)
         items = []
-    text = message(record, items, _commands(store, items))
+    text = message(record, items, _commands(store, _not_back(record, items)))
     if settings.topic_arn:
         _notify(settings, record, text)
     metrics.add_dimension(name="Status", value=record.status)
@@ -86,6 +86,8 @@ def _closed(
             logger.error(
                 "the machine stopped early", extra={"error": error.get("Error"), "cause": error.get("Cause")}
             )
+            stopped = f"the release stopped early: {error.get('Error')}: {_problems(error)[0]}"
+            store.update_release(release, {"problems": [stopped]})
         close(store, release, status)
     closed = store.release(release)
     assert closed is not None  # noqa: S101 - written above
@@ -122,11 +124,7 @@ def judge_release(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
         return "REJECTED" if any(item.action == "update" for item in items) else "FAILED"
     if record.on_failure != "rollback":
         return "FAILED"
-    if any(item.status == Status.ROLLBACK_FAILED for item in items):
-        return "ROLLBACK_INCOMPLETE"
-    if any(
-        needs_rollback(item) and item.status not in (Status.ROLLED_BACK, Status.SUPERSEDED) for item in items
-    ):
+    if any(item.status == Status.ROLLBACK_FAILED or _waits_for_rollback(item) for item in items):
         return "ROLLBACK_INCOMPLETE"
     return "ROLLED_BACK" if any(item.status == Status.ROLLED_BACK for item in items) else "FAILED"
 
@@ -218,10 +216,23 @@ def _problems(state: Mapping[str, Any]) -> list[str]:
     return [line for line in text.splitlines() if line] or [str(state.get("Error"))]
 
 
-def _commands(store: Store, items: Sequence[ItemRecord]) -> list[str]:
-    if not any(item.status == Status.ROLLBACK_FAILED for item in items):
+def _not_back(record: ReleaseRecord, items: Sequence[ItemRecord]) -> list[ItemRecord]:
+    """The items that a rollback did not bring back: it failed, or the machine stopped before their turn."""
+    if record.status != "ROLLBACK_INCOMPLETE":
         return []
-    return repair_commands(items, {name: target.region for name, target in store.targets().items()})
+    return [item for item in items if item.status == Status.ROLLBACK_FAILED or _waits_for_rollback(item)]
+
+
+def _waits_for_rollback(item: ItemRecord) -> bool:
+    return needs_rollback(item) and item.status not in (Status.ROLLED_BACK, Status.SUPERSEDED)
+
+
+def _commands(store: Store, items: Sequence[ItemRecord]) -> list[str]:
+    """One command for each item that should be back and is not."""
+    if not items:
+        return []
+    targets = store.targets()
+    return [repair_command(item, targets[item.target].region) for item in items]
 
 
 def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:

@@ -9,12 +9,11 @@ from typing import Any
 from ecs_release.errors import ItemError, SupersededError
 from ecs_release.observability import logger
 from ecs_release.rollout import Status
-from ecs_release.scheduled_task import reference_of
+from ecs_release.scheduled_task import original_reference, reference_before, reference_of
 from ecs_release.service import Services
-from ecs_release.steps.update_task import current_targets, original_reference, write_task_definition
+from ecs_release.steps.update_task import current_targets, set_meanwhile, write_task_definition
 from ecs_release.steps.work import Worker, ensure_active, once, run_batch
 from ecs_release.store import ItemRecord
-from ecs_release.task_definition import parse_reference
 
 _DONE = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED})
 
@@ -87,7 +86,7 @@ def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     untouched = live == item.live and deployment == item.previous_deployment
     if untouched and not item.inherited:
         return _never_written(item)
-    if live != item.after and not untouched:
+    if live != item.after and not untouched and not _ecs_went_back(services, item, live):
         raise SupersededError(f"not put back: {live} was deployed meanwhile, as {deployment}")
     target = ensure_active(worker, item, item.before)
     if target != item.before:  # an attempt that dies now must know the copy for its own
@@ -104,6 +103,17 @@ def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     }
 
 
+def _ecs_went_back(services: Services, item: ItemRecord, live: str) -> bool:
+    """Whether ECS itself went back from this release's revision to what an earlier release had left there.
+
+    That is the newest of the service's deployments then; after a later one somebody else has deployed.
+    """
+    if not item.inherited or live != item.live:
+        return False
+    newest = services.newest(str(item.cluster), str(item.service))
+    return newest is not None and (newest.task_definition, newest.rolled_back_to) == (item.after, live)
+
+
 def put_task_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     """Put the task definition of the item's targets back, and nothing else of them; {} when nothing was written.
 
@@ -114,22 +124,24 @@ def put_task_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
         current = current_targets(worker, item)
     except ItemError as error:
         raise SupersededError(f"not put back: {error}") from error
-    original = original_reference(item)
-    back = original if parse_reference(original)[1] is not None else item.before
+    original, back = original_reference(item), reference_before(item)
     references = {reference_of(target) for target in current}
-    if not item.pinned and references == {original} and item.after is None:
-        copy = worker.task_definitions(item).find_copy(
-            worker.task_definitions(item).describe(item.base), item.new_images
-        )
-        if copy is None:
+    if not item.pinned and references == {original}:
+        definitions = worker.task_definitions(item)
+        if item.after is None and item.base:
+            copy = definitions.find_copy(definitions.describe(item.base), item.new_images)
+            if copy is not None:
+                # Registered, but the worker died before it could say so: the family's newest revision is live.
+                item = worker.store.update_item(item, {"after": copy.arn, "registered": True})
+        if item.after is None and not item.inherited:
             return _never_written(item)
-        # Registered, but the worker died before it could say so: the family's newest revision is live.
-        item = worker.store.update_item(item, {"after": copy.arn, "registered": True})
-    ours = {item.after, item.live, original, back, item.rollback_to}
-    foreign = references - ours
+        newest = definitions.describe(original).arn
+        if newest not in (item.after, item.live, item.before):
+            raise SupersededError(f"not put back: {newest} was registered meanwhile")
+    foreign = references - ({item.after, item.live, original, back, item.rollback_to} - {None})
     if foreign:
-        raise SupersededError(f"not put back: {foreign.pop()} was set meanwhile")
-    if item.pinned and references == {original} and item.started_at is None:
+        raise SupersededError(f"not put back: {set_meanwhile(foreign.pop())}")
+    if item.pinned and not item.inherited and references == {original} and item.started_at is None:
         return {}
     target = ensure_active(worker, item, back)
     if target != back:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +11,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ecs_release.errors import ItemError, SupersededError
 from ecs_release.estate import read_targets
 from ecs_release.rollout import Status
-from ecs_release.scheduled_task import Rules, Schedules, reference_of, with_task_definition
+from ecs_release.scheduled_task import (
+    Rules,
+    Schedules,
+    original_reference,
+    recorded_targets,
+    reference_of,
+    with_task_definition,
+)
 from ecs_release.steps.work import Worker, once, register, run_batch
 from ecs_release.store import ItemRecord
 from ecs_release.task_definition import content_digest
@@ -44,9 +50,13 @@ def point_at_new_revision(worker: Worker, item: ItemRecord) -> dict[str, Any]:
         when the rule or schedule is gone, or AWS refuses.
     """
     current = current_targets(worker, item)
-    foreign = [r for r in map(reference_of, current) if r not in (*_references(item), item.after)]
+    references = [reference_of(target) for target in current]
+    ours = {item.live, item.after, *map(reference_of, recorded_targets(item))} - {None}
+    foreign = [reference for reference in references if reference not in ours]
     if foreign:
-        raise SupersededError(f"{foreign[0]} was set meanwhile")
+        raise SupersededError(set_meanwhile(foreign[0]))
+    if not item.pinned and original_reference(item) in references:
+        _ensure_nobody_registered(worker, item)
     # The ARN of a revision that is still to be registered is not known yet; its content is.
     worker.store.mark_unwhole(item, content_digest(item.base, item.new_images))
     started_at = item.started_at or int(time.time())
@@ -62,6 +72,22 @@ def point_at_new_revision(worker: Worker, item: ItemRecord) -> dict[str, Any]:
             worker.store.update_item(item, {"started_at": None})
         raise
     return {"after": item.after, "registered": item.registered, "started_at": started_at}
+
+
+def _ensure_nobody_registered(worker: Worker, item: ItemRecord) -> None:
+    """Of a family named without a revision the newest one runs: who registers in it deploys."""
+    definitions = worker.task_definitions(item)
+    newest = definitions.describe(original_reference(item))
+    if newest.arn in (item.live, item.after):
+        return
+    copy = definitions.find_copy(definitions.describe(item.base), item.new_images)
+    if copy is None or copy.arn != newest.arn:
+        raise SupersededError(f"{newest.arn} was registered meanwhile, and the family's newest revision runs")
+
+
+def set_meanwhile(reference: str | None) -> str:
+    """What somebody else made of a target, in words."""
+    return f"{reference or 'something that is no ECS task'} was set meanwhile"
 
 
 def _still_as_it_was(worker: Worker, item: ItemRecord) -> bool:
@@ -103,18 +129,3 @@ def current_targets(worker: Worker, item: ItemRecord) -> list[dict[str, Any]]:
     if missing:
         raise ItemError(f'the rule "{item.rule}" has no target "{missing[0]}" any more.')
     return [by_id[target_id] for target_id in wanted]
-
-
-def recorded_targets(item: ItemRecord) -> list[dict[str, Any]]:
-    """The raw targets (or the schedule alone) as they were before."""
-    targets: list[dict[str, Any]] = json.loads(item.before_raw or "[]")
-    return targets
-
-
-def original_reference(item: ItemRecord) -> str:
-    """The text that named the task definition before: an ARN, or a family alone."""
-    return next(filter(None, map(reference_of, recorded_targets(item))), item.live)
-
-
-def _references(item: ItemRecord) -> list[str | None]:
-    return [item.live, *map(reference_of, recorded_targets(item))]

@@ -24,9 +24,8 @@ from aws_lambda_powertools.utilities.idempotency import (
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyAlreadyInProgressError,
     IdempotencyInconsistentStateError,
-    IdempotencyPersistenceLayerError,
 )
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from ecs_release.aws import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Connections, explain, own_client
 from ecs_release.errors import ItemBusyError, ItemError, LockLostError, RecordChangedError, SupersededError
@@ -142,7 +141,7 @@ def run_batch(
                 _record_failure(worker, item, status, str(error), forward=failed is Status.FAILED)
             except (LockLostError, RecordChangedError) as error:
                 raise LockLostError(str(error)) from error
-            except (ClientError, BotoCoreError, ItemBusyError, IdempotencyPersistenceLayerError) as error:
+            except Exception as error:  # whatever it is, the siblings have their turn before it is raised
                 logger.warning("item will be tried again", extra={"reason": explain(error)})
                 if item.verdict not in BAD:  # the culprit's reason outlives the trouble of putting it back
                     worker.store.update_item(item, {"reason": explain(error)})
