@@ -12,14 +12,22 @@ resource "aws_sns_topic_policy" "this" {
     Version = "2012-10-17"
     Statement = [
       {
-        # The report function publishes by its own role; these are for whoever points an alarm, a rule or a
-        # pipeline's notifications at the topic.
+        # The report function publishes by its own role; these are for whoever points an alarm or a pipeline's notifications at the topic.
         Sid       = "ServicesOfThisAccountPublish"
         Effect    = "Allow"
-        Principal = { Service = ["cloudwatch.amazonaws.com", "codestar-notifications.amazonaws.com", "events.amazonaws.com"] }
+        Principal = { Service = ["cloudwatch.amazonaws.com", "codestar-notifications.amazonaws.com"] }
         Action    = "sns:Publish"
         Resource  = aws_sns_topic.this.arn
         Condition = { StringEquals = { "aws:SourceAccount" = var.aws.account_id } }
+      },
+      {
+        # No condition: EventBridge sends none of the keys, so with one its messages would be lost without a word.
+        # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
+        Sid       = "RulesPublish"
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = "sns:Publish"
+        Resource  = aws_sns_topic.this.arn
       },
       {
         Sid       = "NobodyPublishesWithoutTls"

@@ -15,6 +15,12 @@ variable "aws" {
   nullable = false
 }
 
+variable "pipeline_name" {
+  description = "The pipeline whose failures before a release are told of."
+  type        = string
+  nullable    = false
+}
+
 variable "kms_key_arn" {
   description = "Customer managed key that encrypts what this module stores."
   type        = string

@@ -77,7 +77,8 @@ locals {
       ECS_RELEASE_TABLE            = aws_dynamodb_table.releases.name
       POWERTOOLS_LOG_LEVEL         = "INFO"
       POWERTOOLS_METRICS_NAMESPACE = "EcsRelease"
-      POWERTOOLS_SERVICE_NAME      = "ecs-release"
+      # A dimension of every metric, so two of these modules in one account and Region are told apart.
+      POWERTOOLS_SERVICE_NAME = var.name
     }
     idempotency = { ECS_RELEASE_IDEMPOTENCY_TABLE = aws_dynamodb_table.idempotency.name }
     approval    = { ECS_RELEASE_APPROVAL_PIPELINE = var.name }
