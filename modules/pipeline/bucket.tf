@@ -109,6 +109,8 @@ resource "aws_s3_bucket_lifecycle_configuration" "artifacts" {
   depends_on = [aws_s3_bucket_versioning.artifacts]
 }
 
+# No tags: an object takes ten (https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-tagging.html), where other resources take fifty, so
+# var.tags or the provider's default_tags could be too many.
 resource "aws_s3_object" "package" {
   bucket             = aws_s3_bucket.artifacts.id
   key                = local.package_key
@@ -117,7 +119,12 @@ resource "aws_s3_object" "package" {
   content_type       = "application/zip"
   kms_key_id         = var.kms_key_arn
   bucket_key_enabled = true
-  tags               = var.tags
+
+  override_provider {
+    default_tags {
+      tags = {}
+    }
+  }
 
   # A build that runs while the module is upgraded still finds its package until the new one is there.
   lifecycle {

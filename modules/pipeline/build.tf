@@ -11,15 +11,21 @@ locals {
       phases  = {}
     }
     ec2 = {
-      type         = "ARM_CONTAINER"
+      # Not ARM, which fewer Regions have than this. The package is pure Python.
+      # https://docs.aws.amazon.com/codebuild/latest/APIReference/API_ProjectEnvironment.html
+      type         = "LINUX_CONTAINER"
       compute_type = "BUILD_GENERAL1_SMALL"
-      image        = "aws/codebuild/amazonlinux-aarch64-standard:3.0"
+      image        = "aws/codebuild/amazonlinux-x86_64-standard:5.0"
       timeout      = var.build.timeout_minutes
       # Chooses among the Pythons of the image; nothing is downloaded.
       phases = { install = { "runtime-versions" = { python = 3.13 } } }
     }
   }
-  compute = local.computes[var.build.compute]
+  # https://docs.aws.amazon.com/codebuild/latest/userguide/lambda.html#lambda.regions
+  lambda_regions = [
+    "ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "eu-central-1", "eu-west-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-2",
+  ]
+  compute = local.computes[coalesce(var.build.compute, contains(local.lambda_regions, var.aws.region) ? "lambda" : "ec2")]
 
   # CodeCommit has the author; no variable of a connection's source action that AWS documents names one.
   author_command = var.origin.provider == "CodeCommit" ? [
@@ -27,6 +33,10 @@ locals {
     "export AUTHOR=\"$(aws codecommit get-commit --repository-name \"$REPOSITORY_NAME\" --commit-id \"$COMMIT_ID\" --query commit.author.name --output text || true)\"",
   ] : ["export AUTHOR=\"\""]
 
+  # Commands run in the checkout of the repository. -P keeps Python from looking for modules there: a json.py that somebody pushed would run
+  # in the build, and could forge the plan. As an option and not as PYTHONSAFEPATH, because a Python that does not know it (before 3.11) then
+  # fails instead of passing over it. https://docs.python.org/3/using/cmdline.html#cmdoption-P
+  #
   # Everything in one phase: CodeBuild runs post_build also after a build phase that failed.
   # https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
   plan_timeout = var.approval == null ? 0 : var.approval.plan_function.timeout + 30
@@ -44,25 +54,25 @@ locals {
               "aws s3api get-object --bucket \"$ARTIFACT_BUCKET\" --key \"$PACKAGE_KEY\" \"$PACKAGE\" > /dev/null",
               "echo \"$PACKAGE_SHA256  $PACKAGE\" | sha256sum -c -",
               # Validates as well; its errors name line and column, and its exit status fails the build.
-              "PYTHONPATH=\"$PACKAGE\" python3 -m ecs_release compile \"$MANIFEST_FILE\" -o deployment.json",
+              "PYTHONPATH=\"$PACKAGE\" python3 -P -m ecs_release compile \"$MANIFEST_FILE\" -o deployment.json",
               # With its version, so that nobody can change what was validated before it is released.
               "export MANIFEST_KEY=\"manifests/$PIPELINE_EXECUTION_ID/deployment.json\"",
               "export MANIFEST_VERSION_ID=\"$(aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"$MANIFEST_KEY\" --body deployment.json --content-type application/json --query VersionId --output text)\"",
               "test -n \"$MANIFEST_VERSION_ID\" && test \"$MANIFEST_VERSION_ID\" != None",
             ],
             local.author_command,
-            ["python3 -c '${file("${path.module}/execution_input.py")}'"],
+            ["python3 -P -c '${file("${path.module}/execution_input.py")}'"],
             var.approval == null ? [] : [
               # The plan is made by the code that Parse runs, in a function that can read and nothing else (docs/adr/0007-plan-in-a-function.md).
               "aws lambda invoke --function-name \"$PLAN_FUNCTION\" --payload fileb://execution-input.json --cli-read-timeout ${local.plan_timeout} plan.json > invocation.json",
-              "python3 -c '${file("${path.module}/plan_answer.py")}'",
-              "PYTHONPATH=\"$PACKAGE\" python3 -m ecs_release.plan_page plan.json plan.html summary.txt \"$ALLOW_STALE_PLAN\"",
+              "python3 -P -c '${file("${path.module}/plan_answer.py")}'",
+              "PYTHONPATH=\"$PACKAGE\" python3 -P -m ecs_release.plan_page plan.json plan.html summary.txt \"$ALLOW_STALE_PLAN\"",
               "export PLAN_KEY=\"plans/$PIPELINE_EXECUTION_ID/plan.json\"",
               "export PLAN_VERSION_ID=\"$(aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"$PLAN_KEY\" --body plan.json --content-type application/json --query VersionId --output text)\"",
               "test -n \"$PLAN_VERSION_ID\" && test \"$PLAN_VERSION_ID\" != None",
               "aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"plans/$PIPELINE_EXECUTION_ID/plan.html\" --body plan.html --content-type \"text/html; charset=utf-8\" > /dev/null",
               # Stops here when an item is blocked: nobody should approve what can't be deployed.
-              "python3 -c '${file("${path.module}/plan_input.py")}'",
+              "python3 -P -c '${file("${path.module}/plan_input.py")}'",
               "export PLAN_SUMMARY=\"$(cat summary.txt)\" PLAN_DIGEST=\"$(cat digest.txt)\" MANIFEST_SHA256=\"$(sha256sum deployment.json | cut -d \" \" -f 1)\"",
             ],
           )

@@ -13,9 +13,11 @@ locals {
   # https://docs.aws.amazon.com/codepipeline/latest/userguide/security-iam.html#how-to-custom-role
   pipeline_statements = [
     {
-      Sid      = "PassArtifactsOn"
-      Effect   = "Allow"
-      Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"]
+      Sid    = "PassArtifactsOn"
+      Effect = "Allow"
+      # A connection's source action uploads with an ACL, which is authorised as s3:PutObjectAcl as well. AWS does not document it; without it the
+      # action fails with "Access Denied": https://github.com/aws/aws-cdk/issues/13557. The bucket takes no ACL but its owner's full control.
+      Action   = concat(["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"], var.origin.provider == "CodeStarSourceConnection" ? ["s3:PutObjectAcl"] : [])
       Resource = "${local.bucket_arn}/${local.artifact_prefix}*"
     },
     {

@@ -33,9 +33,9 @@ variable "origin" {
 }
 
 variable "build" {
-  description = "Compute (\"lambda\" or \"ec2\") and time-out of the build; described in the root module."
+  description = "Compute (\"lambda\", \"ec2\", or null for what the Region has) and time-out of the build; described in the root module."
   type = object({
-    compute         = optional(string, "lambda")
+    compute         = optional(string)
     timeout_minutes = optional(number, 15)
   })
   default  = {}

@@ -60,6 +60,13 @@ class Gate:
         for tag in ("1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6"):
             self.put_image(tag, tag)
 
+    def push_along(self, file: str, text: str) -> None:
+        """Put a file beside the manifest, into the next push and all that follow."""
+        folder = self.stack.clone().folder
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        (folder / file).write_text(text, encoding="utf-8")
+        subprocess.run(["git", "add", "--", file], cwd=folder, check=True)
+
     def put_image(self, tag: str, content: str) -> None:
         """Push an image: another content under the same tag moves the tag."""
         manifest = {
@@ -161,6 +168,9 @@ class Gate:
 def test_the_gate_shows_the_plan_and_approving_deploys_precisely_that(gate: Gate) -> None:
     gate.stack.aws.reset()
     before = gate.live()
+    # Whoever may push must not be able to forge what the approver sees: none of this runs in the build.
+    for shadow in ("json.py", "hashlib.py", "ecs_release/__init__.py", "ecs_release/__main__.py"):
+        gate.push_along(shadow, "raise SystemExit('a file of the repository ran in the build')")
     execution = gate.push("1.1")
     assert gate.waiting(execution), gate.stack.actions(execution)
 

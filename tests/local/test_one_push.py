@@ -6,6 +6,7 @@ The manifests are the original project's own: its sample file, and the sample of
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,13 @@ def test_a_bad_file_fails_the_build_with_line_and_column(world: World, pushed: P
     assert re.search(rf"deployment\.yaml:{line}:5 .*cwRuleNmae.*cwRuleName", log), log
     assert len(world.stack.store.releases(100)) == releases
     assert difference(before, world.picture()) == {}
+    # No release means no Report, so a rule says it.
+    told = (
+        f"[{world.stack.outputs['pipeline_name']}] Nothing was released: stage Build of the pipeline failed."
+    )
+    note = notification_about(world.stack, pipeline["id"])
+    assert note.startswith(told)
+    assert note.endswith(f"--filter pipelineExecutionId={pipeline['id']}")
 
 
 def test_a_failed_release_fails_the_pipeline_and_is_put_back(world: World, pushed: Pushed) -> None:
@@ -186,6 +194,18 @@ def test_a_failed_release_fails_the_pipeline_and_is_put_back(world: World, pushe
     assert note["subject"].startswith("[ecs-release] ROLLED_BACK: release 4.0 ")
     assert culprit in note["message"]
     assert "circuit breaker" in note["message"]
+
+
+def notification_about(stack: Stack, pipeline_execution: str, seconds: float = 10) -> str:
+    """What the topic was told of a pipeline execution; it may come after the pipeline's end."""
+    deadline = time.monotonic() + seconds
+    while True:
+        told = [n["message"] for n in stack.aws.notifications() if pipeline_execution in n["message"]]
+        if told:
+            assert len(told) == 1, told
+            return str(told[0])
+        assert time.monotonic() < deadline, f"nothing was told of {pipeline_execution}"
+        time.sleep(0.2)
 
 
 def build_log(stack: Stack, build: dict[str, Any]) -> str:
