@@ -206,8 +206,11 @@ class Connections:
         }
         if target.external_id:
             request["ExternalId"] = target.external_id
-        # A regional endpoint answers also where the global one is blocked.
-        sts = boto3.client("sts", config=_RETRYING, region_name=target.region)
+        # The caller's own Region, not the target's: that may be one that only the target account has opted in to, and STS
+        # there would refuse this one. A session from any regional endpoint is valid in every Region
+        # (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html).
+        # Only a terminal may have no Region of its own.
+        sts = boto3.client("sts", config=_RETRYING, region_name=boto3.Session().region_name or target.region)
 
         def assume() -> dict[str, str]:
             try:

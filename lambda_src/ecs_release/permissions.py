@@ -10,7 +10,9 @@ READ_DEPLOYMENTS = (
     "ecs:ListServiceDeployments",
 )
 READ_ROLLOUT = (*READ_DEPLOYMENTS, "ecs:DescribeTasks", "ecs:ListTasks")
-READ_SCHEDULED_TASK = ("events:ListTargetsByRule", "scheduler:GetSchedule")
+# A schedule with a customer managed key is decrypted and encrypted for the caller; the roles hold kms: through Scheduler only
+# (https://docs.aws.amazon.com/scheduler/latest/UserGuide/security_iam_id-based-policy-examples.html, UpdateSchedule).
+READ_SCHEDULED_TASK = ("events:ListTargetsByRule", "kms:Decrypt", "scheduler:GetSchedule")
 READ_IMAGE = (
     "ecr:BatchGetImage",
     "ecr:DescribeImages",
@@ -21,7 +23,14 @@ READ_IMAGE = (
 # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html).
 REGISTER = (*READ_TASK_DEFINITION, "ecs:RegisterTaskDefinition", "ecs:TagResource", "iam:PassRole")
 # A target or schedule is written whole, with the role that EventBridge or Scheduler is to use.
-WRITE_SCHEDULED_TASK = (*READ_SCHEDULED_TASK, "events:PutTargets", "iam:PassRole", "scheduler:UpdateSchedule")
+WRITE_SCHEDULED_TASK = (
+    *READ_SCHEDULED_TASK,
+    "events:PutTargets",
+    "iam:PassRole",
+    "kms:DescribeKey",
+    "kms:GenerateDataKey",
+    "scheduler:UpdateSchedule",
+)
 
 STEPS: dict[str, tuple[str, ...]] = {
     "parse": (*READ_SERVICE, "ecs:DescribeTaskDefinition", *READ_ROLLOUT, *READ_SCHEDULED_TASK, *READ_IMAGE),

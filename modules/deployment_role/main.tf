@@ -23,6 +23,14 @@ locals {
   rule                 = "arn:${local.partition}:events:*:${local.account_id}:rule/*"
   schedule             = "arn:${local.partition}:scheduler:*:${local.account_id}:schedule/*"
 
+  # Schedules may have a customer managed key, also one of another account. Scheduler uses it in the caller's name, so the key's own policy has the
+  # last word, and outside of Scheduler the roles can't use it. AWS documents the three actions for UpdateSchedule and none for GetSchedule, whose
+  # answer nevertheless holds the decrypted input.
+  # https://docs.aws.amazon.com/scheduler/latest/UserGuide/security_iam_id-based-policy-examples.html
+  # https://docs.aws.amazon.com/scheduler/latest/UserGuide/encryption-rest.html
+  schedule_key      = "arn:${local.partition}:kms:*:*:key/*"
+  through_scheduler = { StringLike = { "kms:ViaService" = "scheduler.*.${data.aws_partition.current.dns_suffix}" } }
+
   passable_role_arns = var.passable_role_arns == null ? ["arn:${local.partition}:iam::${local.account_id}:role/*"] : var.passable_role_arns
 
   # Permissions as data; tests/unit/test_terraform_permissions.py holds them to ecs_release.permissions. Which actions take which resources:
@@ -63,6 +71,13 @@ locals {
       Effect   = "Allow"
       Action   = ["scheduler:GetSchedule"]
       Resource = local.schedule
+    },
+    {
+      Sid       = "DecryptSchedules"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt"]
+      Resource  = local.schedule_key
+      Condition = local.through_scheduler
     },
     {
       # Images may lie in another account, whose repository policy then has the last word.
@@ -122,6 +137,13 @@ locals {
       Effect   = "Allow"
       Action   = ["scheduler:GetSchedule", "scheduler:UpdateSchedule"]
       Resource = local.schedule
+    },
+    {
+      Sid       = "EncryptSchedules"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"]
+      Resource  = local.schedule_key
+      Condition = local.through_scheduler
     },
     {
       # Task and execution roles to ECS; the roles with which rules and schedules start tasks to these services.
