@@ -109,24 +109,30 @@ module "deployment_role" {
 module "notifications" {
   source = "./modules/notifications"
 
-  name        = var.name
-  aws         = local.aws
-  kms_key_arn = local.kms_key_arn
-  emails      = var.notification.emails
-  tags        = var.tags
+  name          = var.name
+  aws           = local.aws
+  pipeline_name = module.pipeline.pipeline_name
+  kms_key_arn   = local.kms_key_arn
+  emails        = var.notification.emails
+  tags          = var.tags
 }
 
-# The provider deletes a CodeCommit repository with all its history without asking, and of a bucket that is not empty it would say so
-# only after the tables are gone. This depends on everything, so Terraform destroys it first; when it refuses, nothing is touched.
-# (It can't refuse when the module's block is deleted from the configuration: Terraform then has no provisioner to run.)
-resource "terraform_data" "destroy_guard" {
-  for_each = toset([var.repository.type])
+# Another name would replace the releases table and the bucket by empty ones (a CodeCommit repository is renamed in place). This refuses while it is
+# planned; the guard below refuses only at apply.
+# ignore_changes keeps the name that was applied first; switching force_destroy, on or off, notes it anew. Where this is just being made, the name
+# noted is not known in the plan; the condition is then looked at during apply, where it holds. Made last, so that a first apply that failed
+# half-way may be repeated under another name.
+resource "terraform_data" "applied_name" {
+  input            = var.name
+  triggers_replace = [var.force_destroy]
 
-  input = { force_destroy = var.force_destroy, name = var.name }
+  lifecycle {
+    ignore_changes = [input]
 
-  provisioner "local-exec" {
-    when    = destroy
-    command = self.output.force_destroy ? "exit 0" : "echo '${self.output.name} is kept whole, with its repository, its artifacts and its records. Set force_destroy = true and apply, then destroy.' && exit 1"
+    postcondition {
+      condition     = var.force_destroy || self.output == var.name
+      error_message = "name is \"${var.name}\", but this was applied as \"${self.output}\". Another name would destroy the records of all releases and the artifacts. Write name = \"${self.output}\", or apply force_destroy = true first and the new name after that."
+    }
   }
 
   depends_on = [
@@ -137,4 +143,23 @@ resource "terraform_data" "destroy_guard" {
     module.pipeline,
     module.source,
   ]
+}
+
+# The provider deletes a CodeCommit repository with all its history without asking, and of a bucket that is not empty it would say so
+# only after the tables are gone. This depends on everything, so Terraform destroys it first; when it refuses, nothing is touched.
+# (It can't refuse when the module's block is deleted from the configuration: Terraform then has no provisioner to run.)
+# It is replaced, and so may refuse, where repository.type or name changes. Its own copy of force_destroy is the one that was applied, so a new name
+# in the same apply as force_destroy = true is refused as well.
+resource "terraform_data" "destroy_guard" {
+  for_each = toset([var.repository.type])
+
+  input            = { force_destroy = var.force_destroy, name = var.name }
+  triggers_replace = [var.name]
+
+  provisioner "local-exec" {
+    when    = destroy
+    command = self.output.force_destroy ? "exit 0" : "echo '${self.output.name} is kept whole, with its repository, its artifacts and its records. Set force_destroy = true and apply, then destroy.' && exit 1"
+  }
+
+  depends_on = [terraform_data.applied_name]
 }

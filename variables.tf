@@ -9,6 +9,12 @@ variable "name" {
     condition     = can(regex("^[a-z][a-z0-9-]{1,22}[a-z0-9]$", var.name)) && !strcontains(var.name, "--")
     error_message = "name is \"${var.name}\". Write 3 to 24 lower-case letters, digits and single hyphens, a letter first and no hyphen last, for example \"ecs-release\"."
   }
+
+  validation {
+    # CodePipeline keeps its artifacts in the bucket under the pipeline's name, and these are the prefixes of what else is kept there.
+    condition     = !contains(["manifests", "package", "plans"], var.name)
+    error_message = "name is \"${var.name}\", which is a folder of the artifact bucket already. Write another one than \"manifests\", \"package\" and \"plans\", for example \"ecs-release\"."
+  }
 }
 
 variable "tags" {
@@ -86,19 +92,21 @@ variable "repository" {
 variable "build" {
   description = <<-EOT
     The build that validates the manifest.
-    compute: "lambda" starts in seconds; "ec2" for Regions without CodeBuild's Lambda compute (GovCloud and China among them).
+    compute: "lambda" starts in seconds, "ec2" in about a minute. null is "lambda" in the Regions that had it when this was written (us-east-1,
+      us-east-2, us-west-2, ap-northeast-1, ap-south-1, ap-southeast-1, ap-southeast-2, eu-central-1, eu-west-1, sa-east-1) and "ec2" elsewhere:
+      https://docs.aws.amazon.com/codebuild/latest/userguide/lambda.html#lambda.regions
     timeout_minutes: for "ec2"; a build on Lambda compute ends after 15 minutes at the latest.
   EOT
   type = object({
-    compute         = optional(string, "lambda")
+    compute         = optional(string)
     timeout_minutes = optional(number, 15)
   })
   default  = {}
   nullable = false
 
   validation {
-    condition     = contains(["lambda", "ec2"], var.build.compute)
-    error_message = "build.compute is \"${var.build.compute}\". Write \"lambda\" or \"ec2\"."
+    condition     = var.build.compute == null ? true : contains(["lambda", "ec2"], var.build.compute)
+    error_message = "build.compute is \"${coalesce(var.build.compute, "null")}\". Write \"lambda\" or \"ec2\", or leave it out for what the Region has."
   }
 
   validation {
@@ -175,7 +183,12 @@ variable "permissions_boundary_arn" {
 }
 
 variable "kms_key" {
-  description = "A customer managed key to use instead of the one the module makes. Its policy must allow what the README lists. An object, so that a key made in the same apply works."
+  description = <<-EOT
+    A customer managed key to use instead of the one the module makes. Its policy must allow what the README lists under "A key of your own".
+    Set it from the first apply on: on an installed module it schedules the module's own key for deletion at once, and what that key encrypted (logs,
+    artifacts, backups of the tables, older versions of the functions, so a running release too) can't be read any more.
+    An object, so that a key made in the same apply works.
+  EOT
   type = object({
     arn = string
   })

@@ -22,7 +22,7 @@ locals {
   role_prefix = "arn:${data.aws_partition.current.partition}:iam::${data.aws_caller_identity.current.account_id}:role"
 }
 
-# A key of the account's own: the three statements that the module's key has, see kms.tf.
+# A key of the account's own: the statements that the module's key has, see kms.tf.
 resource "aws_kms_key" "releases" {
   description         = "ECS Release"
   enable_key_rotation = true
@@ -50,10 +50,18 @@ resource "aws_kms_key" "releases" {
       {
         Sid       = "ServicesPublishToTheTopic"
         Effect    = "Allow"
-        Principal = { Service = ["cloudwatch.amazonaws.com", "codestar-notifications.amazonaws.com", "events.amazonaws.com"] }
+        Principal = { Service = ["cloudwatch.amazonaws.com", "codestar-notifications.amazonaws.com"] }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         Resource  = "*"
         Condition = { StringEquals = { "aws:SourceAccount" = data.aws_caller_identity.current.account_id } }
+      },
+      {
+        # EventBridge does not support a source condition here.
+        Sid       = "RulesPublishToTheTopic"
+        Effect    = "Allow"
+        Principal = { Service = "events.amazonaws.com" }
+        Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
+        Resource  = "*"
       },
     ]
   })

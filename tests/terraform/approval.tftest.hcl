@@ -155,8 +155,15 @@ run "pipeline_on" {
 
   # One single quote inside would end the command's argument.
   assert {
-    condition     = alltrue([for command in yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands : length(regexall("'", command)) == 2 if startswith(command, "python3 -c")])
+    condition     = alltrue([for command in yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands : length(regexall("'", command)) == 2 if startswith(command, "python3 -P -c")])
     error_message = "A Python snippet has a single quote, but runs between single quotes."
+  }
+
+  # Commands run in the checkout, where a file json.py would otherwise forge plan and gate.
+  assert {
+    condition = length(regexall("python3 ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 5 && (
+    length(regexall("python3 -P ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 5)
+    error_message = "Python looks for modules in the repository that it builds: a call lacks -P."
   }
 
   assert {

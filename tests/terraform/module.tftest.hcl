@@ -24,7 +24,7 @@ run "defaults" {
   }
 
   assert {
-    condition     = var.poll_seconds == 15 && var.log_retention_days == 365 && var.force_destroy == false && var.repository.branch == "main" && var.repository.file == "deployment.yaml" && var.build.compute == "lambda"
+    condition     = var.poll_seconds == 15 && var.log_retention_days == 365 && var.force_destroy == false && var.repository.branch == "main" && var.repository.file == "deployment.yaml" && var.build.compute == null
     error_message = "A default changed."
   }
 
@@ -33,12 +33,12 @@ run "defaults" {
     error_message = "The key does not rotate, or is deleted sooner than by default."
   }
 
-  # Services use the key under a source condition only.
+  # Services use the key under a source condition only; EventBridge does not support one.
   assert {
     condition = alltrue([for statement in jsondecode(aws_kms_key.this[0].policy).Statement :
-      try(statement.Principal.Service, null) == null ? statement.Principal == { AWS = "arn:aws:iam::111111111111:root" } : length(keys(statement.Condition)) > 0
+      try(statement.Principal.Service, null) == null ? statement.Principal == { AWS = "arn:aws:iam::111111111111:root" } : can(statement.Condition) == (statement.Principal.Service != "events.amazonaws.com")
     ])
-    error_message = "A service may use the key without a condition, or another account may."
+    error_message = "A service may use the key without a condition, EventBridge may not use it at all, or another account may use it."
   }
 
   assert {
@@ -138,6 +138,8 @@ run "emails" {
     aws         = { account_id = "111111111111", dns_suffix = "amazonaws.com", partition = "aws", region = "us-east-1" }
     kms_key_arn = "arn:aws:kms:us-east-1:111111111111:key/12345678-1234-1234-1234-123456789012"
     emails      = ["platform@example.com"]
+
+    pipeline_name = "unit"
   }
 
   assert {
@@ -146,8 +148,67 @@ run "emails" {
   }
 
   assert {
-    condition     = alltrue([for statement in jsondecode(aws_sns_topic_policy.this.policy).Statement : statement.Effect == "Deny" || statement.Condition == { StringEquals = { "aws:SourceAccount" = "111111111111" } }])
+    condition = alltrue([for statement in jsondecode(aws_sns_topic_policy.this.policy).Statement :
+      statement.Effect == "Deny" || try(statement.Condition == { StringEquals = { "aws:SourceAccount" = "111111111111" } }, statement.Principal == { Service = "events.amazonaws.com" })
+    ])
     error_message = "Another account's services may publish."
+  }
+
+  # EventBridge sends no source keys: with a condition its messages would be lost.
+  assert {
+    condition     = one([for statement in jsondecode(aws_sns_topic_policy.this.policy).Statement : join(" ", keys(statement)) if try(statement.Principal.Service, null) == "events.amazonaws.com"]) == "Action Effect Principal Resource Sid"
+    error_message = "EventBridge may not publish, or only under a condition that never holds."
+  }
+}
+
+run "failures_before_a_release" {
+  command = plan
+
+  module {
+    source = "./modules/notifications"
+  }
+
+  variables {
+    name          = "unit"
+    aws           = { account_id = "111111111111", dns_suffix = "amazonaws.com", partition = "aws", region = "us-east-1" }
+    pipeline_name = "unit-pipeline"
+    kms_key_arn   = "arn:aws:kms:us-east-1:111111111111:key/12345678-1234-1234-1234-123456789012"
+  }
+
+  # Deploy is Report's: of a release that fails, people would otherwise hear twice.
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.not_released.event_pattern) == {
+      source        = ["aws.codepipeline"]
+      "detail-type" = ["CodePipeline Stage Execution State Change"]
+      detail        = { pipeline = ["unit-pipeline"], stage = ["Source", "Build", "Approve"], state = ["FAILED"] }
+    }
+    error_message = "The rule matches something else than this pipeline's failures before a release."
+  }
+
+  # A role would make delivery to an encrypted topic fail.
+  assert {
+    condition     = aws_cloudwatch_event_target.not_released.arn == aws_sns_topic.this.arn && aws_cloudwatch_event_target.not_released.role_arn == null
+    error_message = "The rule does not tell the topic, or by a role."
+  }
+
+  assert {
+    condition = alltrue([for name in regexall("<([a-z]+)>", one(aws_cloudwatch_event_target.not_released.input_transformer).input_template) :
+    contains(keys(one(aws_cloudwatch_event_target.not_released.input_transformer).input_paths), name[0])]) && can(jsondecode(one(aws_cloudwatch_event_target.not_released.input_transformer).input_template))
+    error_message = "The message names a value that is not taken from the event, or is no line of text."
+  }
+
+  assert {
+    condition     = length(setsubtract(["SUM(FILL(METRICS(), 0))"], aws_cloudwatch_metric_alarm.notifications_failed.metric_query[*].expression)) == 0 && aws_cloudwatch_metric_alarm.notifications_failed.threshold == 0 && aws_cloudwatch_metric_alarm.notifications_failed.treat_missing_data == "notBreaching"
+    error_message = "The alarm does not see one failed notification, or rings when nothing is released."
+  }
+
+  # The dimensions must be those of the metric, all of them: https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/cloudwatch_concepts.html#dimension-combinations
+  assert {
+    condition = toset([for query in aws_cloudwatch_metric_alarm.notifications_failed.metric_query : jsonencode(query.metric[0].dimensions) if length(query.metric) > 0]) == toset(concat(
+      [jsonencode({ service = "unit" })],
+      [for status in ["ABORTED", "FAILED", "NO_CHANGE", "REJECTED", "ROLLBACK_INCOMPLETE", "ROLLED_BACK", "SUCCEEDED"] : jsonencode({ service = "unit", Status = status })],
+    ))
+    error_message = "The alarm looks at other dimensions than Report emits."
   }
 }
 
@@ -180,6 +241,14 @@ run "refuses_a_name_too_long_for_the_bucket" {
   command = plan
   variables {
     name = "a-name-of-twenty-five-chr"
+  }
+  expect_failures = [var.name]
+}
+
+run "refuses_a_name_that_is_a_folder_of_the_bucket" {
+  command = plan
+  variables {
+    name = "package"
   }
   expect_failures = [var.name]
 }

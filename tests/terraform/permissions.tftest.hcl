@@ -174,16 +174,25 @@ run "target_roles" {
   assert {
     condition = jsonencode({ for name, policy in aws_iam_role_policy.this : name => sort(flatten(jsondecode(policy.policy).Statement[*].Action)) }) == jsonencode({
       deployment = [
-        "ecs:DeregisterTaskDefinition", "ecs:DescribeServices", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition", "ecs:TagResource", "ecs:UpdateService",
-        "events:ListTargetsByRule", "events:PutTargets", "iam:PassRole", "scheduler:GetSchedule", "scheduler:UpdateSchedule",
+        "ecs:DeregisterTaskDefinition", "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition",
+        "ecs:ListServiceDeployments", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition", "ecs:TagResource", "ecs:UpdateService",
+        "events:ListTargetsByRule", "events:PutTargets", "iam:PassRole", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "scheduler:GetSchedule", "scheduler:UpdateSchedule",
       ]
       reader = [
         "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribePullThroughCacheRules", "ecr:DescribeRepositories",
         "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListServiceDeployments", "ecs:ListTasks",
-        "events:ListTargetsByRule", "scheduler:GetSchedule",
+        "events:ListTargetsByRule", "kms:Decrypt", "scheduler:GetSchedule",
       ]
     })
     error_message = "A role in the target may do more or less than the steps call."
+  }
+
+  # Keys, also of another account, in Scheduler's hands and in no others.
+  assert {
+    condition = alltrue(flatten([for policy in values(aws_iam_role_policy.this) : [for statement in jsondecode(policy.policy).Statement :
+      statement.Resource == "arn:aws:kms:*:*:key/*" && statement.Condition == { StringLike = { "kms:ViaService" = "scheduler.*.amazonaws.com" } } if startswith(statement.Action[0], "kms:")
+    ]]))
+    error_message = "A role in the target may use keys otherwise than through EventBridge Scheduler."
   }
 
   assert {
@@ -337,5 +346,45 @@ run "pipeline_roles" {
       }
     }
     error_message = "Another pipeline or project could use these roles."
+  }
+}
+
+run "pipeline_role_with_a_connection" {
+  command = plan
+
+  module {
+    source = "./modules/pipeline"
+  }
+
+  variables {
+    origin = {
+      provider           = "CodeStarSourceConnection"
+      repository_name    = "octo/deployments"
+      branch             = "main"
+      file               = "deployment.yaml"
+      trigger            = true
+      configuration      = {}
+      pipeline_actions   = ["codeconnections:UseConnection"]
+      pipeline_resources = ["arn:aws:codeconnections:us-east-1:111111111111:connection/1"]
+      build_actions      = []
+      build_resources    = []
+    }
+    state_machine_arn = "arn:aws:states:us-east-1:111111111111:stateMachine:unit-release"
+  }
+
+  # The connection's source action uploads with an ACL; without a connection nobody holds this, see the run before.
+  assert {
+    condition = one([for statement in jsondecode(aws_iam_role_policy.pipeline.policy).Statement : statement if contains(statement.Action, "s3:PutObjectAcl")]) == {
+      Sid      = "PassArtifactsOn"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:PutObjectAcl"]
+      Resource = "${aws_s3_bucket.artifacts.arn}/unit/*"
+    }
+    error_message = "The source action of a connection can't upload what it fetched, or may do so elsewhere."
+  }
+
+  assert {
+    condition     = !strcontains(aws_iam_role_policy.build.policy, "PutObjectAcl")
+    error_message = "The build may set ACLs, and has no use for them."
   }
 }

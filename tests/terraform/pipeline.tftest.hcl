@@ -86,10 +86,17 @@ run "build" {
   }
 
   assert {
-    condition = alltrue([for must in ["sha256sum -c", "python3 -m ecs_release compile", "s3api put-object", "VersionId", "codecommit get-commit", "execution-input.json"] :
+    condition = alltrue([for must in ["sha256sum -c", "python3 -P -m ecs_release compile", "s3api put-object", "VersionId", "codecommit get-commit", "execution-input.json"] :
       strcontains(join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands), must)
     ])
     error_message = "The build leaves out a step: digest, compile, upload with version, author, or input."
+  }
+
+  # Commands run in the checkout, where a file json.py would otherwise forge what is released.
+  assert {
+    condition = length(regexall("python3 ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 2 && (
+    length(regexall("python3 -P ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 2)
+    error_message = "Python looks for modules in the repository that it builds: a call lacks -P."
   }
 
   assert {
@@ -113,6 +120,12 @@ run "build" {
     error_message = "The package is not under its digest, or not encrypted with the key."
   }
 
+  # S3 takes ten tags of an object: neither var.tags nor the provider's default_tags may reach it.
+  assert {
+    condition     = aws_s3_object.package.tags == null && length(one(one(aws_s3_object.package.override_provider).default_tags).tags) == 0
+    error_message = "The package is tagged, so more than ten tags or default_tags would break apply."
+  }
+
   assert {
     condition     = output.package.key == aws_s3_object.package.key && output.package.sha256_base64 == filebase64sha256("lambda_src/package.zip")
     error_message = "The functions would run another package than the build, or not be updated when it changes."
@@ -120,7 +133,7 @@ run "build" {
 
   # One single quote inside would end the command's argument.
   assert {
-    condition     = length(regexall("'", one([for command in yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands : command if startswith(command, "python3 -c")]))) == 2
+    condition     = length(regexall("'", one([for command in yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands : command if startswith(command, "python3 -P -c")]))) == 2
     error_message = "execution_input.py has a single quote, but runs between single quotes."
   }
 }
@@ -137,13 +150,48 @@ run "build_on_ec2" {
   }
 
   assert {
-    condition     = one(aws_codebuild_project.this.environment).type == "ARM_CONTAINER" && one(aws_codebuild_project.this.environment).compute_type == "BUILD_GENERAL1_SMALL" && aws_codebuild_project.this.build_timeout == 20
+    condition     = one(aws_codebuild_project.this.environment).type == "LINUX_CONTAINER" && one(aws_codebuild_project.this.environment).compute_type == "BUILD_GENERAL1_SMALL" && aws_codebuild_project.this.build_timeout == 20
     error_message = "build.compute = \"ec2\" is not followed."
   }
 
   assert {
     condition     = yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.install["runtime-versions"].python == 3.13
     error_message = "The EC2 image's older Python would run the package."
+  }
+}
+
+run "build_in_a_region_without_lambda_compute" {
+  command = plan
+
+  module {
+    source = "./modules/pipeline"
+  }
+
+  variables {
+    aws = { account_id = "111111111111", dns_suffix = "amazonaws.com", partition = "aws", region = "eu-north-1" }
+  }
+
+  assert {
+    condition     = one(aws_codebuild_project.this.environment).type == "LINUX_CONTAINER" && aws_codebuild_project.this.build_timeout == 15
+    error_message = "By default the build would use Lambda compute where there is none."
+  }
+}
+
+run "build_on_lambda_where_it_is_said" {
+  command = plan
+
+  module {
+    source = "./modules/pipeline"
+  }
+
+  variables {
+    aws   = { account_id = "111111111111", dns_suffix = "amazonaws.com", partition = "aws", region = "eu-north-1" }
+    build = { compute = "lambda" }
+  }
+
+  assert {
+    condition     = one(aws_codebuild_project.this.environment).type == "ARM_LAMBDA_CONTAINER"
+    error_message = "build.compute = \"lambda\" is not followed where AWS has added it since."
   }
 }
 
