@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import Connections, error_code, explain
 from ecs_release.errors import ItemError, TargetUnreachableError
-from ecs_release.manifest import Item
 from ecs_release.registry import ImageFinding, Registry
 from ecs_release.scheduled_task import Rules, Schedules, Selection, select
 from ecs_release.service import Services, ServiceState, in_tens
 from ecs_release.task_definition import TaskDefinition, TaskDefinitions
 from ecs_release.undo import Step
+
+if TYPE_CHECKING:  # the writing steps start without the parser
+    from ecs_release.manifest import Item
 
 # ECS lets an account read 20 times a second (bucket of 50 to 100): more readers would only be throttled.
 _READERS = 8

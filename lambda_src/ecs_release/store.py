@@ -27,14 +27,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
 
 from ecs_release.aws import Target, error_code
 from ecs_release.errors import LockLostError, RecordChangedError, SettingsError
-from ecs_release.manifest import Item
+
+if TYPE_CHECKING:  # the writing steps start without the parser
+    from ecs_release.manifest import Item
 
 SCHEMA = 1
 """Version of the records; a reader refuses a newer one instead of misreading it."""
