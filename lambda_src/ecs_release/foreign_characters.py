@@ -20,6 +20,9 @@ _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozen
 # They change the direction of the text after them, so that a reader sees another order than the machine.
 BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
+# They look like the colon between a key and its value.
+ODD_COLONS = "：﹕︓꞉∶"
+
 
 def is_invisible(character: str) -> bool:
     """Return whether ``character`` leaves no ink: controls, zero width, bidirectional, odd spaces."""
@@ -58,3 +61,8 @@ def _is_latin(name: str) -> bool:
 def first_foreign(text: str) -> str | None:
     """Return the first character of ``text`` beyond ASCII, or None."""
     return None if text.isascii() else next(c for c in text if not c.isascii())
+
+
+def first_odd_colon(text: str) -> str | None:
+    """Return the first character of ``text`` that only looks like a colon, or None."""
+    return next((c for c in text if c in ODD_COLONS), None)

@@ -58,6 +58,11 @@ def image_problem(image: str) -> tuple[str, str] | None:
         )
     if ecr_problem := _ecr_host(host or ""):
         return "E017", ecr_problem
+    if registry := _registry_alone(host, path):
+        return "E010", (
+            f"{shown(image)} names a registry and no repository in it; "
+            f"write {_plain(registry)}/REPOSITORY{at or ':'}{digest or _tag_like(tag)}"
+        )
     if wrong := _path(image, path):
         return wrong
     if len(name) - len(tag or "") > LONGEST_NAME:
@@ -114,6 +119,15 @@ def _ecr_host(host: str) -> str | None:
         account = shown(ecr["account"])
         return f"the registry host {shown(host)} begins with {account}; write the account's 12 digits"
     return None
+
+
+def _registry_alone(host: str | None, path: str) -> str | None:
+    """Return the registry when an image is nothing else; without a slash, only Amazon ECR's hosts are known for one."""
+    return path if host is None and _ECR_HOST.fullmatch(path) else host if not path else None
+
+
+def _tag_like(tag: str | None) -> str:
+    return tag if tag and tag != "latest" and _TAG.fullmatch(tag) else "1.2.3"
 
 
 def _path(image: str, path: str) -> tuple[str, str] | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ecs_release.problem import Problem
-from ecs_release.yaml_mistakes import HOLE
+from ecs_release.problem import HOLE, Problem
 from ecs_release.yaml_source import (
     DEEPEST,
     MOST_ENTRIES,

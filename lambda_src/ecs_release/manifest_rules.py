@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from ecs_release.item import Item
 from ecs_release.manifest_fields import SERVICE_FIELDS, TASK_FIELDS, TOP_LEVEL_FIELDS
 from ecs_release.manifest_items import items_of
-from ecs_release.manifest_values import Keys, kind_of, read_keys
+from ecs_release.manifest_values import Keys, is_nothing, kind_of, read_keys
 from ecs_release.problem import MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem
 from ecs_release.yaml_source import Mapping, Node, Scalar, Sequence, Source
 
@@ -103,7 +103,7 @@ def _something_to_release(top: Keys) -> Iterator[Problem]:
         value = top.values.get(name)
         if isinstance(value, Sequence) and value.values:
             return
-        if value is not None and not isinstance(value, Sequence) and getattr(value, "type", "") != "nothing":
+        if value is not None and not isinstance(value, Sequence) and not is_nothing(value):
             return
     if not top.node.repaired:
         message = "there is nothing to release: neither tasks nor services has an entry; add one"

@@ -101,8 +101,10 @@ def _property(one: Field) -> dict[str, Any]:
 
 
 def _type(one: Field) -> dict[str, Any]:
+    # An editor reads ~ and null as nothing, the rules as the text they are where a label or name is expected.
+    text = ["string", "number", "boolean", "null"]
     if one.kind == "label":
-        return {"type": ["string", "number", "boolean"], "minLength": 1, "maxLength": LONGEST_LABEL}
+        return {"type": text, "minLength": 1, "maxLength": LONGEST_LABEL}
     if one.kind == "entries":
         items = {"$ref": f"#/definitions/{one.name.removesuffix('s')}"}
         return {"type": ["array", "null"], "maxItems": MOST_ENTRIES, "items": items}
@@ -117,7 +119,7 @@ def _type(one: Field) -> dict[str, Any]:
         return {"type": "object", "minProperties": 1, "propertyNames": names, "additionalProperties": image}
     if one is IMAGE:
         return {"allOf": [{"$ref": "#/definitions/image"}]}
-    return {"type": ["string", "number", "boolean"], "pattern": f"^{one.pattern}$"}
+    return {"type": text, "pattern": f"^{one.pattern}$"}
 
 
 SCHEMAS = {"deployment.schema.json": deployment_schema, "validate.schema.json": validation_schema}

@@ -11,8 +11,15 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ecs_release.foreign_characters import described, first_foreign, in_ascii, is_invisible
+from ecs_release.foreign_characters import (
+    described,
+    first_foreign,
+    first_odd_colon,
+    in_ascii,
+    is_invisible,
+)
 from ecs_release.image_reference import image_problem, image_warning
+from ecs_release.manifest_arns import arn_message
 from ecs_release.manifest_fields import (
     CONTAINER_NAME,
     IMAGE,
@@ -20,6 +27,7 @@ from ecs_release.manifest_fields import (
     OTHER_NAMES,
     SERVICE_FIELDS,
     TASK_FIELDS,
+    TOP_LEVEL_FIELDS,
     Field,
 )
 from ecs_release.problem import Problem, shown, spelled_out
@@ -74,9 +82,9 @@ def read_keys(
             continue
         name = pair.key.text
         if name not in by_name:
-            meant, problem = _unknown_key(pair, path, list(by_name), kind)
+            meant, problem = _unknown_key(pair, path, list(by_name), written | set(keys.keys), kind)
             problems.append(problem)
-            if meant is None or meant in written or keys.has(meant):
+            if meant is None:
                 continue
             name = meant
         keys.keys[name] = pair.key
@@ -88,11 +96,14 @@ def read_keys(
 # --- keys ---------------------------------------------------------------------------------------------------
 
 
-def _unknown_key(pair: Entry, path: str, names: list[str], kind: str) -> tuple[str | None, Problem]:
-    """Return the key that was probably meant, and what to tell."""
+def _unknown_key(
+    pair: Entry, path: str, names: list[str], written: set[str], kind: str
+) -> tuple[str | None, Problem]:
+    """Return the key that was probably meant, if it is not there already, and what to tell."""
     key = pair.key
-    written = shown(key.text)
-    meant = _closest(in_ascii(key.text), names)
+    text = shown(key.text)
+    free = [name for name in names if name not in written]
+    meant = _closest(in_ascii(key.text), free)
     foreign = first_foreign(key.text)
     column = key.column if foreign is None else key.column_of(foreign)
 
@@ -101,14 +112,21 @@ def _unknown_key(pair: Entry, path: str, names: list[str], kind: str) -> tuple[s
 
     if foreign is not None:
         advice = f"write {meant}" if meant else f"the keys here are {', '.join(names)}"
-        return meant, problem("E070", f"the key {written} contains {described(foreign)}; {advice}")
+        if (double := in_ascii(key.text)) in names and double in written:
+            meant, advice = None, f"remove it, or the {double} that is there too"
+        return meant, problem("E070", f"the key {text} contains {described(foreign)}; {advice}")
     lists = _lists_with(key.text)
     if lists and not (meant and isinstance(pair.value, Sequence)):
         here = f"an entry of {kind}s has {', '.join(names)}" if kind else "indent it, to stand in that entry"
-        return None, problem("E059", f"{written} belongs to an entry of {' or '.join(lists)}; {here}")
+        return None, problem("E059", f"{text} belongs to an entry of {' or '.join(lists)}; {here}")
+    if key.text in _TOP_LEVEL and not (meant and isinstance(pair.value, Scalar)):
+        return None, problem("E059", f"{text} belongs to the top level of the file; begin it in column 1")
     if meant:
-        return meant, problem("E053", f"unknown key {written}; did you mean {meant}?")
-    return None, problem("E053", f"unknown key {written}; the keys here are {', '.join(names)}")
+        return meant, problem("E053", f"unknown key {text}; did you mean {meant}?")
+    return None, problem("E053", f"unknown key {text}; the keys here are {', '.join(names)}")
+
+
+_TOP_LEVEL = frozenset(one.name for one in TOP_LEVEL_FIELDS)
 
 
 def _closest(text: str, names: list[str]) -> str | None:
@@ -155,11 +173,21 @@ def kind_of(node: Node) -> str:
         return "a mapping (key: value)"
     if isinstance(node, Sequence):
         return "a list"
-    return f"the text {shown(node.text)}" if node.type == "text" else f"the {node.type} {node.text}"
+    if node.type != "text":
+        return f"the {node.type} {node.text}"
+    odd = first_odd_colon(node.text)
+    return f"the text {shown(node.text)}" + (f" with {described(odd)}" if odd else "")
+
+
+def is_nothing(node: Node) -> bool:
+    """Return whether nothing is written, or one of YAML's words for it, which are text only where text is expected."""
+    return isinstance(node, Scalar) and (
+        node.type == "nothing" or node.raw in ("null", "Null", "NULL", "~")  # quotes would be in raw
+    )
 
 
 def _list_problems(one: Field, value: Node, path: str) -> list[Problem]:
-    if isinstance(value, Sequence) or (isinstance(value, Scalar) and value.type == "nothing"):
+    if isinstance(value, Sequence) or is_nothing(value):
         return []
     message = f"{one.name} is {kind_of(value)}, not a list; begin each entry with a dash: - service: api"
     return [Problem("E052", value.line, value.column, path, message)]
@@ -185,7 +213,8 @@ def _images_problems(keys: Keys, one: Field, value: Node, path: str) -> list[Pro
             continue
         here = key_path(path, name.text)
         problems = list(_scalar_problems(CONTAINER_NAME, name, here, name))
-        problems += _scalar_problems(IMAGE, pair.value, here, name)
+        example = f"write {_cut(name.text)}: api:1.2.3"
+        problems += _scalar_problems(IMAGE, pair.value, here, name, example)
         if not _has_error(problems) and isinstance(pair.value, Scalar):
             keys.images[name.text] = pair.value.text
             keys.containers[name.text] = name
@@ -193,22 +222,23 @@ def _images_problems(keys: Keys, one: Field, value: Node, path: str) -> list[Pro
     return found
 
 
-def _scalar_problems(one: Field, value: Node, path: str, key: Scalar) -> Iterator[Problem]:
+def _scalar_problems(one: Field, value: Node, path: str, key: Scalar, example: str = "") -> Iterator[Problem]:
     """Check one value that is neither a list nor a mapping; the first rule that it breaks is reported."""
+    example = example or _example(one)
 
     def problem(code: str, message: str, place: Node = value, column: int = 0) -> Problem:
         return Problem(code, place.line, column or place.column, path, message)
 
     if not isinstance(value, Scalar):
-        yield problem("E052", f"{one.name} is {kind_of(value)}, not one value; {_example(one)}")
+        yield problem("E052", f"{one.name} is {kind_of(value)}, not one value; {example}")
         return
     if not value.text.strip():
         place = key if value.type == "nothing" else value
-        yield problem("E055", f"{one.name} is empty, and a value is required; {_example(one)}", place)
+        yield problem("E055", f"{one.name} is empty, and a value is required; {example}", place)
         return
     if value.type == "boolean" or (value.type == "fraction" and one.kind != "label"):
         quoted = one.kind in ("name", "label")
-        advice = f'write the text "{value.text}" in quotes' if quoted else _example(one)
+        advice = f'write the text "{value.text}" in quotes' if quoted else example
         yield problem("E052", f"{one.name} is the {value.type} {value.text}; {advice}")
         return
     if value.type == "fraction":
@@ -282,7 +312,7 @@ def _check_image(_: Field, text: str) -> _Found:
 
 def _check_name(one: Field, text: str) -> _Found:
     if text.startswith("arn:"):
-        return "E072", _arn_message(one, text)
+        return "E072", arn_message(one, text)
     if re.fullmatch(one.pattern, text):
         return None
     odd = next((c for c in text if not re.fullmatch(one.pattern, c)), None)
@@ -300,18 +330,6 @@ _CHECKS = {
     "image": _check_image,
     "name": _check_name,
 }
-
-
-def _arn_message(one: Field, arn: str) -> str:
-    """Tell which part of an ARN is the name, and where the other parts go."""
-    name = re.split(r"[/:]", arn)[-1]
-    alone = f"write the name alone, {one.name}: {_cut(name)}" if name else "write the name alone"
-    elsewhere = {
-        "scheduleName": "its group goes into scheduleGroup",
-        "cwRuleName": "its bus, unless it is default, goes into eventBusName",
-    }
-    other = elsewhere.get(one.name, "another account or Region is chosen with target")
-    return f"{_cut(arn)} is an ARN; {alone} ({other})"
 
 
 def _cut(text: str) -> str:

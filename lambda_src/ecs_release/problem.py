@@ -70,6 +70,9 @@ CODES = {
 }
 
 
+# Stands in a text for what could not be read and has been reported. A noncharacter, which no text may contain.
+HOLE = "\ufdd0"
+
 # Nobody reads more, and a hostile file shall not keep us busy.
 MOST_PROBLEMS = 1000
 TOO_MANY_PROBLEMS = (
@@ -109,7 +112,8 @@ def shown(text: str, longest: int = 60) -> str:
 
 
 def spelled_out(text: str) -> str:
-    """Return ``text`` with each character that a terminal would not show as itself written as ``\\u200b``."""
+    """Return ``text`` with each character that a terminal would not show as itself written as ``\\u200b``, a `HOLE` as ``...``."""
     return "".join(
-        c if c.isprintable() else repr(c)[1:-1] if c in "\t\r\n" else f"\\u{ord(c):04x}" for c in text
+        c if c.isprintable() else repr(c)[1:-1] if c in "\t\r\n" else f"\\u{ord(c):04x}"
+        for c in text.replace(HOLE, "...")
     )

@@ -33,17 +33,15 @@ from yaml.scanner import Scanner
 
 from ecs_release.foreign_characters import BIDIRECTIONAL, described
 from ecs_release.manifest_fields import KNOWN_KEYS
-from ecs_release.problem import MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem, shown
+from ecs_release.problem import HOLE, MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem, shown
+from ecs_release.yaml_lines import LINE_BREAK, Lines
 from ecs_release.yaml_mistakes import (
-    HOLE,
-    LINE_BREAK,
     KeyNotTextError,
-    Lines,
     UnclosedQuoteError,
     ValueTooLongError,
     explain_and_repair,
-    obvious_mistakes,
 )
+from ecs_release.yaml_slips import slips
 
 LARGEST_FILE = 1024 * 1024
 DEEPEST = 20
@@ -118,7 +116,9 @@ class Source:
 
 
 def key_path(path: str, key: str) -> str:
-    """Return the path of ``key`` below ``path``."""
+    """Return the path of ``key`` below ``path``; of a key that could not be read, ``path`` itself."""
+    if HOLE in key:
+        return path
     name = key if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", key) else shown(key, longest=40)
     return f"{path}.{name}" if path else name
 
@@ -132,9 +132,12 @@ def read(data: bytes) -> Source:
     lines = Lines.of(text)
     if too_many := _too_many(lines):
         return Source(None, (*problems, too_many))
-    problems += found + _misleading_comments(lines) + obvious_mistakes(lines)
+    # What else is wrong in a line with a forbidden character mostly comes from that character.
+    explained = {number for number, line in enumerate(lines.lines, 1) if HOLE in line}
+    lines.lost |= {number for number in explained if _KEY_BEHIND_HOLE.search(lines.get(number))}
+    problems += found + _misleading_comments(lines)
+    problems += [problem for problem in slips(lines) if problem.line not in explained]
     effort = 0
-    explained: set[int] = set()
     while True:
         reading = _Reading(lines)
         problems += reading.fatal
@@ -194,6 +197,8 @@ def _looks_like_utf_16(data: bytes) -> bool:
 # sees two), a byte order mark in the middle, and noncharacters.
 _FORBIDDEN = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufdd0-\ufdef\ufffe\uffff]")
 _MOST_CHARACTERS_REPORTED = 50
+# A key that a forbidden character, mostly a foreign line end, has made a part of the value before it.
+_KEY_BEHIND_HOLE = re.compile(rf"{HOLE}[ ]*(?:{'|'.join(sorted(KNOWN_KEYS))}):")
 
 
 def _place(text: str, offset: int) -> tuple[int, int]:

@@ -136,10 +136,51 @@ def test_a_manifest_becomes_items_tasks_first() -> None:
 def test_json_is_yaml_too_and_windows_line_ends_are_line_ends() -> None:
     document = {"release": "1", "services": [SERVICE]}
 
-    assert valid(json.dumps(document)).manifest == valid(json.dumps(document, indent=2)).manifest
+    for indent in (2, "\t"):
+        assert valid(json.dumps(document)).manifest == valid(json.dumps(document, indent=indent)).manifest
     assert valid(README_SAMPLE.replace("\n", "\r\n")).manifest == valid(README_SAMPLE).manifest
     bad = README_SAMPLE.replace("clusterName", "clusterNam").replace("\n", "\r\n")
     assert [(p.line, p.column) for p in load(bad.encode()).errors] == [(7, 3)]
+
+
+@pytest.mark.parametrize("tabbed", ["\t", "\t\t# comment", "  \t# a\tcomment"])
+@pytest.mark.parametrize("line", README_SAMPLE.splitlines()[:3], ids=str.strip)
+def test_tabs_that_yaml_takes_for_spaces_are_spaces(line: str, tabbed: str) -> None:
+    expected = valid(README_SAMPLE).manifest
+
+    assert valid(README_SAMPLE.replace(line, f"{line}{tabbed}")).manifest == expected
+    assert valid(README_SAMPLE.replace(line, f"{line}\n{tabbed}")).manifest == expected
+    assert valid(README_SAMPLE.replace("image: ", "image:\t")).manifest == expected
+
+
+def test_a_tab_before_a_value_keeps_the_columns() -> None:
+    (problem,) = load(README_SAMPLE.replace("test-rating-cleanup", "\ttest rating").encode()).errors
+
+    assert (problem.code, problem.line, problem.column) == ("E071", 3, 16)
+
+
+@pytest.mark.parametrize("value", ['"a:\tb\t# c"', "'a\t'", "|-\n  a:\tb", ">-\n  a\t# b\n\n  c\t"])
+def test_a_tab_in_quotes_or_in_a_block_of_text_is_part_of_the_value(value: str) -> None:
+    (problem,) = load(f"release: {value}\n{README_SAMPLE}".encode()).errors
+
+    assert (problem.code, problem.path) == ("E071", "release")
+    assert "\\t" in problem.message
+
+
+@pytest.mark.parametrize("text", ["-service: a", "services:a", "clusterName\uff1a a", "\u2013 service: a"])
+def test_a_block_of_text_is_no_yaml(text: str) -> None:
+    manifest = valid(f"release: >-  # of today\n  {text}\n{README_SAMPLE}").manifest
+
+    assert manifest is not None
+    assert manifest.release == text
+
+
+@pytest.mark.parametrize("word", ["null", "Null", "NULL", "~", ""])
+def test_a_list_may_be_null_as_yaml_writes_it(word: str) -> None:
+    services = README_SAMPLE[README_SAMPLE.index("services:") :]
+
+    assert valid(f"tasks: {word}\n{services}").manifest == valid(services).manifest
+    assert [p.code for p in load(f"tasks: 'null'\n{services}".encode()).errors] == ["E052"]
 
 
 # --- scalars keep the text that was written ---

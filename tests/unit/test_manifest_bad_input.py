@@ -28,17 +28,25 @@ EXPECTED: dict[str, list[str]] = {
     "tab-indentation": ["E030 5:1"],
     "tabs-everywhere": ["E030 2:1"],
     "tab-behind-dash": ["E030 2:4"],
-    "tab-behind-colon": ["E030 5:11"],
+    "tab-within-value": ["E030 1:13"],
     "unclosed-quote": ["E031 5:12 services[0].image"],
     "unclosed-single-quote": ["E031 4:18 services[0].serviceName"],
     "text-behind-quote": ["E031 5:17 services[0].image"],
     "two-colons": ["E032 4:19 services[0].serviceName"],
     "no-space-behind-colon": ["E039 5:11 services[0].image"],
     "no-space-behind-container": ["E039 5:11"],
+    "no-space-behind-dash": ["E034 2:3", "E012 5:12 services[0].image"],
+    "no-space-behind-dash-aligned": ["E034 2:3", "E012 5:11 services[0].image"],
+    "no-space-behind-dash-and-images": ["E034 2:3", "E073 6:10 services[0].wave"],
+    "no-space-behind-dash-and-colon": ["E034 2:3 services[0].service", "E039 2:12 services[0].service"],
     "no-colon": ["E034 3:5"],
     "line-too-deep": ["E040 3:7"],
     "line-not-deep-enough": ["E040 3:4"],
+    "first-line-too-deep": ["E040 1:2", "E012 6:12 services[0].image"],
+    "first-lines-too-deep": ["E040 2:3", "E012 8:12 services[0].image"],
+    "braces-and-more": ["E034 2:1"],
     "unclosed-bracket": ["E033 4:13 services[0].images"],
+    "unclosed-braces-of-entry": ["E033 6:5 services[1]"],
     "missing-comma": ["E033 1:12 services"],
     "stray-bracket": ["E033 6:1"],
     "list-behind-colon": ["E034 1:11 services"],
@@ -88,7 +96,15 @@ EXPECTED: dict[str, list[str]] = {
     "escape-character-in-comment": ["E005 1:3"],
     "escaped-control-character": ["E070 1:10 release"],
     "next-line-character": ["E005 1:13 release"],
+    "next-line-character-as-line-end": ["E005 3:22 services[0].clusterName"],
     "line-separator": ["E005 5:21 services[0].image"],
+    "line-separators-as-line-ends": [
+        "E005 1:10 services",
+        "E005 2:17",
+        "E005 3:22",
+        "E005 4:21",
+        "E005 5:21",
+    ],
     "invalid-utf-8": ["E003 6:6"],
     "binary": ["E003 1:8"],
     "utf-16-le": ["E003 1:1"],
@@ -116,14 +132,33 @@ EXPECTED: dict[str, list[str]] = {
     "bidirectional-comment": ["W103 3:25"],
     "no-break-space": ["E070 4:21 services[0].serviceName"],
     "no-break-space-indentation": ["E070 5:1"],
+    "no-break-space-behind-dash": ["E070 2:4", "E012 5:12 services[0].image"],
+    "no-break-space-behind-colon": ["E070 3:17", "E012 5:12 services[0].image"],
+    "zero-width-space-behind-colon": ["E070 3:17", "E012 5:12 services[0].image"],
+    "en-dash-begins-entry": ["E070 2:3", "E012 5:12 services[0].image"],
+    "en-dash-begins-braces": ["E070 2:3", "E012 2:64 services[0].image"],
+    "em-dash-begins-entry": ["E070 2:3", "E012 5:12 services[0].image"],
+    "bullet-begins-entry": ["E070 2:3", "E012 5:12 services[0].image"],
+    "full-width-colon": ["E070 3:16", "E012 5:12 services[0].image"],
+    "full-width-colon-without-space": [
+        "E070 3:16",
+        "E071 3:17 services[0].clusterName",
+        "E012 5:12 services[0].image",
+    ],
+    "full-width-colon-in-images": ["E070 6:10"],
+    "cyrillic-key-beside-the-latin-one": ['E070 6:6 services[0]."sеrviceName"'],
     # Unknown keys
     "unknown-key": ["E053 4:5 services[0].serviceNmae"],
     "unknown-key-unlike-any": ["E053 6:5 services[0].desiredCount"],
     "unknown-key-at-the-top": ["E053 1:1 onFailed"],
     "upper-case-key": ["E053 1:1 Services"],
     "other-name-of-a-key": ["E053 3:5 services[0].cluster"],
+    "unknown-key-beside-the-one-it-is-like": ["E053 6:5 services[0].name"],
+    "services-for-service": ["E053 2:5 services[0].services"],
     "key-of-services-in-tasks": ["E059 5:5 tasks[0].clusterName"],
     "key-of-tasks-in-services": ["E059 6:5 services[0].cwRuleName"],
+    "key-of-the-top-level-in-services": ["E059 6:5 services[0].release", "E059 7:5 services[0].onFailure"],
+    "list-in-an-entry": ["E059 6:5 services[0].tasks"],
     "entry-not-indented": ["E059 3:1 clusterName", "E059 4:1 serviceName", "E059 5:1 image"],
     "list-as-key": ["E034 6:5"],
     # Missing keys
@@ -144,8 +179,11 @@ EXPECTED: dict[str, list[str]] = {
     "image-is-a-template": ["E016 5:12 services[0].image"],
     "images-is-a-list": ["E052 5:7 services[0].images"],
     "images-is-text": ["E052 4:13 services[0].images"],
+    "image-of-images-is-a-mapping": ["E052 4:19 services[0].images.api"],
+    "image-of-images-empty": ["E055 4:14 services[0].images.api", "E052 4:26 services[0].images.web"],
     "both-lists-empty": ["E056 1:1"],
     "both-lists-without-value": ["E056 1:1"],
+    "both-lists-null": ["E056 1:1"],
     "no-list": ["E056 1:1"],
     # Numbers and choices
     "wave-with-underscore": ["E073 6:11 services[0].wave"],
@@ -165,6 +203,12 @@ EXPECTED: dict[str, list[str]] = {
     "rule-arn": ["E072 3:17 tasks[0].cwRuleName"],
     "bus-arn": ["E072 5:19 tasks[0].eventBusName"],
     "schedule-arn": ["E072 4:19 tasks[0].scheduleName"],
+    "service-arn-in-cluster-name": ["E072 3:18 services[0].clusterName"],
+    "cluster-arn-in-service-name": ["E072 4:18 services[0].serviceName"],
+    "partner-bus-arn": ["E072 5:19 tasks[0].eventBusName"],
+    "rule-arn-in-schedule-name": ["E072 4:19 tasks[0].scheduleName"],
+    "schedule-arn-in-rule-name": ["E072 3:17 tasks[0].cwRuleName"],
+    "role-arn-in-target": ["E072 6:13 services[0].target"],
     "cluster-in-service-name": ["E071 4:18 services[0].serviceName"],
     "space-in-name": ["E071 4:18 services[0].serviceName"],
     "name-too-long": ["E071 4:18 services[0].serviceName"],
@@ -217,6 +261,8 @@ EXPECTED: dict[str, list[str]] = {
     "image-too-long": ["E010 5:12 services[0].image"],
     "image-enormous": ["E010 5:12 services[0].image"],
     "image-two-tags": ["E018 5:12 services[0].image"],
+    "image-without-repository": ["E010 5:12 services[0].image"],
+    "image-without-repository-and-tag": ["E010 5:12 services[0].image"],
     "image-block-scalar": ["E019 5:12 services[0].image"],
     "image-of-images-without-tag": ["E012 6:12 services[0].images.web"],
     "account-of-11-digits": ["W101 5:12 services[0].image"],
@@ -225,6 +271,41 @@ EXPECTED: dict[str, list[str]] = {
     "merge-conflict": ["E008 5:1"],
     "merge-conflict-three-way": ["E008 5:1"],
     "merge-conflict-rest": ["E008 6:1"],
+    "merge-conflict-begin-alone": ["E008 5:1"],
+    "merge-conflict-base-alone": ["E008 5:1"],
+    "merge-conflict-separator-alone": ["E008 5:1"],
+    "merge-conflict-without-begin": ["E008 6:1"],
+}
+
+# Fixture -> what its first message must say: the advice, where it is easily the wrong one.
+ADVICE = {
+    "merge-conflict-separator-alone": "left over from a Git merge conflict; keep one side and remove the line",
+    "merge-conflict-without-begin": "up to line 8; keep one side",
+    "no-space-behind-dash": "no space after the dash; write - service: api",
+    "en-dash-begins-entry": 'U+2013 EN DASH, which looks like "-"; begin it with a hyphen and a space, "- "',
+    "bullet-begins-entry": "U+2022 BULLET; begin it with a hyphen",
+    "no-break-space-behind-dash": "U+00A0 NO-BREAK SPACE, which is not a plain space; write a plain space",
+    "full-width-colon": 'U+FF1A FULLWIDTH COLON, which looks like ":"; write a plain colon and a space',
+    "full-width-colon-in-images": "U+FF1A FULLWIDTH COLON",
+    "no-break-space-behind-colon": "U+00A0 NO-BREAK SPACE, which is not a plain space; write a plain space",
+    "first-line-too-deep": "begins in column 2, deeper than line 2 below, which is of the same level; begin it in column 1",
+    "first-lines-too-deep": "begin it in column 1, and move the lines up to line 3 with it",
+    "image-of-images-is-a-mapping": "write api: api:1.2.3",
+    "image-of-images-empty": "write api: api:1.2.3",
+    "unknown-key-beside-the-one-it-is-like": "the keys here are ",
+    "cyrillic-key-beside-the-latin-one": "remove it, or the serviceName that is there too",
+    "key-of-the-top-level-in-services": '"release" belongs to the top level of the file; begin it in column 1',
+    "services-for-service": "did you mean service?",
+    "service-arn": "the name alone, serviceName: api (the rest goes into clusterName: shop)",
+    "service-arn-in-cluster-name": "the name alone, clusterName: shop (the rest goes into serviceName: api)",
+    "cluster-arn-in-service-name": "the ARN of an ECS cluster, which goes into clusterName: shop; write a name here",
+    "partner-bus-arn": "the name alone, eventBusName: aws.partner/example.com/orders (",
+    "rule-arn-in-schedule-name": "instead of scheduleName write eventBusName: orders and cwRuleName: nightly",
+    "schedule-arn-in-rule-name": "instead of cwRuleName write scheduleGroup: reports and scheduleName: nightly",
+    "role-arn-in-target": "an ARN; write the name that the module's input targets gives",
+    "image-without-repository": "write 111111111111.dkr.ecr.us-east-1.amazonaws.com/REPOSITORY:4.0.0",
+    "image-without-repository-and-tag": "write 111111111111.dkr.ecr.us-east-1.amazonaws.com/REPOSITORY:1.2.3",
+    "tab-within-value": "a tab between two parts of the line; write a space instead",
 }
 
 
@@ -256,6 +337,13 @@ def test_a_message_says_what_was_found_and_what_to_write_on_one_clean_line(name:
         assert re.search(r"[;:] |\?$", problem.message), "what was found; what to write"
         assert line.isprintable(), "nothing that a terminal would obey"
         assert problem.code in CODES
+
+
+@pytest.mark.parametrize("name", ADVICE)
+def test_a_message_gives_the_advice_that_helps(name: str) -> None:
+    validation = load((FIXTURES / f"{name}.yaml").read_bytes())
+
+    assert ADVICE[name] in validation.errors[0].message
 
 
 def test_every_fixture_is_expected() -> None:

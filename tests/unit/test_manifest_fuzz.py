@@ -105,6 +105,9 @@ PIECES = [
         b"\xf0\x9f\x98\x80",
         b"\xc2\xa0",
         b"\xef\xbf\xbe",
+        b"\xe2\x80\x93 ",
+        b"\xe2\x80\xa2",
+        b"\xef\xbc\x9a",
     ),
     *(
         b"<<<<<<< HEAD\n",
@@ -123,6 +126,9 @@ PIECES = [
     *(
         b"services:",
         b"tasks:",
+        b"-service: ",
+        b"release: |\n ",
+        b"null\n",
         b"service: ",
         b"image: ",
         b"images: ",
@@ -146,6 +152,8 @@ def check(data: bytes) -> Validation:
         assert 1 <= problem.line <= line_count
         assert 1 <= problem.column <= longest + 1
         assert one_line(problem, "deployment.yaml").isprintable()
+        if b"ufdd0" not in data:
+            assert "ufdd0" not in problem.path + problem.message, "our own sign for a hole"
     assert (validation.manifest is None) == bool(validation.errors)
     if validation.manifest is not None:
         document = to_document(validation.manifest)
@@ -153,14 +161,18 @@ def check(data: bytes) -> Validation:
         assert again.manifest == validation.manifest
         assert to_document(again.manifest) == document
         SCHEMA.validate(document)
+        # The tabs that we take mean the same as spaces; PyYAML does not know them.
+        with_spaces = data.replace(b"\t", b" ")
+        assert load(with_spaces).manifest == validation.manifest
         # An editor that knows the schema underlines nothing in a file we take.
-        SCHEMA.validate(yaml.load(data, Loader=yaml.BaseLoader) | _lists_without_value(data))
+        read = yaml.load(with_spaces, Loader=yaml.BaseLoader)
+        SCHEMA.validate(read | _lists_without_value(read))
     return validation
 
 
-def _lists_without_value(data: bytes) -> dict[str, Any]:
-    read = yaml.load(data, Loader=yaml.BaseLoader)
-    return {name: None for name in ("tasks", "services") if read.get(name) == ""}
+def _lists_without_value(read: dict[str, Any]) -> dict[str, Any]:
+    nothing = ("", "~", "null", "Null", "NULL")
+    return {name: None for name in ("tasks", "services") if read.get(name) in nothing}
 
 
 def mutated(random_: random.Random) -> bytes:

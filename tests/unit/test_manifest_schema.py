@@ -82,6 +82,20 @@ def test_doubtful_manifests_are_valid_in_an_editor_too() -> None:
             VALIDATOR.validate(as_an_editor_reads(path.read_bytes()))
 
 
+@pytest.mark.parametrize("word", ["null", "~", "no", "12", "4.10"])
+@pytest.mark.parametrize("key", ["release", "clusterName", "serviceName", "service"])
+def test_what_yaml_takes_for_no_text_is_valid_in_an_editor_as_a_label_or_name(key: str, word: str) -> None:
+    """Validation keeps the text that is written, so the schema must not underline what an editor sees instead."""
+    written = {**entry(), "image": "api:1", "release": "a", key: word}
+    release = written.pop("release")
+    text = ", ".join(f"{name}: {value}" for name, value in written.items())
+    data = f"release: {release}\ntasks: null\nservices: [{{{text}}}]\n".encode()
+
+    name_is_valid = word not in ("~", "4.10") or key == "release"
+    assert (load(data).manifest is not None) == name_is_valid
+    assert VALIDATOR.is_valid(as_an_editor_reads(data)) or not name_is_valid
+
+
 @pytest.mark.parametrize("one", {*TOP_LEVEL_FIELDS, *TASK_FIELDS, *SERVICE_FIELDS}, ids=lambda one: one.name)
 def test_every_field_is_described(one: Any) -> None:
     assert one.meaning.endswith(".")
