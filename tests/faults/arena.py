@@ -6,11 +6,11 @@ embedded AWS, copied through the AWS API from the one that Terraform made.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import re
+import subprocess
+import sys
 import threading
 import time
 import uuid
@@ -18,9 +18,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-from ecs_release import cli
 from stack import Outcome, Stack
 from world import World, container, image
 
@@ -193,15 +191,20 @@ class Arena:
         until("a free lock", lambda: self.stack.store.lock().holder is None)
 
     def command(self, *arguments: str) -> tuple[int, str]:
-        """Run ``ecs-release`` against this orchestrator: exit status and what it printed."""
+        """Run ``ecs-release`` against this orchestrator: exit status and what it printed.
+
+        In a process of its own: environment and standard output belong to all the threads in which releases run here.
+        """
         environment = {
+            **os.environ,
             **self.aws.environment(),
             "ECS_RELEASE_STATE_MACHINE_ARN": self.stack.outputs["state_machine_arn"],
         }
-        printed = io.StringIO()
-        with mock.patch.dict(os.environ, environment), contextlib.redirect_stdout(printed):
-            status = cli.main(list(arguments))
-        return status, printed.getvalue()
+        command = [sys.executable, "-m", "ecs_release", *arguments]
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=180, check=False
+        )
+        return done.returncode, done.stdout
 
     def status(self, release: str) -> dict[str, Any]:
         """What ``ecs-release status --json`` says."""
