@@ -96,11 +96,13 @@ def arena(stack: Stack, request: pytest.FixtureRequest) -> Iterator[Arena]:
     """
     modules = {item.module for item in request.session.items if isinstance(item, pytest.Function)}
     arena = Arena(stack)
-    with ThreadPoolExecutor(8) as pool:
-        for module in modules:
-            for name, work in getattr(module, "IN_THE_BACKGROUND", {}).items():
-                arena.background[name] = pool.submit(work, arena)
-        yield arena
+    pool = ThreadPoolExecutor(8)
+    for module in modules:
+        for name, work in getattr(module, "IN_THE_BACKGROUND", {}).items():
+            arena.background[name] = pool.submit(work, arena)
+    yield arena
+    # Whoever wanted a result has had it. After Ctrl-C nobody waits: the server's end ends what still runs.
+    pool.shutdown(wait=False, cancel_futures=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
