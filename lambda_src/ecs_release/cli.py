@@ -360,14 +360,12 @@ def _unhold(arguments: argparse.Namespace, console: Console) -> int:
 
     store = Orchestrator.find(arguments.state_machine_arn).store()
     holds = store.all_holds()
-    # A hold on one target of a rule is named rule#targetId; status shows the rule's name.
-    names = {(hold["target"], hold["name"]): {hold["name"], hold["name"].partition("#")[0]} for hold in holds}
-    unknown = set(arguments.names) - set().union(*names.values())
+    unknown = set(arguments.names) - set().union(*map(_names_of, holds))
     if unknown:
         raise EcsReleaseError(
             f"there is no hold on {', '.join(sorted(unknown))}; ecs-release unhold lists the holds."
         )
-    lifted = [hold for hold in holds if names[hold["target"], hold["name"]] & set(arguments.names)]
+    lifted = [hold for hold in holds if _names_of(hold) & set(arguments.names)]
     for hold in lifted:
         store.lift_hold((hold["target"], hold["kind"], hold["name"]))
     shown = lifted if arguments.names else holds
@@ -382,6 +380,11 @@ def _unhold(arguments: argparse.Namespace, console: Console) -> int:
     if not shown:
         console.say("There are no holds.")
     return DONE
+
+
+def _names_of(hold: dict[str, Any]) -> set[str]:
+    """A hold on one target of a rule is named ``rule#targetId``; status --json has the rule's name."""
+    return {hold["name"], hold["name"].partition("#")[0]}
 
 
 COMMANDS: tuple[Command, ...] = (

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from ecs_release.console import Console
 from ecs_release.errors import EcsReleaseError
-from ecs_release.notification import title
+from ecs_release.notification import in_target, title
 from ecs_release.orchestrator import Orchestrator
 from ecs_release.plan import PlannedItem
 from ecs_release.rollout import BAD, GOOD, Status
@@ -91,8 +91,7 @@ def table(
 
 def _where(item: ItemRecord) -> str:
     """The item's name, with what tells it from another one of that name."""
-    target_id = f"#{item.target_id}" if item.target_id else ""
-    return f"{item.name}{target_id}" + (f" [{item.target}]" if item.target != "default" else "")
+    return item.state_key[2] + in_target(item)
 
 
 def way_back(plan: Sequence[PlannedItem]) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from ecs_release.manifest_fields import SERVICE_FIELDS, TASK_FIELDS, Field
-from ecs_release.problem import shown
+from ecs_release.problem import plain
 
 # What an ARN names, its service and its resource (Service Authorization Reference: Amazon ECS, EventBridge, EventBridge
 # Scheduler). Each group is called like the key that takes it. The buses of partners have slashes in their names.
@@ -24,7 +24,7 @@ _INSTEAD = {"cwRuleName": "scheduleName", "scheduleName": "cwRuleName"}
 def arn_message(one: Field, arn: str) -> str:
     """Tell what an ARN names, which part of it is the name that ``one`` takes, and where the other parts go."""
     what, parts = _parsed(arn)
-    found = f"{_cut(arn)} is {what}"
+    found = f"{plain(arn, longest=100)} is {what}"
     if one.name in parts:
         others = [name for name in parts if name != one.name]
         rest = f"the rest goes into {_pairs(parts, others)}" if others else _ELSEWHERE
@@ -57,8 +57,4 @@ def _parsed(arn: str) -> tuple[str, dict[str, str]]:
 
 
 def _pairs(parts: dict[str, str], names: list[str]) -> str:
-    return " and ".join(f"{name}: {_cut(parts[name])}" for name in names)
-
-
-def _cut(text: str) -> str:
-    return shown(text, longest=100)[1:-1]
+    return " and ".join(f"{name}: {plain(parts[name], longest=100)}" for name in names)

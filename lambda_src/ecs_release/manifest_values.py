@@ -30,7 +30,7 @@ from ecs_release.manifest_fields import (
     TOP_LEVEL_FIELDS,
     Field,
 )
-from ecs_release.problem import Problem, shown, spelled_out
+from ecs_release.problem import Problem, plain, shown, spelled_out
 from ecs_release.yaml_source import Entry, Mapping, Node, Scalar, Sequence, key_path
 
 
@@ -213,7 +213,7 @@ def _images_problems(keys: Keys, one: Field, value: Node, path: str) -> list[Pro
             continue
         here = key_path(path, name.text)
         problems = list(_scalar_problems(CONTAINER_NAME, name, here, name))
-        example = f"write {_cut(name.text)}: api:1.2.3"
+        example = f"write {plain(name.text, longest=100)}: api:1.2.3"
         problems += _scalar_problems(IMAGE, pair.value, here, name, example)
         if not _has_error(problems) and isinstance(pair.value, Scalar):
             keys.images[name.text] = pair.value.text
@@ -272,7 +272,11 @@ def _without(one: Field, text: str) -> str:
     if one.kind == "label":
         return "remove it"
     meant = in_ascii(text.translate(_GERMAN))
-    return f"write {_cut(meant)}" if meant and meant.isascii() else "write ASCII letters and digits"
+    return (
+        f"write {plain(meant, longest=100)}"
+        if meant and meant.isascii()
+        else "write ASCII letters and digits"
+    )
 
 
 # Each returns code and message of what is wrong, or None.
@@ -294,7 +298,7 @@ def _check_integer(one: Field, text: str) -> _Found:
     if not re.fullmatch(r"0|-?[1-9][0-9]*", text):
         return "E073", f"{shown(text)} is not a whole number; {bounds}"
     if len(text) > 9 or not one.minimum <= int(text) <= one.maximum:
-        return "E073", f"{_cut(text)} is out of range; {bounds}"
+        return "E073", f"{plain(text, longest=100)} is out of range; {bounds}"
     return None
 
 
@@ -330,7 +334,3 @@ _CHECKS = {
     "image": _check_image,
     "name": _check_name,
 }
-
-
-def _cut(text: str) -> str:
-    return shown(text, longest=100)[1:-1]

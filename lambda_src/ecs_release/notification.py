@@ -56,10 +56,11 @@ def message(record: ReleaseRecord, items: Sequence[ItemRecord], commands: Sequen
 
 
 def _left(item: ItemRecord) -> str:
-    return f"  {item.name}{_target(item)}: {item.status}, on {_now_on(item)}"
+    return f"  {item.name}{in_target(item)}: {item.status}, on {_now_on(item)}"
 
 
-def _target(item: ItemRecord) -> str:
+def in_target(item: ItemRecord) -> str:
+    """`` [target]`` where it is not the module's own account and Region."""
     return f" [{item.target}]" if item.target != "default" else ""
 
 
@@ -72,7 +73,7 @@ def _now_on(item: ItemRecord) -> str:
 
 
 def _line(item: ItemRecord) -> str:
-    where = _target(item)
+    where = in_target(item)
     now = f" (now {item.status})" if item.status != item.verdict else ""
     return (
         f"  {item.name}{where}: {item.verdict}{now}: {item.reason}"

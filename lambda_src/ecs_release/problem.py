@@ -111,6 +111,11 @@ def shown(text: str, longest: int = 60) -> str:
     return '"' + spelled_out(cut) + '"'
 
 
+def plain(text: str, longest: int = 60) -> str:
+    """Return ``text`` as `shown` does, without the quotes: as part of what is to be written."""
+    return shown(text, longest)[1:-1]
+
+
 def spelled_out(text: str) -> str:
     """Return ``text`` with each character that a terminal would not show as itself written as ``\\u200b``, a `HOLE` as ``...``."""
     return "".join(

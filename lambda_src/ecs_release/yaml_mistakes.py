@@ -12,7 +12,7 @@ from dataclasses import replace
 from yaml.error import Mark, MarkedYAMLError
 
 from ecs_release.foreign_characters import first_odd_colon
-from ecs_release.problem import Problem, shown, spelled_out
+from ecs_release.problem import Problem, plain, shown, spelled_out
 from ecs_release.yaml_lines import KEY, Lines, content_offset, indent_of
 from ecs_release.yaml_slips import odd_colon_message
 
@@ -112,7 +112,7 @@ def _unexpected_colon(mark: Mark, lines: Lines) -> Problem:
     key = KEY.match(text)
     if key and key.start(3) < mark.column:
         value = key[4].strip()
-        quoted = f"{_cut(key[2])}: {shown(value)}"
+        quoted = f"{plain(key[2])}: {shown(value)}"
         message = f"a second colon in one line; put the value in quotes, {quoted}, or begin a new line"
         return _at(mark, "E032", message)
     above = next((n for n in range(number - 1, 0, -1) if lines.get(n).split("#")[0].strip()), 0)
@@ -167,7 +167,7 @@ def _no_key(number: int, lines: Lines) -> Problem:
     if odd := first_odd_colon(key):
         return Problem("E070", number, column + key.index(odd) + 1, "", odd_colon_message(odd))
     if colon and value:
-        message = f"no space after the colon; write {_cut(key)}: {_cut(value)}"
+        message = f"no space after the colon; write {plain(key)}: {plain(value)}"
         return Problem("E039", number, column + len(key) + 2, "", message)
     message = f"{shown(content)} is neither a key with a value nor part of a list; write key: value"
     return Problem("E034", number, column + 1, "", message)
@@ -203,7 +203,3 @@ def _unexpected(mark: Mark, lines: Lines, what: str) -> Problem:
         message = "this cannot stand behind what is before it in the line; begin a new line, or put the value in quotes"
         return _at(mark, "E034", message)
     return _at(mark, "E040", message)
-
-
-def _cut(text: str) -> str:
-    return shown(text)[1:-1]

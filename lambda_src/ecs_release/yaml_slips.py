@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from ecs_release.foreign_characters import ODD_COLONS, described, first_foreign
 from ecs_release.manifest_fields import KNOWN_KEYS
-from ecs_release.problem import HOLE, Problem, shown
+from ecs_release.problem import HOLE, Problem, plain
 from ecs_release.yaml_lines import Lines, content_offset, indent_of
 
 _KNOWN = "|".join(sorted(KNOWN_KEYS))
@@ -191,7 +191,7 @@ def _dashes_without_space(lines: Lines, numbers: list[int]) -> list[Problem]:
     for number in numbers:
         if found := _DASH_WITHOUT_SPACE.match(lines.get(number)):
             content = lines.get(number)[found.end() :].strip()
-            message = f"no space after the dash; write - {_cut(content)}"
+            message = f"no space after the dash; write - {plain(content)}"
             problems.append(_at_offset(lines, "E034", number, found.end(1), message))
             _begin_entry(lines, number, found.end(1), found.end())
     return problems
@@ -246,11 +246,7 @@ def _colons_without_space(lines: Lines, numbers: list[int]) -> list[Problem]:
     for number in numbers:
         text = lines.get(number)
         if found := _NO_SPACE.match(text):
-            message = f"no space after the colon; write {found[2]}: {_cut(found[3].strip())}"
+            message = f"no space after the colon; write {found[2]}: {plain(found[3].strip())}"
             problems.append(_at_offset(lines, "E039", number, found.end(2) + 1, message))
             lines.edit(number, found.end(2), len(text), f": {HOLE}")
     return problems
-
-
-def _cut(text: str) -> str:
-    return shown(text)[1:-1]
