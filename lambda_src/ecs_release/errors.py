@@ -43,8 +43,12 @@ class SupersededError(ItemError):
     """Somebody else changed the item since the release read it; what they did is never overwritten."""
 
 
+class RefusedError(ItemError):
+    """AWS refused a write, and nothing of it was applied."""
+
+
 class ItemBusyError(EcsReleaseError):
-    """Another worker is registering for this item right now; trying again later is right."""
+    """Another worker is at this item right now; trying again later is right."""
 
 
 class RecordChangedError(EcsReleaseError):

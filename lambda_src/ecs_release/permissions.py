@@ -37,7 +37,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     "plan": (*READ_SERVICE, "ecs:DescribeTaskDefinition", *READ_ROLLOUT, *READ_SCHEDULED_TASK, *READ_IMAGE),
     "prepare": REGISTER,
     "update_task": (*REGISTER, *WRITE_SCHEDULED_TASK),
-    "update_service": (*READ_SERVICE, "ecs:UpdateService"),
+    "update_service": (*READ_SERVICE, *READ_DEPLOYMENTS, "ecs:UpdateService"),
     "check_rollouts": (*READ_SERVICE, *READ_ROLLOUT, *READ_SCHEDULED_TASK),
     "rollback": (
         *READ_SERVICE,

@@ -73,11 +73,13 @@ class Judgement:
     ----------
     status : SUCCEEDED, UNVERIFIED, FAILED, TIMED_OUT, SUPERSEDED or ROLLED_BACK_BY_ECS; None: look again later.
     needs_history : the service's own record of deployments is needed to decide; look at it and judge again.
+    needs_second_look : one answer of AWS does not prove it; the round after has to see the same.
     """
 
     status: Status | None = None
     reason: str = ""
     needs_history: bool = False
+    needs_second_look: bool = False
 
 
 _UNDECIDED = Judgement()
@@ -96,10 +98,12 @@ def judge(
         list is never a verdict, because a service deployment becomes visible with a delay.
     """
     if service is None:
-        return Judgement(Status.FAILED, "the service is gone")
+        return Judgement(Status.FAILED, "the service is gone", needs_second_look=True)
     if service.status != "ACTIVE":
         return Judgement(
-            Status.FAILED, f"the service is {service.status}: it was deleted while the release waited for it"
+            Status.FAILED,
+            f"the service is {service.status}: it was deleted while the release waited for it",
+            needs_second_look=True,
         )
     if service.desired_count == 0 and _is_primary(rollout, service):
         return Judgement(Status.UNVERIFIED, "desired count is 0, so nothing ran that could prove the rollout")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,14 +11,13 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from ecs_release.aws import RAW, Connections, error_code, explain, send_raw
-from ecs_release.errors import ItemError
+from ecs_release.errors import ItemError, RefusedError
 from ecs_release.task_definition import TaskDefinition, choose_containers, parse_reference
 
 if TYPE_CHECKING:
     from ecs_release.store import ItemRecord
 
 _SCHEDULE_OUTPUT_ONLY = frozenset({"Arn", "CreationDate", "LastModificationDate", "Name"})
-_PUT_TARGETS_ATTEMPTS = 5
 
 
 @dataclass(frozen=True)
@@ -148,12 +146,9 @@ def select(
 class Rules:
     """EventBridge rules of one target."""
 
-    def __init__(
-        self, connections: Connections, target: str, *, sleep: Callable[[float], None] = time.sleep
-    ) -> None:
+    def __init__(self, connections: Connections, target: str) -> None:
         self._connections = connections
         self._target = target
-        self._sleep = sleep
 
     @property
     def _client(self) -> Any:
@@ -183,46 +178,39 @@ class Rules:
                 return targets
             token = {"NextToken": answer["NextToken"]}
 
-    def put(self, bus: str, rule: str, targets: Sequence[Mapping[str, Any]]) -> None:
-        """Write whole raw targets; entries that EventBridge could not take are tried again.
+    def put(self, bus: str, rule: str, targets: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """Write whole raw targets, in one attempt; the id of each one that EventBridge did not take, and why.
 
         PutTargets can answer 200 and still have failed entries
         (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html).
 
         Raises
         ------
-        ItemError
-            when entries keep failing, or EventBridge refuses.
+        RefusedError
+            when EventBridge refuses the call for good.
         """
-        left = list(targets)
-        for attempt in range(_PUT_TARGETS_ATTEMPTS):
-            if attempt:
-                self._sleep(random.uniform(0.2, min(5.0, 2.0**attempt)))  # noqa: S311 - spreading load, not a secret
-            try:
-                with send_raw({"Rule": rule, "EventBusName": bus, "Targets": left}):
-                    # The arguments only satisfy botocore's own check of required members; the raw body is what travels.
-                    answer = self._client.put_targets(
-                        Rule=rule, EventBusName=bus, Targets=[{"Id": "-", "Arn": "-"}]
-                    )
-            except ClientError as error:
-                if error_code(error) in (
-                    "ResourceNotFoundException",
-                    "ManagedRuleException",
-                    "AccessDeniedException",
-                    "ValidationException",
-                ):
-                    raise ItemError(
-                        f'EventBridge refused the targets of rule "{rule}": {explain(error)}'
-                    ) from error
-                raise
-            if not answer.get("FailedEntryCount"):
-                return
-            failed = {entry["TargetId"]: entry for entry in answer.get("FailedEntries", ())}
-            left = [target for target in left if target["Id"] in failed]
-        reasons = "; ".join(
-            f"{e['TargetId']}: {e.get('ErrorCode')} {e.get('ErrorMessage', '')}" for e in failed.values()
-        )
-        raise ItemError(f'EventBridge did not take targets of rule "{rule}": {reasons}')
+        client = self._connections.client(self._target, "events", retry=False)
+        try:
+            with send_raw({"Rule": rule, "EventBusName": bus, "Targets": list(targets)}):
+                # The arguments only satisfy botocore's own check of required members; the raw body is what travels.
+                answer = client.put_targets(Rule=rule, EventBusName=bus, Targets=[{"Id": "-", "Arn": "-"}])
+        except ClientError as error:
+            if error_code(error) in (
+                "ResourceNotFoundException",
+                "ManagedRuleException",
+                "AccessDeniedException",
+                "ValidationException",
+            ):
+                raise RefusedError(
+                    f'EventBridge refused the targets of rule "{rule}": {explain(error)}'
+                ) from error
+            raise
+        if not answer.get("FailedEntryCount"):
+            return {}
+        return {
+            entry["TargetId"]: f"{entry.get('ErrorCode')} {entry.get('ErrorMessage', '')}".strip()
+            for entry in answer.get("FailedEntries", ())
+        }
 
 
 class Schedules:
@@ -253,12 +241,12 @@ class Schedules:
         return raw
 
     def put(self, group: str, name: str, schedule: Mapping[str, Any]) -> None:
-        """Write a whole raw schedule: UpdateSchedule resets every optional member that is left out.
+        """Write a whole raw schedule, in one attempt: UpdateSchedule resets every optional member that is left out.
 
         Raises
         ------
-        ItemError
-            when Scheduler refuses.
+        RefusedError
+            when Scheduler refuses for good.
         """
         body = {**_settable(schedule), "GroupName": group}
         try:
@@ -274,7 +262,7 @@ class Schedules:
                 "ValidationException",
                 "AccessDeniedException",
             ):
-                raise ItemError(
+                raise RefusedError(
                     f'Scheduler refused the schedule "{group}/{name}": {explain(error)}'
                 ) from error
             raise
@@ -282,7 +270,7 @@ class Schedules:
     def _update(self, name: str, body: Mapping[str, Any]) -> None:
         with send_raw(body):
             # The arguments only satisfy botocore's own check of required members; the raw body is what travels.
-            self._client.update_schedule(
+            self._connections.client(self._target, "scheduler", retry=False).update_schedule(
                 Name=name,
                 ScheduleExpression=str(body["ScheduleExpression"]),
                 FlexibleTimeWindow={"Mode": "OFF"},

@@ -10,7 +10,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ecs_release.aws import Connections, error_code, explain
-from ecs_release.errors import ItemError
+from ecs_release.errors import RefusedError
 
 DESCRIBE_SERVICES_MOST = 10
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html"""
@@ -20,6 +20,9 @@ DESCRIBE_SERVICES_MOST = 10
 _HISTORY = timedelta(days=88)
 _TOO_LONG_AGO = "must be within the last"
 _REVISIONS_MOST = 20
+
+CLOCK_SKEW_SECONDS = 5
+"""How far AWS's clock may be ahead of ours, where a record of ours says since when AWS's are to be read."""
 
 
 @dataclass(frozen=True)
@@ -124,22 +127,22 @@ class Services:
         return found
 
     def update(self, cluster: str, name: str, task_definition: str) -> ServiceState:
-        """Start a rollout; only the task definition is named, so every other setting stays.
+        """Start a rollout, in one attempt; only the task definition is named, so every other setting stays.
 
         Safe to repeat: naming the task definition that is already set starts no deployment.
 
         Raises
         ------
-        ItemError
+        RefusedError
             when ECS refuses for good.
         """
         try:
-            answer = self._client.update_service(
+            answer = self._connections.client(self._target, "ecs", retry=False).update_service(
                 cluster=cluster, service=name, taskDefinition=task_definition
             )
         except ClientError as error:
             if error_code(error) in _FINAL:
-                raise ItemError(f"ECS refused to update {cluster}/{name}: {explain(error)}") from error
+                raise RefusedError(f"ECS refused to update {cluster}/{name}: {explain(error)}") from error
             raise
         return ServiceState(answer["service"])
 

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 
 from ecs_release.errors import SettingsError
 
+READ_LAG_SECONDS = 6
+"""ECS's API is eventually consistent (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html); no AWS document
+gives a figure, and the waits that it recommends there begin with a few seconds."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -29,6 +33,11 @@ class Settings:
     poll_seconds: int = 15
     name: str = "ecs-release"
     approval_pipeline: str | None = None
+
+    @property
+    def settle_seconds(self) -> int:
+        """How long a read of AWS may lag behind a write: seconds, and no longer than this machine's pause between two looks."""
+        return min(READ_LAG_SECONDS, self.poll_seconds)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

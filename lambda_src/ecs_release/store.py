@@ -46,6 +46,12 @@ DEFAULT_TARGET = "default"
 # An item of DynamoDB holds 400 KB. Three lists of a release grow with its items; each item's own record has its share whole.
 _LIST_BYTES = 100_000
 
+# A transaction holds 100 items and 4 MB: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+_TRANSACTION_ITEMS = 99
+_TRANSACTION_BYTES = 3_000_000
+_PASSING_REASONS = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
+_LONGEST_PAUSE = 5.0
+
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
 
@@ -68,7 +74,8 @@ class ReleaseRecord:
     problems : why it was REJECTED.
     culprits : ``name: reason`` of the items that made it fail.
     failing_since : epoch seconds of the first bad verdict; None while there is none.
-    phase : what the machine does now: prepare, tasks, services or rollback.
+    begun_at : epoch seconds at which the first wave began; from then on production may have been touched.
+    cut_by : the worker that writes the items, or has written them.
     """
 
     release: str
@@ -89,6 +96,8 @@ class ReleaseRecord:
     warnings: list[str] = field(default_factory=list)
     culprits: list[str] = field(default_factory=list)
     failing_since: int | None = None
+    begun_at: int | None = None
+    cut_by: str | None = None
     throttles: int = 0
     schema: int = SCHEMA
 
@@ -112,12 +121,15 @@ class ItemRecord:
     previous_deployment : the service's PRIMARY deployment before the write.
     deployment_id : the deployment to prove.
     started_at : epoch seconds at which watching it began; of a changed item recorded right before it is written.
+    written_at : epoch seconds at which a scheduled task's write was done; a read soon after may not show it yet.
+    doubted_at : epoch seconds of the first of two looks that a verdict needs which no single look can give.
     settled_at : epoch seconds at which its verdict was written, for the estimate of later plans.
-    claim_by, claim_until : the worker that registers for it right now, and until when (epoch seconds).
+    claim_by, claim_until : the worker that registers or writes it right now, and until when (epoch seconds).
     rollback_to : what Rollback set: ``before``, or the equal copy made because ``before`` was deregistered.
     rollback_deployment, rollback_started_at : the deployment that goes back, to be proven like any other.
     inherited : whether ``before`` comes from an earlier release that did not end whole.
     memory_void : whether what an earlier release left is void, because somebody else has deployed since.
+    revision : counts the changes of this record: whoever judges from an older copy can't write.
     """
 
     release: str
@@ -150,6 +162,8 @@ class ItemRecord:
     previous_deployment: str | None = None
     deployment_id: str | None = None
     started_at: int | None = None
+    written_at: int | None = None
+    doubted_at: int | None = None
     settled_at: int | None = None
     verdict: str = "PENDING"
     status: str = "PENDING"
@@ -160,6 +174,7 @@ class ItemRecord:
     rollback_to: str | None = None
     rollback_deployment: str | None = None
     rollback_started_at: int | None = None
+    revision: int = 0
 
     @property
     def key(self) -> dict[str, str]:
@@ -190,6 +205,7 @@ class Lock:
     holder : the release that may write; None once the lock was given back.
     left_by : the release it was taken from by force, whose workers may still be in the middle of a call.
     closed : whether everything that later releases must know of ``left_by`` is written.
+    freed_at : epoch seconds at which it was given back; what was written before may not be read yet.
     """
 
     holder: str | None
@@ -197,6 +213,7 @@ class Lock:
     epoch: int
     left_by: str | None = None
     closed: bool = False
+    freed_at: int | None = None
 
 
 class Store:
@@ -239,6 +256,7 @@ class Store:
             int(found.get("epoch", 0)),
             found.get("left_by"),
             bool(found.get("closed")),
+            found.get("freed_at"),
         )
 
     def acquire(self, release: str, execution: str, seen: Lock) -> int:
@@ -255,7 +273,14 @@ class Store:
         condition = "epoch = :seen" if seen.epoch else "attribute_not_exists(pk)"
         values = {":seen": seen.epoch} if seen.epoch else {}
         self._put(
-            {"pk": "LOCK", "sk": "LOCK", "holder": release, "execution": execution, "epoch": epoch},
+            {
+                "pk": "LOCK",
+                "sk": "LOCK",
+                "holder": release,
+                "execution": execution,
+                "epoch": epoch,
+                "freed_at": seen.freed_at,
+            },
             condition=condition,
             values=values,
         )
@@ -274,7 +299,7 @@ class Store:
         left = {"left_by": release} if by_force else {}
         try:
             self._put(
-                {"pk": "LOCK", "sk": "LOCK", "epoch": lock.epoch + 1, **left},
+                {"pk": "LOCK", "sk": "LOCK", "epoch": lock.epoch + 1, "freed_at": int(time.time()), **left},
                 condition="epoch = :seen AND holder = :me",
                 values={":seen": lock.epoch, ":me": release},
             )
@@ -328,7 +353,7 @@ class Store:
     # --- releases ----------------------------------------------------------------------------------------------
 
     def put_release(self, record: ReleaseRecord) -> None:
-        """Open the record of a release, or open it once more.
+        """Open the record of a release; one that an earlier attempt opened stays as it is.
 
         Raises
         ------
@@ -336,12 +361,16 @@ class Store:
             when it was closed.
         """
         row = {"pk": f"RELEASE#{record.release}", "sk": "RELEASE", **dataclasses.asdict(record)}
-        self._put(
-            {name: _fitting_value(value) for name, value in row.items()},
-            condition="attribute_not_exists(pk) OR #status = :running",
-            values={":running": "RUNNING"},
-            names={"#status": "status"},
-        )
+        try:
+            self._put(
+                {name: _fitting_value(value) for name, value in row.items()},
+                condition="attribute_not_exists(pk)",
+            )
+        except RecordChangedError:
+            opened = self.release(record.release)
+            if opened is None or opened.status != "RUNNING":
+                raise
+            record = opened
         self._put({"pk": "RELEASES", "sk": f"{record.started}#{record.release}", "release": record.release})
 
     def release(self, release: str) -> ReleaseRecord | None:
@@ -369,6 +398,19 @@ class Store:
             names={"#condition_status": "status"} if only_running else {},
         )
 
+    def refuse(self, release: str, problems: Sequence[str]) -> None:
+        """Note why a release is REJECTED; nothing happens once its items are complete, or it is closed."""
+        try:
+            self._update(
+                {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
+                {"problems": fitting(problems)},
+                condition="#condition_status = :running AND waves = :none",
+                values={":running": "RUNNING", ":none": []},
+                names={"#condition_status": "status"},
+            )
+        except RecordChangedError:
+            return
+
     def add_throttles(self, release: str, count: int) -> None:
         if count:
             self._client.update_item(
@@ -394,31 +436,87 @@ class Store:
 
     # --- items -------------------------------------------------------------------------------------------------
 
-    def put_items(self, release: str, items: Sequence[ItemRecord]) -> None:
-        """Write all items of a release, twenty-five at a time.
+    def claim_cut(self, release: str, worker: str) -> None:
+        """Say that this worker writes the items of a release; nothing of any other attempt is taken any more.
 
-        An earlier attempt may have died after it had cut the release another way: its rows go.
+        Raises
+        ------
+        RecordChangedError
+            when the release is closed, or its items are complete.
         """
-        kept = {item.key["sk"] for item in items}
+        self._update(
+            {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
+            {"cut_by": worker},
+            condition="#condition_status = :running AND waves = :none",
+            values={":running": "RUNNING", ":none": []},
+            names={"#condition_status": "status"},
+        )
+
+    def put_items(self, release: str, items: Sequence[ItemRecord], worker: str) -> None:
+        """Write all items of a release, as the worker that has claimed to.
+
+        An earlier attempt may have died after it had cut the release another way: its rows go. One that is still at it is
+        refused with the first of its transactions that comes after the claim.
+
+        Raises
+        ------
+        RecordChangedError
+            when another worker has claimed it since, or the items are complete.
+        """
+        rows = {item.key["sk"]: {**item.key, **_without_none(dataclasses.asdict(item))} for item in items}
         left = [row["sk"] for row in self._query(f"RELEASE#{release}", begins="ITEM#")]
         writes: list[dict[str, Any]] = [
-            {"DeleteRequest": {"Key": _item({"pk": f"RELEASE#{release}", "sk": sk})}}
+            {"Delete": {"TableName": self._table, "Key": _item({"pk": f"RELEASE#{release}", "sk": sk})}}
             for sk in left
-            if sk not in kept
+            if sk not in rows
         ]
-        writes += [
-            {"PutRequest": {"Item": _item({**item.key, **_without_none(dataclasses.asdict(item))})}}
-            for item in items
-        ]
-        for start in range(0, len(writes), 25):
-            requests = writes[start : start + 25]
-            pause = 0.05
-            while requests:
-                answer = self._client.batch_write_item(RequestItems={self._table: requests})
-                requests = answer.get("UnprocessedItems", {}).get(self._table, [])
-                if requests:
-                    time.sleep(pause)
-                    pause = min(pause * 2, 5)
+        writes += [{"Put": {"TableName": self._table, "Item": _item(row)}} for row in rows.values()]
+        mine = {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": _item({"pk": f"RELEASE#{release}", "sk": "RELEASE"}),
+                "ConditionExpression": "cut_by = :worker AND waves = :none",
+                "ExpressionAttributeValues": _item({":worker": worker, ":none": []}),
+            }
+        }
+        for some in _transactions(writes):
+            self._transact([mine, *some])
+
+    def finish_cut(self, release: str, worker: str, changes: Mapping[str, Any]) -> None:
+        """Make the items count, with the waves that ``changes`` holds.
+
+        Raises
+        ------
+        RecordChangedError
+            when the release was closed, or another worker has claimed it since.
+        """
+        self._update(
+            {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
+            {name: _fitting_value(value) for name, value in changes.items()},
+            condition="#condition_status = :running AND cut_by = :worker AND #waves = :none",
+            values={":running": "RUNNING", ":worker": worker, ":none": []},
+            names={"#condition_status": "status"},
+        )
+
+    def _transact(self, writes: Sequence[Mapping[str, Any]]) -> None:
+        """One transaction, whole or not at all; one that collides with another's is tried again."""
+        pause = 0.05
+        while True:
+            try:
+                self._client.transact_write_items(TransactItems=list(writes))
+            except ClientError as error:
+                if error_code(error) != "TransactionCanceledException":
+                    raise
+                # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
+                reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", ())}
+                if "ConditionalCheckFailed" in reasons:
+                    raise RecordChangedError("another attempt writes the items of this release") from error
+                if not reasons & _PASSING_REASONS or pause > _LONGEST_PAUSE:
+                    raise
+                time.sleep(pause)
+                pause *= 2
+            else:
+                return
 
     def items(self, release: str, first: int | None = None, last: int | None = None) -> list[ItemRecord]:
         """Items in order; of the batches ``first`` to ``last`` when they are given."""
@@ -445,20 +543,28 @@ class Store:
         condition: str | None = None,
         values: Mapping[str, Any] | None = None,
     ) -> ItemRecord:
-        """Change an item under the epoch its release got with the lock.
+        """Change an item as it was read, under the epoch its release got with the lock.
 
         Parameters
         ----------
+        item : the record that the change was decided from: a decision from an older one is never written.
         changes : attributes to set; None removes one.
         verdict_open : also demand that no final verdict was written yet.
 
         Raises
         ------
         RecordChangedError
-            when the epoch was raised, or the condition does not hold.
+            when the epoch was raised, another worker has changed the item since, or the condition does not hold.
         """
-        conditions = ["epoch = :epoch"]
-        all_values: dict[str, Any] = {":epoch": item.epoch, **(values or {})}
+        conditions = ["epoch = :epoch", "#revision = :revision"]
+        if not item.revision:  # of a version that did not count
+            conditions[1] = "(attribute_not_exists(#revision) OR #revision = :revision)"
+        changes = {**changes, "revision": item.revision + 1}
+        all_values: dict[str, Any] = {
+            ":epoch": item.epoch,
+            ":revision": item.revision,
+            **(values or {}),
+        }
         if verdict_open:
             conditions.append("verdict IN (:pending, :prepared, :updated)")
             all_values |= {":pending": "PENDING", ":prepared": "PREPARED", ":updated": "UPDATED"}
@@ -636,6 +742,21 @@ class Store:
         for page in pages:
             for row in page["Items"]:
                 yield _plain(row)
+
+
+def _transactions(writes: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """The writes in as few transactions as DynamoDB's limits allow."""
+    some: list[dict[str, Any]] = []
+    size = 0
+    for write in writes:
+        length = len(json.dumps(write))
+        if some and (len(some) == _TRANSACTION_ITEMS or size + length > _TRANSACTION_BYTES):
+            yield some
+            some, size = [], 0
+        some.append(write)
+        size += length
+    if some:
+        yield some
 
 
 def fitting(lines: Sequence[str], room: int = _LIST_BYTES) -> list[str]:

@@ -8,7 +8,7 @@ locals {
       memory      = 1769
       timeout     = 600
       environment = merge(local.environment.common, local.environment.poll, var.approval ? local.environment.approval : {})
-      record      = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+      record      = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = concat(["assume_reader", "read_manifest", "read_executions"], var.approval ? ["read_plan", "read_approval"] : [])
     }
     prepare = {

@@ -27,7 +27,7 @@ import botocore.httpsession
 import botocore.retries.quota
 from botocore.exceptions import ConnectionClosedError
 from chaos_clock import CLOCK, VirtualDatetime
-from chaos_table import Tables, python
+from chaos_table import Client, Lost, Tables, python
 
 from local_aws import control, ecs, events, scheduler
 from local_aws.calls import Answer, ApiError, Call
@@ -58,10 +58,6 @@ _ENVIRONMENT = {
 }
 
 
-class Lost(Exception):
-    """The connection breaks; whether before or after the service did its work, only the service knows."""
-
-
 Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
@@ -73,7 +69,7 @@ class Cloud:
         self.handlers = handlers
         self.world: Any = None
         self.tables = Tables({TABLE: ("pk", "sk"), IDEMPOTENCY: ("id",)})
-        self.tables.install(server)
+        self.table_client = Client(self.tables, server, self.guard)
 
     def guard(self, call: Call, inner: Callable[[Call], Answer]) -> Answer:
         if call.internal or self.world is None:
@@ -210,7 +206,11 @@ def cloud() -> Iterator[Cloud]:
 
         functions = {step: importlib.import_module(f"handlers.{step}") for step in STEPS}
         observability.logger.setLevel("CRITICAL")
-        one_client = functools.cache(aws.own_client)
+        own_client = functools.cache(aws.own_client)
+
+        def one_client(service: str, **options: Any) -> Any:
+            return made.table_client if service == "dynamodb" else own_client(service, **options)
+
         environment = mock.patch.dict(os.environ, _ENVIRONMENT)
         connections: dict[bool, Any] = {}
 
@@ -232,14 +232,13 @@ def cloud() -> Iterator[Cloud]:
         # Clients are made now, while nothing else looks at the environment.
         session = mock.patch.object(boto3, "DEFAULT_SESSION", boto3.Session(region_name=REGION))
         with session, mock.patch.dict(os.environ, {**_CREDENTIALS, "AWS_ENDPOINT_URL": server.endpoint}):
-            for service in ("dynamodb", "stepfunctions"):
-                one_client(service)
+            one_client("stepfunctions")
             target = aws.Target("default", ACCOUNT, REGION, f"{_ROLE}-deployment", f"{_ROLE}-reader")
             for write in (True, False):
                 made_connections = one_connections({"default": target}, (), write=write, session_name="chaos")
-                made_connections.client("default", "ecs", retry=False)
                 for service in ("ecs", "events", "scheduler"):
-                    made_connections.client("default", service)
+                    for retry in (True, False):
+                        made_connections.client("default", service, retry=retry)
         made = Cloud(server, {step: module.handler for step, module in functions.items()})
         server.guards[:] = [made.guard]
         server.account_of = functools.cache(server.account_of)  # type: ignore[method-assign]  # moto lists folders

@@ -254,7 +254,7 @@ class Oracle:
             row = answer.json().get("Item", {})
             worker.lock_seen = (row.get("holder", {}).get("S"), row.get("epoch", {}).get("N"))
             worker.wrote = None
-        elif key in ("dynamodb:UpdateItem", "dynamodb:PutItem", "dynamodb:BatchWriteItem"):
+        elif key in ("dynamodb:UpdateItem", "dynamodb:PutItem", "dynamodb:TransactWriteItems"):
             self._after_record(call, answer)
         elif key == "ecs:DescribeServices":
             for name in call.input.get("services", ()):
@@ -287,12 +287,11 @@ class Oracle:
         if answer.status != 200:
             return
         keys: list[tuple[str, str]] = []
-        if call.operation == "BatchWriteItem":
-            for request in call.input["RequestItems"].get(TABLE, ()):
-                if "PutRequest" not in request:
-                    continue
-                row = request["PutRequest"]["Item"]
-                keys.append((row["pk"]["S"], row["sk"]["S"]))
+        if call.operation == "TransactWriteItems":
+            for write in call.input["TransactItems"]:
+                if "Put" in write:
+                    row = write["Put"]["Item"]
+                    keys.append((row["pk"]["S"], row["sk"]["S"]))
         elif call.input["TableName"] == TABLE:
             row = call.input.get("Key") or call.input["Item"]
             keys.append((row["pk"]["S"], row["sk"]["S"]))

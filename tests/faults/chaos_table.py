@@ -1,21 +1,24 @@
-"""A DynamoDB of dictionaries: as much of it as the package and Powertools' idempotency use, and fast.
+"""A DynamoDB of dictionaries and a client of it: as much of it as the package and Powertools' idempotency use, and fast.
 
-moto's takes milliseconds a call, and a release is hundreds of them; ``tests/local`` runs against moto's. Anything that this
-one does not know is an error, never a guess. Reads and writes are atomic, because one thread at a time runs.
+moto's takes milliseconds a call and so does botocore's client, and a release is hundreds of them; ``tests/local`` runs against
+both. Anything that this one does not know is an error, never a guess. Reads and writes are atomic, because one thread at a time
+runs.
 https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.OperatorsAndFunctions.html
 """
 
 from __future__ import annotations
 
-import copy
+import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
+from botocore.exceptions import ClientError, ConnectionClosedError
+from chaos_clock import CLOCK
 
-from local_aws.calls import ApiError, Call
+from local_aws.calls import Answer, ApiError, Call
 from local_aws.server import Server
 
 Row = dict[str, Any]
@@ -147,25 +150,6 @@ class Tables:
     def reset(self) -> None:
         self.rows = {name: {} for name in self.keys}
 
-    def install(self, server: Server) -> None:
-        for name in (
-            "GetItem",
-            "PutItem",
-            "UpdateItem",
-            "DeleteItem",
-            "Query",
-            "BatchGetItem",
-            "BatchWriteItem",
-        ):
-            method: Callable[[dict[str, Any]], dict[str, Any]] = getattr(self, name)
-
-            def answer(
-                call: Call, method: Callable[[dict[str, Any]], dict[str, Any]] = method
-            ) -> dict[str, Any]:
-                return copy.deepcopy(method(call.input))
-
-            server.operation("dynamodb", name)(answer)
-
     def _key(self, table: str, row: Row) -> tuple[str, ...]:
         return tuple(row[name]["S"] for name in self.keys[table])
 
@@ -250,12 +234,117 @@ class Tables:
             responses[table] = [self.rows[table][key] for key in keys if key in self.rows[table]]
         return {"Responses": responses, "UnprocessedKeys": {}}
 
-    def BatchWriteItem(self, asked: dict[str, Any]) -> dict[str, Any]:
-        for table, requests in asked["RequestItems"].items():
-            for request in requests:
-                if "DeleteRequest" in request:
-                    self.rows[table].pop(self._key(table, request["DeleteRequest"]["Key"]), None)
-                    continue
-                row = request["PutRequest"]["Item"]
-                self.rows[table][self._key(table, row)] = row
-        return {"UnprocessedItems": {}}
+    def TransactWriteItems(self, asked: dict[str, Any]) -> dict[str, Any]:
+        reasons = []
+        for write in asked["TransactItems"]:
+            ((_, members),) = write.items()
+            row = self.rows[members["TableName"]].get(
+                self._key(members["TableName"], members.get("Item") or members["Key"])
+            )
+            try:
+                self._check(members, row)
+                reasons.append({"Code": "None"})
+            except ApiError:
+                reasons.append(
+                    {"Code": "ConditionalCheckFailed", "Message": "The conditional request failed"}
+                )
+        if any(reason["Code"] != "None" for reason in reasons):
+            raise ApiError(
+                "TransactionCanceledException", "Transaction cancelled", CancellationReasons=reasons
+            )
+        for write in asked["TransactItems"]:
+            ((action, members),) = write.items()
+            rows = self.rows[members["TableName"]]
+            if action == "Put":
+                rows[self._key(members["TableName"], members["Item"])] = members["Item"]
+            elif action == "Delete":
+                rows.pop(self._key(members["TableName"], members["Key"]), None)
+            else:
+                assert action == "ConditionCheck", action
+        return {}
+
+
+class Lost(Exception):
+    """The connection breaks; whether before or after the service did its work, only the service knows."""
+
+
+class _Answer(Answer):
+    """An answer that was never text."""
+
+    def __init__(self, status: int, document: dict[str, Any]) -> None:
+        super().__init__(status, [], str(document).encode() if status >= 400 else b"")
+        self._document = document
+
+    def json(self) -> Any:
+        return self._document
+
+
+class Client:
+    """What boto3's client of DynamoDB does here, with the same number of attempts and their pauses.
+
+    Parameters
+    ----------
+    guard : sees each call before and after the table does it, as :attr:`local_aws.server.Server.guards` do.
+    """
+
+    _ATTEMPTS = 10  # as ecs_release.aws asks botocore for
+
+    def __init__(
+        self, tables: Tables, server: Server, guard: Callable[[Call, Callable[[Call], Answer]], Answer]
+    ) -> None:
+        self._tables, self._server, self._guard = tables, server, guard
+
+    def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
+        operation = "".join(part.capitalize() for part in name.split("_"))
+        if not hasattr(self._tables, operation):
+            raise AttributeError(name)
+
+        def call(**asked: Any) -> dict[str, Any]:
+            return self._call(operation, asked)
+
+        return call
+
+    def get_paginator(self, name: str) -> Any:
+        client = self
+
+        class Pages:
+            def paginate(self, **asked: Any) -> Iterator[dict[str, Any]]:
+                yield getattr(client, name)(**asked)
+
+        return Pages()
+
+    def _call(self, operation: str, asked: dict[str, Any]) -> dict[str, Any]:
+        for attempt in range(1, self._ATTEMPTS + 1):
+            call = Call(self._server, {}, b"", "dynamodb", operation, "", "")
+            call.__dict__["input"] = asked
+            try:
+                answer = self._guard(call, self._do)
+                document: dict[str, Any] = answer.json()
+                if answer.status == 200:
+                    return document
+                error = document["error"]
+                passing = answer.status >= 500 or error.code == "ThrottlingException"
+                if not passing or attempt == self._ATTEMPTS:
+                    details = {"Code": error.code, "Message": error.message}
+                    raise ClientError({"Error": details, **error.members}, operation)
+            except ApiError as error:  # of a guard
+                if error.status < 500 and error.code != "ThrottlingException":
+                    raise ClientError(
+                        {"Error": {"Code": error.code, "Message": error.message}}, operation
+                    ) from None
+                if attempt == self._ATTEMPTS:
+                    raise ClientError(
+                        {"Error": {"Code": error.code, "Message": error.message}}, operation
+                    ) from None
+            except Lost as error:
+                if attempt == self._ATTEMPTS:
+                    raise ConnectionClosedError(error=error, endpoint_url="dynamodb") from error
+            # https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
+            CLOCK.sleep(random.random() * min(2.0 ** (attempt - 1), 20.0))
+        raise AssertionError("unreachable")
+
+    def _do(self, call: Call) -> Answer:
+        try:
+            return _Answer(200, getattr(self._tables, call.operation)(call.input))
+        except ApiError as error:
+            return _Answer(error.status, {"error": error})

@@ -27,7 +27,14 @@ _READ_TASK = ("events:ListTargetsByRule", "scheduler:GetSchedule")
 _WRITE_TASK = (*_READ_TASK, "events:PutTargets", "scheduler:UpdateSchedule")
 _REGISTER = ("ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition")
 _CALLS = {
-    "parse": (*_RECORD, "dynamodb:Batch*", "ecs:DescribeServices", "ecs:DescribeTaskDefinition", *_READ_TASK),
+    "parse": (
+        *_RECORD,
+        "dynamodb:BatchGetItem",
+        "dynamodb:TransactWriteItems",
+        "ecs:DescribeServices",
+        "ecs:DescribeTaskDefinition",
+        *_READ_TASK,
+    ),
     "prepare": (*_RECORD, "dynamodb:DeleteItem", *_REGISTER, "ecs:RegisterTaskDefinition"),
     "update_task": (*_RECORD, "dynamodb:DeleteItem", *_WRITE_TASK, *_REGISTER),
     "update_service": (*_RECORD, "dynamodb:DeleteItem", "ecs:DescribeServices", *["ecs:UpdateService"] * 4),

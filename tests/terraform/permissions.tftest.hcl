@@ -54,7 +54,7 @@ run "function_roles" {
   assert {
     condition = { for step, policy in aws_iam_role_policy.function : step => sort(distinct(flatten(jsondecode(policy.policy).Statement[*].Action))) } == {
       for step, more in {
-        "parse"          = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "s3:GetObject", "s3:GetObjectVersion", "states:DescribeExecution", "sts:AssumeRole"]
+        "parse"          = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "s3:GetObject", "s3:GetObjectVersion", "states:DescribeExecution", "sts:AssumeRole"]
         "prepare"        = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "update-task"    = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "update-service" = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]

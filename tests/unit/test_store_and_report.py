@@ -63,16 +63,65 @@ def test_short_lists_stay_whole() -> None:
 
 
 def test_cutting_again_leaves_no_row_of_the_first_cut(store: Store) -> None:
-    store.put_items("r1", [ITEM, dataclasses.replace(ITEM, number=1, name="c/t")])
-    store.put_items("r1", [ITEM, dataclasses.replace(ITEM, batch=1, name="c/t", action="unchanged")])
+    store.put_release(RELEASE)
+    _cut(store, ITEM, dataclasses.replace(ITEM, number=1, name="c/t"))
+    _cut(store, ITEM, dataclasses.replace(ITEM, batch=1, name="c/t", action="unchanged"))
     assert [(i.batch, i.number, i.name) for i in store.items("r1")] == [(0, 0, "c/s"), (1, 0, "c/t")]
+
+
+def _cut(store: Store, *items: ItemRecord, worker: str = "w") -> None:
+    store.claim_cut("r1", worker)
+    store.put_items("r1", items, worker)
+
+
+def test_a_late_attempt_at_cutting_changes_nothing_of_what_another_has_cut(store: Store) -> None:
+    store.put_release(RELEASE)
+    late = dataclasses.replace(ITEM, before="api:7")
+    store.claim_cut("r1", "late")
+    _cut(store, ITEM, worker="first")
+    with pytest.raises(RecordChangedError):
+        store.put_items("r1", [late], "late")
+    store.finish_cut("r1", "first", {"waves": [{"wave": 0}]})
+    for attempt in (
+        lambda: store.claim_cut("r1", "late"),
+        lambda: store.put_items("r1", [late], "late"),
+        lambda: store.put_items("r1", [late], "first"),
+        lambda: store.finish_cut("r1", "late", {"waves": []}),
+    ):
+        with pytest.raises(RecordChangedError):
+            attempt()
+    store.put_release(RELEASE)
+    store.refuse("r1", ["what it found later is no reason"])
+    assert [item.before for item in store.items("r1")] == ["api:1"]
+    found = store.release("r1")
+    assert found is not None
+    assert (found.waves, found.problems) == ([{"wave": 0}], [])
+
+
+def test_a_release_is_cut_in_transactions_that_dynamodb_takes(store: Store) -> None:
+    large = [dataclasses.replace(ITEM, number=n, before_raw="x" * 250_000) for n in range(30)]
+    many = [dataclasses.replace(ITEM, batch=1 + n // 25, number=n % 25) for n in range(230)]
+    store.put_release(RELEASE)
+    _cut(store, *large, *many)
+    assert len(store.items("r1")) == 260
+
+
+def test_a_decision_from_an_older_copy_is_never_written(store: Store) -> None:
+    store.put_release(RELEASE)
+    _cut(store, ITEM)
+    newer = store.update_item(ITEM, {"started_at": 1})
+    for changes in ({"verdict": "SUPERSEDED"}, {"claim_by": "me"}, {"after": "api:9"}):
+        with pytest.raises(RecordChangedError):
+            store.update_item(ITEM, changes)
+    assert store.item(ITEM) == newer
+    assert store.update_item(newer, {"verdict": "SUPERSEDED"}).verdict == "SUPERSEDED"
 
 
 def _released(store: Store) -> None:
     done = dataclasses.replace(ITEM, started_at=1, verdict="SUCCEEDED", status="SUCCEEDED")
     store.acquire("r1", "arn:execution:r1", store.lock())
     store.put_release(RELEASE)
-    store.put_items("r1", [done])
+    _cut(store, done)
     store.mark_unwhole(done)
 
 
@@ -123,7 +172,7 @@ TARGET = {"account": "1", "region": "eu-west-1", "roleArn": "arn:w", "readerRole
 def _settled(store: Store, *items: ItemRecord, on_failure: str = "rollback") -> None:
     store.acquire("r1", "arn:execution:r1", store.lock())
     store.put_release(dataclasses.replace(RELEASE, on_failure=on_failure))
-    store.put_items("r1", items)
+    _cut(store, *items)
     store._put({"pk": "CONFIG", "sk": "TARGETS", "targets": json.dumps({"default": TARGET})})
 
 
@@ -191,7 +240,7 @@ def test_a_void_memory_is_replaced_once(store: Store) -> None:
 def test_a_hold_that_was_lifted_after_a_stop_does_not_come_back(store: Store) -> None:
     store.acquire("r1", "arn:execution:r1", store.lock())
     store.put_release(dataclasses.replace(RELEASE, mode="rollback"))
-    store.put_items("r1", [dataclasses.replace(ITEM, verdict="SUCCEEDED", status="SUCCEEDED")])
+    _cut(store, dataclasses.replace(ITEM, verdict="SUCCEEDED", status="SUCCEEDED"))
     close(store, "r1", "ABORTED", "stopped")
     assert store.holds([ITEM.state_key])
     assert store.lock().left_by == "r1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -13,13 +14,15 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from ecs_release.aws import RAW
 from ecs_release.aws import _body as raw_body_variable
-from ecs_release.errors import ItemError, SupersededError
+from ecs_release.errors import ItemError, RecordChangedError, SupersededError
 from ecs_release.repair import repair_command
-from ecs_release.steps.report import judge_release
+from ecs_release.settings import Settings
+from ecs_release.steps import update_task, work
+from ecs_release.steps.report import judge_release, touched
 from ecs_release.steps.rollback import put_service_back, put_task_back
 from ecs_release.steps.update_service import start_rollout
 from ecs_release.steps.update_task import point_at_new_revision
-from ecs_release.steps.work import run_batch
+from ecs_release.steps.work import Turn, run_batch
 from ecs_release.store import ItemRecord, ReleaseRecord
 from ecs_release.task_definition import TaskDefinition
 
@@ -44,7 +47,20 @@ ITEM = ItemRecord(
 )
 
 
-class World:
+class Fake:
+    """What a worker is beside the AWS that it sees."""
+
+    request = "me"
+    settings = Settings("releases", poll_seconds=0)
+
+    def mark_unwhole(self, item: ItemRecord, *more: str) -> None:
+        pass
+
+    def check_lock(self, release: str, epoch: int) -> None:
+        pass
+
+
+class World(Fake):
     """Worker, store, connections and ECS in one: a service on a task definition, and what was recorded of its item."""
 
     def __init__(self, *, live: str = "api:1", fails: Exception | None = None, applied: bool = False) -> None:
@@ -57,14 +73,8 @@ class World:
     def client(self, *_: Any, **__: Any) -> World:
         return self
 
-    def mark_unwhole(self, item: ItemRecord, *more: str) -> None:
-        pass
-
-    def check_lock(self, release: str, epoch: int) -> None:
-        pass
-
-    def update_item(self, item: ItemRecord, changes: dict[str, Any]) -> ItemRecord:
-        self.item = dataclasses.replace(self.item, **changes)
+    def update_item(self, item: ItemRecord, changes: dict[str, Any], **_: Any) -> ItemRecord:
+        self.item = dataclasses.replace(item, **changes)
         return self.item
 
     def describe_services(self, **_: Any) -> dict[str, Any]:
@@ -96,7 +106,7 @@ class World:
 
 def test_a_rollout_is_on_record_before_it_is_started() -> None:
     world: Any = World()
-    assert start_rollout(world, ITEM)["deployment_id"] == "ecs-svc/2"
+    assert start_rollout(Turn(world, ITEM))["deployment_id"] == "ecs-svc/2"
     assert world.at_write.started_at is not None
 
 
@@ -104,15 +114,83 @@ def test_a_refused_rollout_has_not_touched_the_service() -> None:
     refusal = ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "UpdateService")
     world: Any = World(fails=refusal)
     with pytest.raises(ItemError):
-        start_rollout(world, ITEM)
+        start_rollout(Turn(world, ITEM))
     assert world.item.started_at is None
 
 
-def test_a_lost_answer_leaves_the_service_touched() -> None:
+def test_a_lost_answer_leaves_the_service_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(work, "_WRITE_SECONDS", 0)
     world: Any = World(fails=ReadTimeoutError(endpoint_url="ecs"), applied=True)
     with pytest.raises(ReadTimeoutError):
-        start_rollout(world, ITEM)
+        start_rollout(Turn(world, ITEM))
     assert world.item.started_at is not None
+
+
+@pytest.mark.parametrize("before", [ReadTimeoutError(endpoint_url="ecs"), "an earlier worker"])
+def test_a_refusal_after_an_attempt_that_may_have_been_applied_proves_nothing(
+    monkeypatch: pytest.MonkeyPatch, before: Any
+) -> None:
+    """Deleted between two attempts: the second one is refused, and the first one may have started a rollout."""
+    monkeypatch.setattr(work.random, "uniform", lambda *_: 0.0)
+    answers = [before] if isinstance(before, Exception) else []
+
+    class Deleted(World):
+        def update_service(self, **asked: Any) -> dict[str, Any]:
+            self.fails = (
+                answers.pop()
+                if answers
+                else ClientError({"Error": {"Code": "ServiceNotFoundException"}}, "UpdateService")
+            )
+            return super().update_service(**asked)
+
+    world: Any = Deleted()
+    item = ITEM if answers else dataclasses.replace(ITEM, started_at=1)
+    with pytest.raises(ItemError):
+        start_rollout(Turn(world, item))
+    assert world.item.started_at is not None
+
+
+def test_a_worker_waits_for_another_one_and_starts_over_from_what_that_one_did(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = dataclasses.replace(ITEM, claim_by="another", claim_until=int(time.time()) + 60)
+    done = dataclasses.replace(ITEM, verdict="UPDATED", deployment_id="ecs-svc/2")
+
+    class Shared(World):
+        def item_now(self, _: ItemRecord) -> ItemRecord:
+            return done
+
+    world: Any = Shared()
+    world.store = SimpleNamespace(item=world.item_now, update_item=world.update_item)
+    monkeypatch.setattr(work.time, "sleep", lambda _: None)
+    turn = Turn(world, held)
+    with pytest.raises(RecordChangedError):
+        turn.claim()
+    assert turn.item == done
+    assert world.at_write is None
+
+
+def test_entries_that_eventbridge_keeps_refusing_may_have_been_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(update_task.random, "uniform", lambda *_: 0.0)
+    kept: list[ItemRecord] = []
+
+    class Failing(Rule):
+        def put_targets(self, **asked: Any) -> dict[str, Any]:
+            super().put_targets(**asked)
+            return {"FailedEntryCount": 1, "FailedEntries": [{"TargetId": "t", "ErrorCode": "Internal"}]}
+
+        def update_item(self, item: ItemRecord, changes: dict[str, Any], **_: Any) -> ItemRecord:
+            kept.append(super().update_item(item, changes))
+            return kept[-1]
+
+    rule: Any = Failing(f"{PREFIX}job:1")
+    item = dataclasses.replace(JOB, before_raw=recorded(f"{PREFIX}job:1"), started_at=None)
+    with pytest.raises(ItemError, match="did not take targets"):
+        point_at_new_revision(Turn(rule, item))
+    assert len(rule.written) == 5
+    assert touched(kept[-1])
 
 
 def test_a_release_that_put_back_what_another_left_was_not_refused() -> None:
@@ -123,21 +201,22 @@ def test_a_release_that_put_back_what_another_left_was_not_refused() -> None:
         judge_release(release, [refused, dataclasses.replace(back, rollback_started_at=1)]) == "ROLLED_BACK"
     )
     assert judge_release(release, [refused]) == "REJECTED"
+    assert judge_release(dataclasses.replace(release, begun_at=1), [refused]) == "FAILED"
 
 
 @pytest.mark.parametrize("before", ["api:1", "api:0"])
 def test_a_write_that_never_arrived_is_taken_off_the_record(before: str) -> None:
     world: Any = World()
     item = dataclasses.replace(ITEM, started_at=1, before=before)
-    assert put_service_back(world, item) == {"started_at": None}
-    assert put_service_back(world, dataclasses.replace(item, started_at=None)) == {}
+    assert put_service_back(Turn(world, item)) == {"started_at": None}
+    assert put_service_back(Turn(world, dataclasses.replace(item, started_at=None))) == {}
 
 
 def test_a_copy_that_an_earlier_attempt_went_back_to_is_ours() -> None:
     world: Any = World(live="api:3")
     world.number = 3
     item = dataclasses.replace(ITEM, started_at=1, deployment_id="ecs-svc/2", rollback_to="api:3")
-    assert put_service_back(world, item)["rollback_deployment"] == "ecs-svc/3"
+    assert put_service_back(Turn(world, item))["rollback_deployment"] == "ecs-svc/3"
 
 
 class WentBack(World):
@@ -182,7 +261,7 @@ def test_what_ecs_went_back_to_is_not_the_last_whole_state_after_a_release_that_
         deployment_id="ecs-svc/2",
         verdict="ROLLED_BACK_BY_ECS",
     )
-    assert put_service_back(world, left)["rollback_to"] == "api:0"
+    assert put_service_back(Turn(world, left))["rollback_to"] == "api:0"
     assert world.live == "api:0"
 
 
@@ -190,7 +269,7 @@ def test_what_somebody_deployed_again_is_theirs() -> None:
     world: Any = WentBack(by_ecs=False)
     left = dataclasses.replace(ITEM, inherited=True, before="api:0", started_at=1, deployment_id="ecs-svc/2")
     with pytest.raises(SupersededError):
-        put_service_back(world, left)
+        put_service_back(Turn(world, left))
     assert world.live == "api:1"
 
 
@@ -211,7 +290,7 @@ def recorded(reference: str) -> str:
     return json.dumps([{"Id": "t", "EcsParameters": {"TaskDefinitionArn": reference}}])
 
 
-class Rule:
+class Rule(Fake):
     """Worker, store, EventBridge and ECS in one: a rule with one target, and a family with its newest revision.
 
     Attributes
@@ -248,12 +327,6 @@ class Rule:
     def find_copy(self, *_: Any) -> TaskDefinition | None:
         return self.describe(f"{PREFIX}job:{self.copy}") if self.copy else None
 
-    def mark_unwhole(self, item: ItemRecord, *more: str) -> None:
-        pass
-
-    def check_lock(self, release: str, epoch: int) -> None:
-        pass
-
     def update_item(self, item: ItemRecord, changes: dict[str, Any], **_: Any) -> ItemRecord:
         return dataclasses.replace(item, **changes)
 
@@ -263,7 +336,7 @@ def test_a_target_that_became_something_else_is_left_alone_both_ways() -> None:
     item = dataclasses.replace(JOB, before_raw=recorded(f"{PREFIX}job:1"), after=None)
     for write in (point_at_new_revision, put_task_back):
         with pytest.raises(SupersededError, match="something that is no ECS task"):
-            write(rule, item)
+            write(Turn(rule, item))
     assert rule.written == []
 
 
@@ -277,7 +350,7 @@ def test_what_an_earlier_release_left_is_not_what_a_rule_goes_back_to() -> None:
         before_raw=recorded(f"{PREFIX}job:2"),
         started_at=None,
     )
-    assert put_task_back(rule, left)["rollback_to"] == f"{PREFIX}job:1"
+    assert put_task_back(Turn(rule, left))["rollback_to"] == f"{PREFIX}job:1"
     assert rule.written == [f"{PREFIX}job:1"]
     assert f"{PREFIX}job:1" in repair_command(left, "eu-west-1")
 
@@ -289,26 +362,29 @@ def test_whoever_registers_in_a_family_without_revision_has_deployed() -> None:
     for write in (point_at_new_revision, put_task_back):
         rule: Any = Rule(f"{PREFIX}job", newest=3)
         with pytest.raises(SupersededError, match=r"job:3 was registered meanwhile"):
-            write(rule, UNPINNED)
+            write(Turn(rule, UNPINNED))
         assert rule.written == []
 
 
 def test_our_own_revision_is_nobody_elses() -> None:
     rule: Any = Rule(f"{PREFIX}job", newest=2, copy=2)
-    assert point_at_new_revision(rule, UNPINNED)["after"] == f"{PREFIX}job:2"
-    assert put_task_back(rule, dataclasses.replace(UNPINNED, after=None))["rollback_to"] == f"{PREFIX}job:1"
+    assert point_at_new_revision(Turn(rule, UNPINNED))["after"] == f"{PREFIX}job:2"
+    assert (
+        put_task_back(Turn(rule, dataclasses.replace(UNPINNED, after=None)))["rollback_to"]
+        == f"{PREFIX}job:1"
+    )
     assert rule.written == [f"{PREFIX}job:2", f"{PREFIX}job:1"]
 
 
 def test_a_family_in_which_nothing_was_registered_was_never_written() -> None:
     rule: Any = Rule(f"{PREFIX}job", newest=1)
-    assert put_task_back(rule, dataclasses.replace(UNPINNED, after=None)) == {"started_at": None}
+    assert put_task_back(Turn(rule, dataclasses.replace(UNPINNED, after=None))) == {"started_at": None}
     assert rule.written == []
 
 
 def test_a_failure_that_nobody_expected_costs_the_siblings_nothing() -> None:
     class Batch(World):
-        remaining, request = staticmethod(lambda: 900.0), "me"
+        remaining = staticmethod(lambda: 900.0)
         throttles = SimpleNamespace(count=0)
 
         def items(self, *_: Any) -> list[ItemRecord]:
@@ -321,10 +397,10 @@ def test_a_failure_that_nobody_expected_costs_the_siblings_nothing() -> None:
 
     done = []
 
-    def write(_: Any, item: ItemRecord) -> None:
-        if item.number == 0:
+    def write(turn: Turn) -> None:
+        if turn.item.number == 0:
             raise KeyError("EcsParameters")
-        done.append(item.number)
+        done.append(turn.item.number)
 
     worker: Any = Batch()
     with pytest.raises(KeyError):

@@ -101,23 +101,32 @@ def _dead_workers(state: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
 def _after_prepare(
     worker: Worker, record: ReleaseRecord, state: dict[str, Any], dead: Mapping[int, str]
 ) -> dict[str, Any]:
-    items = worker.store.items(record.release)
-    unprepared = [i for i in items if i.action == "update" and i.pinned and i.verdict == Status.PENDING]
-    for item in unprepared:
+    items = [
         _settle(
             worker,
             item,
             Judgement(Status.FAILED, _unwritten(item, dead, "its new revision was not registered")),
         )
-    failed = unprepared or any(item.verdict in BAD for item in items)
+        if item.action == "update" and item.pinned and item.verdict == Status.PENDING
+        else item
+        for item in worker.store.items(record.release)
+    ]
+    if any(i.action == "update" and i.pinned and i.verdict == Status.PENDING for i in items):
+        return _next(state, "WAIT")  # a late worker is still at it
+    failed = any(item.verdict in BAD for item in items)
     if failed and record.on_failure == "rollback":
         return _clean_up(worker, record, state)
     if failed and record.on_failure == "stop":
         return _next(state, "REPORT")
-    return _begin_wave(record, state, 0)
+    return _begin_wave(worker, record, state, 0)
 
 
-def _begin_wave(record: ReleaseRecord, state: Mapping[str, Any], place: int) -> dict[str, Any]:
+def _begin_wave(
+    worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], place: int
+) -> dict[str, Any]:
+    if record.begun_at is None:
+        # Before the first write: from now on nobody may say that nothing was touched.
+        worker.store.update_release(record.release, {"begun_at": int(time.time())}, only_running=True)
     wave = record.waves[place]
     begun = {**state, "wave": place, "tasks": wave["tasks"], "services": wave["services"]}
     if wave["tasks"]:
@@ -164,7 +173,7 @@ def _after_update(
     if finished == "tasks":
         return _next(state, "CHECK", phase="services")
     if place + 1 < len(record.waves):
-        return _begin_wave(record, state, place + 1)
+        return _begin_wave(worker, record, state, place + 1)
     return _next(state, "REPORT")
 
 
@@ -177,13 +186,19 @@ def _fail(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any]) -> di
 
 def _judged(worker: Worker, items: Sequence[ItemRecord], now: float) -> list[ItemRecord]:
     """The items with every verdict that can be given now, recorded."""
-    services = _describe(worker, [item for item in items if item.kind == "service" and item.verdict in OPEN])
+    services = _describe(worker, [item for item in items if item.kind == "service" and _awaits_verdict(item)])
     return [
         _judge_item(worker, item, services, now)
-        if item.verdict in OPEN and worker.remaining() > _SPARE_SECONDS
+        if _awaits_verdict(item) and worker.remaining() > _SPARE_SECONDS
         else item
         for item in items
     ]
+
+
+def _awaits_verdict(item: ItemRecord) -> bool:
+    if item.action == "update":
+        return item.verdict == Status.UPDATED and item.rollback_started_at is None
+    return item.verdict in OPEN
 
 
 def _judge_item(worker: Worker, item: ItemRecord, services: _Described, now: float) -> ItemRecord:
@@ -196,7 +211,26 @@ def _judge_item(worker: Worker, item: ItemRecord, services: _Described, now: flo
         if item.kind == "service"
         else _judge_task(worker, item, now)
     )
-    return _settle(worker, item, verdict) if verdict.status else item
+    item, verdict = _looked_twice(worker, item, verdict, now)
+    return _settle(worker, item, verdict) if verdict.status is not None else item
+
+
+def _looked_twice(
+    worker: Worker, item: ItemRecord, verdict: Judgement, now: float
+) -> tuple[ItemRecord, Judgement]:
+    """The verdict; none yet where a single look can't prove it, and the round before has not seen the same.
+
+    AWS's reads lag behind its writes, so the second look comes late enough for them to have caught up.
+    """
+    if not verdict.needs_second_look:
+        if item.doubted_at is not None:
+            item = worker.store.update_item(item, {"doubted_at": None})
+        return item, verdict
+    if item.doubted_at is None:
+        item = worker.store.update_item(item, {"doubted_at": int(now)})
+    if now - int(item.doubted_at or now) < worker.settings.settle_seconds:
+        return item, Judgement()
+    return item, verdict
 
 
 _Described = dict[tuple[str, str, str], ServiceState | Exception]
@@ -296,11 +330,17 @@ def _judge_task(worker: Worker, item: ItemRecord, now: float) -> Judgement:
     try:
         found = current_targets(worker, item)
     except ItemError as error:
-        return Judgement(Status.FAILED, str(error))
+        return Judgement(Status.FAILED, str(error), needs_second_look=True)
     except _PASSING as error:
         return _unreadable(_task_rollout(item, item.started_at, now), "it", error)
     others = [r for r in map(reference_of, found) if not runs_as_meant(item, r)]
-    return Judgement(Status.SUPERSEDED, set_meanwhile(others[0])) if others else Judgement(Status.SUCCEEDED)
+    return _task_judgement(others)
+
+
+def _task_judgement(others: Sequence[str | None]) -> Judgement:
+    if not others:
+        return Judgement(Status.SUCCEEDED)
+    return Judgement(Status.SUPERSEDED, set_meanwhile(others[0]), needs_second_look=True)
 
 
 def runs_as_meant(item: ItemRecord, reference: str | None) -> bool:
@@ -407,7 +447,7 @@ def _after_rollback(
         if worker.remaining() < _SPARE_SECONDS:
             waiting = True
             break
-        verdict = _judge_back(worker, item, services, now)
+        item, verdict = _looked_twice(worker, item, _judge_back(worker, item, services, now), now)  # noqa: PLW2901
         if verdict.status is None:
             waiting = True
             continue
@@ -449,8 +489,7 @@ def _judge_task_back(worker: Worker, item: ItemRecord, now: float) -> Judgement:
     try:
         found = current_targets(worker, item)
     except ItemError as error:  # it was there when it was put back
-        return Judgement(Status.SUPERSEDED, str(error))
+        return Judgement(Status.SUPERSEDED, str(error), needs_second_look=True)
     except _PASSING as error:
         return _unreadable(_task_rollout(item, item.rollback_started_at, now), "it", error)
-    others = [r for r in map(reference_of, found) if r != item.rollback_to]
-    return Judgement(Status.SUPERSEDED, set_meanwhile(others[0])) if others else Judgement(Status.SUCCEEDED)
+    return _task_judgement([r for r in map(reference_of, found) if r != item.rollback_to])

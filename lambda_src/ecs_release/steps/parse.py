@@ -16,6 +16,7 @@ from ecs_release import estate
 from ecs_release.approval import check_approval
 from ecs_release.aws import Connections, error_code, explain, own_client
 from ecs_release.errors import (
+    ItemBusyError,
     LockLostError,
     ManifestInvalidError,
     RecordChangedError,
@@ -87,25 +88,49 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         _check_approval(worker, request)
         plan = plan_release(worker.store, worker.connections, request.manifest)
         problems = _stale(request, plan)
+        undid = {}
     else:
         undone = releases_undone(worker.store, request.to, release)
-        worker.store.update_release(release, {"undid": undone[-1].release})
         plan = plan_rollback(worker.store, worker.connections, undone)
         problems = []
+        undid = {"undid": undone[-1].release}
     problems += [f"{p.item.name} ({p.item.path}): {problem}" for p in plan for problem in p.problems]
     if problems:
-        worker.store.update_release(release, {"problems": problems})
+        worker.store.refuse(release, problems)
         raise ReleaseRejectedError(_in_an_error(problems))
     batches = cut(plan, release, epoch)
-    worker.store.put_items(release, batches.records)
     changes: dict[str, Any] = {
+        **undid,
         "waves": batches.waves,
         "prepare": batches.prepare,
         "warnings": [f"{p.item.name}: {warning}" for p in plan for warning in p.warnings],
     }
-    worker.store.update_release(release, changes)
+    try:
+        worker.store.claim_cut(release, worker.request)
+        worker.store.put_items(release, batches.records, worker.request)
+        worker.store.finish_cut(release, worker.request, changes)
+    except RecordChangedError:
+        return _cut_by_another(worker.store, release)
     worker.store.add_throttles(release, worker.connections.throttles.count)
     return first_state(dataclasses.replace(record, **changes))
+
+
+def _cut_by_another(store: Store, release: str) -> dict[str, Any]:
+    """What another attempt at this release has made of it.
+
+    Raises
+    ------
+    LockLostError
+        when the release was closed.
+    ItemBusyError
+        when that attempt is still at it.
+    """
+    record = store.release(release)
+    if record is None or record.status != "RUNNING":
+        raise LockLostError(f"release {release} was closed while this worker began.")
+    if not record.waves:
+        raise ItemBusyError(f"another worker writes the items of release {release}")
+    return first_state(record)
 
 
 def _check_approval(worker: Worker, request: Request) -> None:
@@ -317,9 +342,13 @@ def take_lock(worker: Worker, release: str, execution: str) -> int:
         try:
             if seen.left_by is not None and not seen.closed:
                 close(worker.store, seen.left_by, "ABORTED", "its execution ended without closing the record")
-            return worker.store.acquire(release, execution, seen)
+            epoch = worker.store.acquire(release, execution, seen)
         except RecordChangedError:
             continue
+        # What the release before wrote last may not be read yet, and a before-image must not be older than that.
+        last = time.time() if seen.left_by else float(seen.freed_at or 0)
+        time.sleep(max(0.0, last + worker.settings.settle_seconds - time.time()))
+        return epoch
 
 
 def _give_up_if_over(store: Store, release: str, execution: str, epoch: int) -> None:

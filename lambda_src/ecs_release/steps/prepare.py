@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ecs_release.rollout import Status
-from ecs_release.steps.work import Worker, ensure_active, once, register, run_batch
-from ecs_release.store import ItemRecord
+from ecs_release.steps.work import NO_CLAIM, Turn, Worker, ensure_active, once, register, run_batch
 
 
 def prepare(worker: Worker, release: str, epoch: int, batch: int) -> dict[str, Any]:
@@ -14,20 +13,20 @@ def prepare(worker: Worker, release: str, epoch: int, batch: int) -> dict[str, A
     return run_batch(worker, release, epoch, batch, _prepare_item)
 
 
-def _prepare_item(worker: Worker, item: ItemRecord) -> None:
+def _prepare_item(turn: Turn) -> None:
+    item = turn.item
     # Registering in an unpinned family is deploying, so UpdateTasks does that in the item's turn.
     if item.action != "update" or not item.pinned or item.verdict != Status.PENDING:
         return
 
     def write() -> dict[str, Any]:
         if item.after is not None and not item.base:  # a rollback by hand goes to a revision that exists
-            return {"after": ensure_active(worker, item, item.after), "registered": False}
-        done = register(worker, item)
-        return {"after": done.after, "registered": done.registered}
+            return {"after": ensure_active(turn, item.after), "registered": False}
+        register(turn)
+        return {"after": turn.item.after, "registered": turn.item.registered}
 
-    result = once(worker, item, "forward", write)
-    worker.store.update_item(
-        item,
-        {**result, "verdict": Status.PREPARED, "status": Status.PREPARED, "reason": ""},
+    result = once(turn, "forward", write)
+    turn.update(
+        {**result, **NO_CLAIM, "verdict": Status.PREPARED, "status": Status.PREPARED, "reason": ""},
         verdict_open=True,
     )

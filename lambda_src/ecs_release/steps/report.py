@@ -120,8 +120,9 @@ def judge_release(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
         return "REJECTED"
     if all(item.verdict in GOOD for item in items):
         return "SUCCEEDED" if any(item.action == "update" for item in items) else "NO_CHANGE"
-    if not any(touched(item) or item.rollback_started_at is not None for item in items):
-        return "REJECTED" if any(item.action == "update" for item in items) else "FAILED"
+    touches = any(touched(item) or item.rollback_started_at is not None for item in items)
+    if record.begun_at is None and not touches:
+        return "REJECTED"  # once a wave has begun, nobody may say any more that nothing was touched
     if record.on_failure != "rollback":
         return "FAILED"
     if any(item.status == Status.ROLLBACK_FAILED or _waits_for_rollback(item) for item in items):

@@ -10,9 +10,9 @@ from ecs_release.errors import ItemError, SupersededError
 from ecs_release.observability import logger
 from ecs_release.rollout import Status
 from ecs_release.scheduled_task import original_reference, reference_before, reference_of
-from ecs_release.service import Services
+from ecs_release.service import Services, ServiceState
 from ecs_release.steps.update_task import current_targets, set_meanwhile, write_task_definition
-from ecs_release.steps.work import Worker, ensure_active, once, run_batch
+from ecs_release.steps.work import NO_CLAIM, Turn, Worker, ensure_active, once, run_batch, seen_twice
 from ecs_release.store import ItemRecord
 
 _DONE = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED})
@@ -24,9 +24,9 @@ def rollback(worker: Worker, release: str, epoch: int, batch: int, phase: str) -
         return run_batch(worker, release, epoch, batch, _put_back, failed=Status.ROLLBACK_FAILED)
     unused = {item.after for item in to_deregister(worker.store.items(release))}
 
-    def clean_up(worker: Worker, item: ItemRecord) -> None:
-        if item.registered and item.after in unused:
-            _deregister(worker, item)
+    def clean_up(turn: Turn) -> None:
+        if turn.item.registered and turn.item.after in unused:
+            _deregister(turn)
 
     return run_batch(worker, release, epoch, batch, clean_up, failed=Status.ROLLBACK_FAILED)
 
@@ -49,18 +49,18 @@ def _left_its_revision(item: ItemRecord) -> bool:
     return item.pinned and item.started_at is None and item.status != Status.ROLLBACK_FAILED
 
 
-def _put_back(worker: Worker, item: ItemRecord) -> None:
+def _put_back(turn: Turn) -> None:
+    item = turn.item
     if item.status in _DONE or item.rollback_started_at is not None:
         return
     if item.action != "update" and not (item.inherited and item.before != item.live):
         return
     back = put_service_back if item.kind == "service" else put_task_back
-    result = once(worker, item, "back", lambda: back(worker, item))
-    if result:
-        worker.store.update_item(item, result)
+    result = once(turn, "back", lambda: back(turn))
+    turn.update({**result, **NO_CLAIM, "doubted_at": None})
 
 
-def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
+def put_service_back(turn: Turn) -> dict[str, Any]:
     """Start the rollout back, or adopt one that goes there already; no rollout when there is nothing to put back.
 
     Raises
@@ -70,30 +70,46 @@ def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     ItemError
         when ECS refuses.
     """
+    # Whoever may still be writing forward has ended, and shows, before anything is made of what is live.
+    turn.claim()
+    item = turn.item
     cluster, name = str(item.cluster), str(item.service)
-    services = Services(worker.connections, item.target)
-    state = services.describe(cluster, [name]).get(name)
-    if state is None or state.status != "ACTIVE":
-        raise SupersededError("not put back: the service was deleted meanwhile")
-    primary = state.primary or {}
-    live, deployment = str(primary.get("taskDefinition", state.task_definition)), str(primary.get("id"))
+    services = Services(turn.worker.connections, item.target)
+    found: list[ServiceState | None] = []
+
+    def look() -> str | None:
+        state = services.describe(cluster, [name]).get(name)
+        found[:] = [state]
+        if state is None or state.status != "ACTIVE":
+            return "the service was deleted meanwhile"
+        live, deployment = _runs(state)
+        known = live in (item.before, item.rollback_to, item.after) or _is_as_found(item, state)
+        if known or _ecs_went_back(services, item, live):
+            return None
+        return f"{live} was deployed meanwhile, as {deployment}"
+
+    if odd := seen_twice(turn, look):
+        raise SupersededError(f"not put back: {odd}")
+    state = found[0]
+    assert state is not None  # noqa: S101 - for the type checker
+    live, deployment = _runs(state)
     now = int(time.time())
-    if live in (item.before, item.rollback_to):
+    # A read that still shows what was there before a write that is known to be done only lags behind it.
+    as_found = deployment == item.previous_deployment and item.deployment_id is None
+    if live in (item.before, item.rollback_to) and (
+        as_found or deployment not in (item.previous_deployment, item.deployment_id)
+    ):
         # ECS itself went back, an earlier attempt did, or nothing was ever written.
-        if item.deployment_id is None and deployment == item.previous_deployment:
+        if as_found:
             return _never_written(item)
         return {"rollback_to": live, "rollback_deployment": deployment, "rollback_started_at": now}
-    untouched = live == item.live and deployment == item.previous_deployment
-    if untouched and not item.inherited:
+    if as_found and live == item.live and not item.inherited:
         return _never_written(item)
-    if live != item.after and not untouched and not _ecs_went_back(services, item, live):
-        raise SupersededError(f"not put back: {live} was deployed meanwhile, as {deployment}")
-    target = ensure_active(worker, item, item.before)
+    target = ensure_active(turn, item.before)
     if target != item.before:  # an attempt that dies now must know the copy for its own
-        item = worker.store.update_item(item, {"rollback_to": target})
-        worker.store.mark_unwhole(item)
-    worker.store.check_lock(item.release, item.epoch)
-    updated = services.update(cluster, name, target).primary or {}
+        turn.update({"rollback_to": target})
+        turn.worker.store.mark_unwhole(turn.item)
+    updated = turn.write(lambda: services.update(cluster, name, target)).primary or {}
     logger.info("going back", extra={"deployment": updated.get("id"), "revision": target})
     return {
         "rollback_to": target,
@@ -101,6 +117,16 @@ def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
         "rollback_started_at": now,
         **_about_copy(item, target, item.before),
     }
+
+
+def _runs(state: ServiceState) -> tuple[str, str]:
+    """The task definition and the deployment that are live."""
+    primary = state.primary or {}
+    return str(primary.get("taskDefinition", state.task_definition)), str(primary.get("id"))
+
+
+def _is_as_found(item: ItemRecord, state: ServiceState) -> bool:
+    return _runs(state) == (item.live, item.previous_deployment)
 
 
 def _ecs_went_back(services: Services, item: ItemRecord, live: str) -> bool:
@@ -114,40 +140,55 @@ def _ecs_went_back(services: Services, item: ItemRecord, live: str) -> bool:
     return newest is not None and (newest.task_definition, newest.rolled_back_to) == (item.after, live)
 
 
-def put_task_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
+def put_task_back(turn: Turn) -> dict[str, Any]:
     """Put the task definition of the item's targets back, and nothing else of them; {} when nothing was written.
 
     A rule or schedule that named a family without a revision stays pinned, to the revision it ran before: the family's
     newest one is what is being undone.
     """
-    try:
-        current = current_targets(worker, item)
-    except ItemError as error:
-        raise SupersededError(f"not put back: {error}") from error
+    turn.claim()
+    item = turn.item
+    definitions = turn.worker.task_definitions(item)
     original, back = original_reference(item), reference_before(item)
+    current: list[dict[str, Any]] = []
+
+    def look() -> str | None:
+        try:
+            current[:] = current_targets(turn.worker, item)
+        except ItemError as error:
+            return str(error)
+        known = {item.after, item.live, original, back, item.rollback_to} - {None}
+        foreign = [reference for reference in map(reference_of, current) if reference not in known]
+        return set_meanwhile(foreign[0]) if foreign else None
+
+    if odd := seen_twice(turn, look):
+        raise SupersededError(f"not put back: {odd}")
     references = {reference_of(target) for target in current}
     if not item.pinned and references == {original}:
-        definitions = worker.task_definitions(item)
         if item.after is None and item.base:
             copy = definitions.find_copy(definitions.describe(item.base), item.new_images)
             if copy is not None:
                 # Registered, but the worker died before it could say so: the family's newest revision is live.
-                item = worker.store.update_item(item, {"after": copy.arn, "registered": True})
+                turn.update({"after": copy.arn, "registered": True})
+                item = turn.item
         if item.after is None and not item.inherited:
             return _never_written(item)
-        newest = definitions.describe(original).arn
-        if newest not in (item.after, item.live, item.before):
-            raise SupersededError(f"not put back: {newest} was registered meanwhile")
-    foreign = references - ({item.after, item.live, original, back, item.rollback_to} - {None})
-    if foreign:
-        raise SupersededError(f"not put back: {set_meanwhile(foreign.pop())}")
+
+        def registered() -> str | None:
+            newest = definitions.describe(original).arn
+            ours = newest in (item.after, item.live, item.before)
+            return None if ours else f"{newest} was registered meanwhile"
+
+        if odd := seen_twice(turn, registered):
+            raise SupersededError(f"not put back: {odd}")
     if item.pinned and not item.inherited and references == {original} and item.started_at is None:
         return {}
-    target = ensure_active(worker, item, back)
+    target = ensure_active(turn, back)
     if target != back:
-        item = worker.store.update_item(item, {"rollback_to": target})
-        worker.store.mark_unwhole(item)
-    write_task_definition(worker, item, current, target)
+        turn.update({"rollback_to": target})
+        turn.worker.store.mark_unwhole(turn.item)
+    # All of them: a read may lag behind this release's own write, and to write what is there already changes nothing.
+    write_task_definition(turn, current, target, again=item.started_at is not None)
     return {"rollback_to": target, "rollback_started_at": int(time.time()), **_about_copy(item, target, back)}
 
 
@@ -163,7 +204,7 @@ def _about_copy(item: ItemRecord, target: str, before: str) -> dict[str, str]:
     return {"reason": f"{item.reason}; {note}" if item.reason else note}
 
 
-def _deregister(worker: Worker, item: ItemRecord) -> None:
-    worker.store.check_lock(item.release, item.epoch)
-    worker.task_definitions(item).deregister(str(item.after))
-    worker.store.update_item(item, {"registered": False})
+def _deregister(turn: Turn) -> None:
+    turn.worker.store.check_lock(turn.item.release, turn.item.epoch)
+    turn.worker.task_definitions(turn.item).deregister(str(turn.item.after))
+    turn.update({"registered": False})

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Any
 
-from ecs_release.errors import ItemError, SupersededError
+from ecs_release.errors import ItemError, RefusedError, SupersededError
 from ecs_release.observability import logger
 from ecs_release.rollout import Status
-from ecs_release.service import Services
-from ecs_release.steps.work import Worker, once, run_batch
+from ecs_release.service import CLOCK_SKEW_SECONDS, Services, ServiceState
+from ecs_release.steps.work import NO_CLAIM, Turn, Worker, once, run_batch, seen_twice
 from ecs_release.store import ItemRecord
 
 
@@ -18,16 +19,17 @@ def update_service(worker: Worker, release: str, epoch: int, batch: int) -> dict
     return run_batch(worker, release, epoch, batch, _update_item)
 
 
-def _update_item(worker: Worker, item: ItemRecord) -> None:
-    if item.action != "update" or item.verdict != Status.PREPARED:
+def _update_item(turn: Turn) -> None:
+    if turn.item.action != "update" or turn.item.verdict != Status.PREPARED:
         return
-    result = once(worker, item, "forward", lambda: start_rollout(worker, item))
-    worker.store.update_item(
-        item, {**result, "verdict": Status.UPDATED, "status": Status.UPDATED, "reason": ""}, verdict_open=True
+    result = once(turn, "forward", lambda: start_rollout(turn))
+    turn.update(
+        {**result, **NO_CLAIM, "verdict": Status.UPDATED, "status": Status.UPDATED, "reason": ""},
+        verdict_open=True,
     )
 
 
-def start_rollout(worker: Worker, item: ItemRecord) -> dict[str, Any]:
+def start_rollout(turn: Turn) -> dict[str, Any]:
     """Point the service at the new revision, or adopt the deployment that an earlier attempt started.
 
     Raises
@@ -37,29 +39,61 @@ def start_rollout(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     ItemError
         when the service is gone or ECS refuses.
     """
+    if turn.left_by_another:
+        turn.claim()
+    item, store = turn.item, turn.worker.store
     cluster, name, after = str(item.cluster), str(item.service), str(item.after)
-    services = Services(worker.connections, item.target)
-    state = services.describe(cluster, [name]).get(name)
+    services = Services(turn.worker.connections, item.target)
+    found: list[ServiceState | None] = []
+
+    def look() -> str | None:
+        state = services.describe(cluster, [name]).get(name)
+        found[:] = [state]
+        if state is None or state.status != "ACTIVE":
+            return f"the service is {state.status if state else 'gone'}."
+        if _is_ours(item, state) or _is_as_found(item, state):
+            return None
+        return f"{state.task_definition} was deployed meanwhile, as {(state.primary or {}).get('id')}"
+
+    odd = seen_twice(turn, look)
+    state = found[0]
     if state is None or state.status != "ACTIVE":
-        raise ItemError(f"the service is {state.status if state else 'gone'}.")
-    primary = state.primary or {}
-    if primary.get("taskDefinition") == after and primary.get("id") != item.previous_deployment:
+        raise ItemError(str(odd))
+    if odd is not None:
+        if item.started_at is not None and _started_before(services, item, item.started_at):
+            raise ItemError(f"the rollout that an earlier attempt started is over, and {odd}")
+        raise SupersededError(odd)
+    if _is_ours(item, state):
+        primary = state.primary or {}
         logger.info("adopting the deployment of an earlier attempt", extra={"deployment": primary["id"]})
         return {"deployment_id": str(primary["id"]), "started_at": int(primary["createdAt"].timestamp())}
-    if state.task_definition != item.live or primary.get("id") != item.previous_deployment:
-        raise SupersededError(f"{state.task_definition} was deployed meanwhile, as {primary.get('id')}")
-    worker.store.mark_unwhole(item)
+    store.mark_unwhole(item)
     started_at = item.started_at or int(time.time())
-    # Recorded before it is done: should this worker die now, nobody may say later that the service was not touched.
-    worker.store.update_item(item, {"started_at": started_at})
-    worker.store.check_lock(item.release, item.epoch)
     try:
-        updated = services.update(cluster, name, after).primary or {}
-    except ItemError:
-        worker.store.update_item(item, {"started_at": item.started_at})
+        # Recorded before it is done: should this worker die in it, nobody may say later that the service was not touched.
+        updated = turn.write(lambda: services.update(cluster, name, after), started_at=started_at)
+    except RefusedError:
+        turn.update({"started_at": None})
         raise
-    deployment_id = updated.get("id")
+    deployment_id = (updated.primary or {}).get("id")
     if deployment_id in (None, item.previous_deployment):
         raise ItemError("ECS took the new task definition but started no deployment.")
     logger.info("rollout started", extra={"deployment": deployment_id, "revision": after})
     return {"deployment_id": str(deployment_id), "started_at": started_at}
+
+
+def _is_ours(item: ItemRecord, state: ServiceState) -> bool:
+    primary = state.primary or {}
+    return bool(primary.get("taskDefinition") == item.after and primary.get("id") != item.previous_deployment)
+
+
+def _is_as_found(item: ItemRecord, state: ServiceState) -> bool:
+    primary = state.primary or {}
+    return bool(state.task_definition == item.live and primary.get("id") == item.previous_deployment)
+
+
+def _started_before(services: Services, item: ItemRecord, started_at: int) -> bool:
+    """Whether an attempt that could not say so started the rollout, which ECS or somebody else has ended since."""
+    since = datetime.fromtimestamp(started_at - CLOCK_SKEW_SECONDS, UTC)
+    history = services.deployments_since(str(item.cluster), str(item.service), since)
+    return any(deployment.task_definition == item.after for deployment in history)

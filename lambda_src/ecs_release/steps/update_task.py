@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from ecs_release.errors import ItemError, SupersededError
+from ecs_release.errors import ItemError, RefusedError, SupersededError
 from ecs_release.estate import read_targets
 from ecs_release.rollout import Status
 from ecs_release.scheduled_task import (
@@ -19,9 +19,11 @@ from ecs_release.scheduled_task import (
     reference_of,
     with_task_definition,
 )
-from ecs_release.steps.work import Worker, once, register, run_batch
+from ecs_release.steps.work import NO_CLAIM, Turn, Worker, once, register, run_batch, seen_twice
 from ecs_release.store import ItemRecord
 from ecs_release.task_definition import content_digest
+
+_PUT_TARGETS_ATTEMPTS = 5
 
 
 def update_task(worker: Worker, release: str, epoch: int, batch: int) -> dict[str, Any]:
@@ -29,17 +31,18 @@ def update_task(worker: Worker, release: str, epoch: int, batch: int) -> dict[st
     return run_batch(worker, release, epoch, batch, _update_item)
 
 
-def _update_item(worker: Worker, item: ItemRecord) -> None:
-    ready = Status.PREPARED if item.pinned else Status.PENDING
-    if item.action != "update" or item.verdict != ready:
+def _update_item(turn: Turn) -> None:
+    ready = Status.PREPARED if turn.item.pinned else Status.PENDING
+    if turn.item.action != "update" or turn.item.verdict != ready:
         return
-    result = once(worker, item, "forward", lambda: point_at_new_revision(worker, item))
-    worker.store.update_item(
-        item, {**result, "verdict": Status.UPDATED, "status": Status.UPDATED, "reason": ""}, verdict_open=True
+    result = once(turn, "forward", lambda: point_at_new_revision(turn))
+    turn.update(
+        {**result, **NO_CLAIM, "verdict": Status.UPDATED, "status": Status.UPDATED, "reason": ""},
+        verdict_open=True,
     )
 
 
-def point_at_new_revision(worker: Worker, item: ItemRecord) -> dict[str, Any]:
+def point_at_new_revision(turn: Turn) -> dict[str, Any]:
     """Write the item's targets with their new task definition and nothing else changed.
 
     Raises
@@ -49,40 +52,58 @@ def point_at_new_revision(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     ItemError
         when the rule or schedule is gone, or AWS refuses.
     """
-    current = current_targets(worker, item)
-    references = [reference_of(target) for target in current]
+    if turn.left_by_another:
+        turn.claim()
+    item = turn.item
     ours = {item.live, item.after, *map(reference_of, recorded_targets(item))} - {None}
-    foreign = [reference for reference in references if reference not in ours]
-    if foreign:
-        raise SupersededError(set_meanwhile(foreign[0]))
-    if not item.pinned and original_reference(item) in references:
-        _ensure_nobody_registered(worker, item)
+    current: list[dict[str, Any]] = []
+
+    def look() -> str | None:
+        current[:] = current_targets(turn.worker, item)
+        foreign = [reference for reference in map(reference_of, current) if reference not in ours]
+        return set_meanwhile(foreign[0]) if foreign else None
+
+    if odd := seen_twice(turn, look):
+        raise SupersededError(odd)
+    if not item.pinned and original_reference(item) in map(reference_of, current):
+        _ensure_nobody_registered(turn)
     # The ARN of a revision that is still to be registered is not known yet; its content is.
-    worker.store.mark_unwhole(item, content_digest(item.base, item.new_images))
+    turn.worker.store.mark_unwhole(item, content_digest(item.base, item.new_images))
     started_at = item.started_at or int(time.time())
-    # Recorded before it is done: should this worker die now, nobody may say later that the task was not touched.
-    item = worker.store.update_item(item, {"started_at": started_at})
     if item.after is None:
-        # Unpinned: from the registration on, the newest revision is what runs.
-        item = register(worker, item)
+        # Unpinned: from the registration on, the newest revision is what runs. Recorded before it is done: should this worker
+        # die in it, nobody may say later that the task was not touched.
+        turn.claim(started_at=started_at)
+        register(turn)
     try:
-        write_task_definition(worker, item, current, str(item.after))
-    except ItemError:
-        if _still_as_it_was(worker, item):
-            worker.store.update_item(item, {"started_at": None})
+        write_task_definition(turn, current, str(turn.item.after), started_at=started_at)
+    except RefusedError:
+        turn.update({"started_at": None})
         raise
-    return {"after": item.after, "registered": item.registered, "started_at": started_at}
+    return {
+        "after": turn.item.after,
+        "registered": turn.item.registered,
+        "started_at": started_at,
+        "written_at": int(time.time()),
+    }
 
 
-def _ensure_nobody_registered(worker: Worker, item: ItemRecord) -> None:
+def _ensure_nobody_registered(turn: Turn) -> None:
     """Of a family named without a revision the newest one runs: who registers in it deploys."""
-    definitions = worker.task_definitions(item)
-    newest = definitions.describe(original_reference(item))
-    if newest.arn in (item.live, item.after):
-        return
-    copy = definitions.find_copy(definitions.describe(item.base), item.new_images)
-    if copy is None or copy.arn != newest.arn:
-        raise SupersededError(f"{newest.arn} was registered meanwhile, and the family's newest revision runs")
+    item = turn.item
+    definitions = turn.worker.task_definitions(item)
+
+    def look() -> str | None:
+        newest = definitions.describe(original_reference(item))
+        if newest.arn in (item.live, item.after):
+            return None
+        copy = definitions.find_copy(definitions.describe(item.base), item.new_images)
+        if copy is not None and copy.arn == newest.arn:
+            return None
+        return f"{newest.arn} was registered meanwhile, and the family's newest revision runs"
+
+    if odd := seen_twice(turn, look):
+        raise SupersededError(odd)
 
 
 def set_meanwhile(reference: str | None) -> str:
@@ -90,26 +111,42 @@ def set_meanwhile(reference: str | None) -> str:
     return f"{reference or 'something that is no ECS task'} was set meanwhile"
 
 
-def _still_as_it_was(worker: Worker, item: ItemRecord) -> bool:
-    """Whether a refused write left every target alone: PutTargets may have taken some of them."""
-    try:
-        return all(reference_of(target) != item.after for target in current_targets(worker, item))
-    except (ItemError, ClientError, BotoCoreError):
-        return False
-
-
 def write_task_definition(
-    worker: Worker, item: ItemRecord, current: Sequence[Mapping[str, Any]], arn: str
+    turn: Turn, current: Sequence[Mapping[str, Any]], arn: str, *, again: bool = False, **changes: Any
 ) -> None:
-    """Write the raw targets (or the schedule) that do not run ``arn`` yet."""
-    stale = [with_task_definition(target, arn) for target in current if reference_of(target) != arn]
-    if not stale:
+    """Write the raw targets (or the schedule) that do not run ``arn`` yet, or all of them ``again``.
+
+    ``changes`` are on record before the first attempt.
+
+    Raises
+    ------
+    RefusedError
+        when AWS refuses it and nothing of it was applied.
+    ItemError
+        when AWS refuses it, or keeps refusing some of the targets.
+    """
+    item = turn.item
+    left = [with_task_definition(t, arn) for t in current if again or reference_of(t) != arn]
+    if not left:
         return
-    worker.store.check_lock(item.release, item.epoch)
-    if item.rule is not None:
-        Rules(worker.connections, item.target).put(item.event_bus, item.rule, stale)
-    else:
-        Schedules(worker.connections, item.target).put(item.schedule_group, str(item.schedule), stale[0])
+    if item.rule is None:
+        schedules = Schedules(turn.worker.connections, item.target)
+        turn.write(
+            lambda: schedules.put(item.schedule_group, str(item.schedule), left[0]),
+            **changes,
+        )
+        return
+    rules = Rules(turn.worker.connections, item.target)
+    put = partial(rules.put, item.event_bus, item.rule)
+    for attempt in range(_PUT_TARGETS_ATTEMPTS):
+        if attempt:
+            time.sleep(random.uniform(0.2, min(5.0, 2.0**attempt)))  # noqa: S311 - spreading load, not a secret
+        failed = turn.write(partial(put, left), **changes)
+        if not failed:
+            return
+        left = [target for target in left if target["Id"] in failed]
+    reasons = "; ".join(f"{target_id}: {reason}" for target_id, reason in failed.items())
+    raise ItemError(f'EventBridge did not take targets of rule "{item.rule}": {reasons}')
 
 
 def current_targets(worker: Worker, item: ItemRecord) -> list[dict[str, Any]]:

@@ -1,12 +1,16 @@
-"""What the four writing steps share: going through a batch, claiming a registration, doing a write once.
+"""What the four writing steps share: going through a batch, having an item to oneself, doing a write once.
 
 A worker never lets one item's failure abort its siblings: a failure that is final becomes the item's reason, any
 other is raised at the end, so that the state machine runs the batch again and finds the finished items done.
+
+Any invocation may run twice, late, or beside another. So every change of a record is made from the record as it was read
+(:meth:`Store.update_item`), a worker has an item to itself from before its first write until it knows what became of it, and
+whoever finds that the record has moved on starts over from what it says now.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import random
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -14,7 +18,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from aws_lambda_powertools.utilities.idempotency import (
     DynamoDBPersistenceLayer,
@@ -25,10 +29,26 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyAlreadyInProgressError,
     IdempotencyInconsistentStateError,
 )
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from ecs_release.aws import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Connections, explain, own_client
-from ecs_release.errors import ItemBusyError, ItemError, LockLostError, RecordChangedError, SupersededError
+from ecs_release.aws import (
+    CONNECT_TIMEOUT_SECONDS,
+    EXPIRED_CODES,
+    READ_TIMEOUT_SECONDS,
+    THROTTLING_CODES,
+    Connections,
+    error_code,
+    explain,
+    own_client,
+)
+from ecs_release.errors import (
+    ItemBusyError,
+    ItemError,
+    LockLostError,
+    RecordChangedError,
+    RefusedError,
+    SupersededError,
+)
 from ecs_release.observability import about_item, logger
 from ecs_release.permissions import STEPS, WRITERS
 from ecs_release.rollout import BAD, Status
@@ -40,6 +60,8 @@ LEASE_SECONDS = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + 2
 """How long a claim holds: one attempt at an API call can't last longer, so a worker that died is not waited for."""
 
 _BUSY_SECONDS = 2 * LEASE_SECONDS
+_WRITE_SECONDS = 120  # a write that AWS throttles for longer than this is left to the next turn of the batch
+_STARTS_OVER = 20
 _SPARE_SECONDS = 30
 _REMEMBER_SECONDS = 24 * 3600
 
@@ -99,7 +121,7 @@ def run_batch(
     release: str,
     epoch: int,
     batch: int,
-    write: Callable[[Worker, ItemRecord], None],
+    write: Callable[[Turn], None],
     *,
     failed: Status = Status.FAILED,
 ) -> dict[str, Any]:
@@ -133,18 +155,10 @@ def run_batch(
                 passing = passing or TimeoutError(f"batch {batch} needs another turn to finish")
                 break
             try:
-                write(worker, item)
-            except ItemError as error:
-                count += 1
-                status = Status.SUPERSEDED if isinstance(error, SupersededError) else failed
-                logger.warning("item failed", extra={"status": status, "reason": str(error)})
-                _record_failure(worker, item, status, str(error), forward=failed is Status.FAILED)
-            except (LockLostError, RecordChangedError) as error:
-                raise LockLostError(str(error)) from error
+                count += _take_turn(Turn(worker, item), write, failed)
+            except LockLostError:
+                raise
             except Exception as error:  # whatever it is, the siblings have their turn before it is raised
-                logger.warning("item will be tried again", extra={"reason": explain(error)})
-                if item.verdict not in BAD:  # the culprit's reason outlives the trouble of putting it back
-                    worker.store.update_item(item, {"reason": explain(error)})
                 passing = passing or error
     worker.store.add_throttles(release, worker.connections.throttles.count)
     worker.connections.throttles.count = 0
@@ -153,15 +167,157 @@ def run_batch(
     return {"batch": batch, "failed": count}
 
 
-def _record_failure(worker: Worker, item: ItemRecord, status: Status, reason: str, *, forward: bool) -> None:
+NO_CLAIM: Mapping[str, Any] = {"claim_by": None, "claim_until": None}
+_Result = TypeVar("_Result")
+
+
+@dataclass
+class Turn:
+    """One item in the hands of one worker.
+
+    Attributes
+    ----------
+    item : the record as this worker last read or wrote it.
+    unsure : whether a call of this worker may still be on its way, because no answer came.
+    """
+
+    worker: Worker
+    item: ItemRecord
+    unsure: bool = False
+
+    def update(self, changes: Mapping[str, Any], *, verdict_open: bool = False) -> None:
+        """Change the record.
+
+        Raises
+        ------
+        RecordChangedError
+            when another worker has changed it since this one read it.
+        """
+        self.item = self.worker.store.update_item(self.item, changes, verdict_open=verdict_open)
+
+    def read_again(self) -> None:
+        """Take the record as it is now.
+
+        Raises
+        ------
+        LockLostError
+            when the release was closed meanwhile.
+        """
+        item = self.worker.store.item(self.item)
+        if item.epoch != self.item.epoch:
+            raise LockLostError(f"release {item.release} was closed while this worker ran; it stops writing.")
+        self.item = item
+
+    def claim(self, **changes: Any) -> None:
+        """Have the item to oneself for as long as one attempt at an API call takes.
+
+        Raises
+        ------
+        RecordChangedError
+            when another worker had it: what it did is in the record now, so the decision has to be made again.
+        ItemBusyError
+            when another worker keeps it.
+        """
+        me, now = self.worker.request, int(time.time())
+        if self.item.claim_by in (None, me) or int(self.item.claim_until or 0) < now:
+            taken_over = self.left_by_another
+            self.update({**changes, "claim_by": me, "claim_until": now + LEASE_SECONDS})
+            if taken_over:  # what its call did may not be read yet
+                time.sleep(self.worker.settings.settle_seconds)
+            return
+        until = time.monotonic() + _BUSY_SECONDS
+        while time.monotonic() < until:
+            time.sleep(0.5)
+            self.read_again()
+            if self.item.claim_by is None or int(self.item.claim_until or 0) < time.time():
+                raise RecordChangedError(f"another worker had {self.item.name}")
+        raise ItemBusyError(f"another worker is at {self.item.name}")
+
+    def release(self) -> Mapping[str, Any]:
+        """The change of the record that lets others have the item; a call that may be on its way is waited for."""
+        return {} if self.unsure else NO_CLAIM
+
+    @property
+    def left_by_another(self) -> bool:
+        """Whether a worker had the item and never said what became of its last call."""
+        return self.item.claim_by not in (None, self.worker.request)
+
+    def write(self, call: Callable[[], _Result], **changes: Any) -> _Result:
+        """Do one write to production, attempt by attempt; ``changes`` are on record before the first one.
+
+        botocore must not repeat it: before each attempt the lock is looked at and the claim renewed, so that none is on its way
+        once another worker may have the item.
+
+        Raises
+        ------
+        RefusedError
+            when AWS refuses it and nothing of it was applied.
+        ItemError
+            when AWS refuses it, and an earlier attempt may have been applied.
+        ClientError, BotoCoreError
+            passing trouble; whether it was applied is not known.
+        """
+        applied = self.item.started_at is not None  # as far as can be known
+        until = time.monotonic() + _WRITE_SECONDS
+        pause = 1.0
+        while True:
+            self.claim(**changes)
+            self.worker.store.check_lock(self.item.release, self.item.epoch)
+            try:
+                return call()
+            except RefusedError as error:
+                if not applied:
+                    raise
+                raise ItemError(str(error)) from error
+            except (ClientError, BotoCoreError) as error:
+                self.unsure = self.unsure or isinstance(error, BotoCoreError)
+                applied = applied or error_code(error) not in THROTTLING_CODES
+                if error_code(error) in EXPIRED_CODES or time.monotonic() + pause > until:
+                    raise
+                logger.info("write will be tried again", extra={"reason": explain(error)})
+                time.sleep(random.uniform(pause / 4, pause))  # noqa: S311 - spreading load, not a secret
+                pause = min(pause * 2, 10.0)
+
+
+def _take_turn(turn: Turn, write: Callable[[Turn], None], failed: Status) -> int:
+    """One item's turn, started over whenever another worker has changed its record; 1 when it failed for good."""
+    for _ in range(_STARTS_OVER):
+        try:
+            try:
+                write(turn)
+            except ItemError as error:
+                status = Status.SUPERSEDED if isinstance(error, SupersededError) else failed
+                logger.warning("item failed", extra={"status": status, "reason": str(error)})
+                _record_failure(turn, status, str(error), forward=failed is Status.FAILED)
+                return 1
+            except (LockLostError, RecordChangedError):
+                raise
+            except Exception as error:
+                logger.warning("item will be tried again", extra={"reason": explain(error)})
+                reason = {} if turn.item.verdict in BAD else {"reason": explain(error)}
+                turn.update(
+                    {**reason, **turn.release()}
+                )  # a culprit's reason outlives the trouble of putting it back
+                raise
+        except RecordChangedError:
+            turn.read_again()
+        else:
+            return 0
+    raise ItemBusyError(f"other workers keep changing {turn.item.name}")
+
+
+def _record_failure(turn: Turn, status: Status, reason: str, *, forward: bool) -> None:
+    item, settled = turn.item, turn.release()
     if forward:
-        changes = {"verdict": status, "status": status, "reason": reason}
-        worker.store.update_item(item, changes, verdict_open=True)
+        turn.update(
+            {"verdict": status, "status": status, "reason": reason, **settled},
+            verdict_open=True,
+        )
     else:
         # The verdict says how the item went forward and stays; only where it is now changes.
         # So does the reason of a culprit; what went wrong on the way back comes after it.
         both = f"{item.reason}; {reason}" if item.verdict in BAD and item.reason else reason
-        worker.store.update_item(item, {"status": status, "reason": both})
+        turn.update({"status": status, "reason": both, **settled})
 
 
 class _Presence(AbstractContextManager[None]):
@@ -182,14 +338,13 @@ class _Presence(AbstractContextManager[None]):
         self._worker.store.worker_ends(self._release, self._worker.request)
 
 
-def once(
-    worker: Worker, item: ItemRecord, direction: str, write: Callable[[], dict[str, Any]]
-) -> dict[str, Any]:
+def once(turn: Turn, direction: str, write: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """Do one item's write, or return what it returned when it was done before.
 
     The idempotency table only saves calls: when it is empty, or says that another worker is at it, the write itself
     is done, and finds out from AWS what an earlier attempt got done.
     """
+    worker, item = turn.worker, turn.item
     if worker.settings.idempotency_table is None:
         return write()
     config = IdempotencyConfig(expires_after_seconds=_REMEMBER_SECONDS, lambda_context=worker.context)
@@ -208,70 +363,56 @@ def once(
     return result
 
 
-def register(worker: Worker, item: ItemRecord) -> ItemRecord:
-    """Find or register the item's new revision and record it; the item as recorded.
+def register(turn: Turn) -> None:
+    """Find or register the item's new revision and record it.
 
     Only one worker at a time registers for an item: two at once would both find no revision and make two.
     """
-    item, begun_before = _claim(worker, item)
+    # A copy that is found may be the work of an attempt of this release that died before it could say so.
+    begun_before = turn.left_by_another
+    turn.claim()
+    item, worker = turn.item, turn.worker
     if item.after is not None:
-        return item
+        return
     definitions = worker.task_definitions(item)
     base = definitions.describe(item.base)
-
-    def before_attempt() -> None:
-        worker.store.check_lock(item.release, item.epoch)
-        _renew(worker, item)
-
+    turn.unsure = True
     try:
-        copy, registered = definitions.register_copy(base, item.new_images, before_attempt=before_attempt)
+        copy, registered = definitions.register_copy(
+            base, item.new_images, before_attempt=lambda: before_registration(turn)
+        )
     except ClientError:
-        # AWS has answered, so nothing is on its way any more, and the next attempt need not sit the lease out.
-        worker.store.update_item(item, {"claim_by": None, "claim_until": None})
+        turn.unsure = False  # AWS has answered, so the next attempt need not sit the lease out
         raise
-    # A copy that was found may be the work of an attempt of this release that died before it could say so.
+    turn.unsure = False
     registered = registered or begun_before
     logger.info("revision ready", extra={"revision": copy.arn, "registered": registered})
-    return worker.store.update_item(
-        item, {"after": copy.arn, "registered": registered, "claim_by": None, "claim_until": None}
-    )
+    turn.update({"after": copy.arn, "registered": registered})
 
 
-def ensure_active(worker: Worker, item: ItemRecord, arn: str) -> str:
+def before_registration(turn: Turn) -> None:
+    """What has to hold right before a call that may make a revision."""
+    turn.claim()
+    turn.worker.store.check_lock(turn.item.release, turn.item.epoch)
+
+
+def ensure_active(turn: Turn, arn: str) -> str:
     """``arn``, or an equal ACTIVE copy of it when it was deregistered: ECS refuses to start an INACTIVE revision."""
-    definitions = worker.task_definitions(item)
+    definitions = turn.worker.task_definitions(turn.item)
     definition: TaskDefinition = definitions.describe(arn)
     if definition.active:
         return arn
-
-    def before_attempt() -> None:
-        worker.store.check_lock(item.release, item.epoch)
-
-    copy, _ = definitions.register_copy(definition, {}, before_attempt=before_attempt)
+    copy, _ = definitions.register_copy(definition, {}, before_attempt=lambda: before_registration(turn))
     return copy.arn
 
 
-def _claim(worker: Worker, item: ItemRecord) -> tuple[ItemRecord, bool]:
-    """Claim the registration; the item as recorded, and whether an earlier attempt had claimed it."""
-    until = time.monotonic() + _BUSY_SECONDS
-    while True:
-        fresh = dataclasses.replace(worker.store.item(item), epoch=item.epoch)
-        if fresh.after is not None:
-            return fresh, False
-        try:
-            return _renew(worker, fresh), fresh.claim_by is not None
-        except RecordChangedError:
-            worker.store.check_lock(item.release, item.epoch)
-        if time.monotonic() > until:
-            raise ItemBusyError(f"another worker registers for {item.name}")
-        time.sleep(0.5)
+def seen_twice(turn: Turn, look: Callable[[], str | None]) -> str | None:
+    """What is wrong with what is live, in words; None when a second look finds nothing wrong.
 
-
-def _renew(worker: Worker, item: ItemRecord) -> ItemRecord:
-    now = int(time.time())
-    return worker.store.update_item(
-        item,
-        {"claim_by": worker.request, "claim_until": now + LEASE_SECONDS},
-        condition="attribute_not_exists(claim_by) OR claim_by = :me OR claim_until < :now",
-        values={":me": worker.request, ":now": now},
-    )
+    AWS's reads lag behind writes by a few seconds, so a single one that shows something odd proves nothing.
+    """
+    odd = look()
+    if odd is None:
+        return None
+    time.sleep(turn.worker.settings.settle_seconds)
+    return look()
