@@ -7,6 +7,7 @@ They stand for nothing that AWS has; they are how tests and demos say what shall
 ``POST faults``                faults of ``faults.py``; the list replaces the one before
 ``POST limits``                ``{"enabled": true, "scale": 1}``: see ``limits.py``
 ``POST visibility``            ``{"seconds": 1}``: how late a service deployment can be seen
+``POST lag``                   ``{"seconds": 5}``: how far reads may lag behind writes; see ``lag.py``
 ``GET calls``                  calls and throttles per ``service:Operation`` since the last reset
 ``GET calls/log``              each of those calls: time, account, Region, Lambda worker, status, error
 ``GET notifications``          messages published to SNS topics since the last reset
@@ -28,6 +29,7 @@ from typing import Any
 
 from local_aws.calls import Answer, Call
 from local_aws.faults import Faults
+from local_aws.lag import Lag
 from local_aws.limits import Limits
 from local_aws.rollout_rules import RolloutRules
 from local_aws.server import Server
@@ -123,6 +125,8 @@ class Control:
                 server.limits.configure(body)
             case "POST", "visibility":
                 server.ecs.visibility_delay = float(body["seconds"])
+            case "POST", "lag":
+                server.lag.seconds = float(body["seconds"])
             case "GET", "calls":
                 return "200 OK", self.calls.counts()
             case "GET", "calls/log":
@@ -145,12 +149,13 @@ def _list(body: Any) -> list[dict[str, Any]]:
 
 
 def install(server: Server) -> None:
-    """Put counts outermost, then limits, then faults: a throttled call meets no fault."""
+    """Put counts outermost, then limits, faults and the lag: a throttled call meets no fault."""
     control = Control(server)
     server.rollout_rules = RolloutRules()
     server.faults = Faults(server)
     server.limits = Limits()
-    server.guards += [control.calls.guard, server.limits.guard, server.faults.guard]
-    for part in (control.calls, server.rollout_rules, server.faults, server.limits):
+    server.lag = Lag()
+    server.guards += [control.calls.guard, server.limits.guard, server.faults.guard, server.lag.guard]
+    for part in (control.calls, server.rollout_rules, server.faults, server.limits, server.lag):
         server.on_reset(part.reset)
     server.route("/_local/", control)

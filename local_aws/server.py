@@ -1,6 +1,6 @@
 """The server: one WSGI application that a request passes from outside to inside.
 
-Path handlers (``/_local/``, ``/_runtime/``, ``/git/``), then guards (counts, limits, faults), then the
+Path handlers (``/_local/``, ``/_runtime/``, ``/git/``), then guards (counts, limits, faults, lag), then the
 additions' own operations, then moto.
 """
 
@@ -42,6 +42,7 @@ from local_aws.processes import Processes
 if TYPE_CHECKING:
     from local_aws.ecs_state import Estate
     from local_aws.faults import Faults
+    from local_aws.lag import Lag
     from local_aws.lambda_runtime import Lambdas
     from local_aws.limits import Limits
     from local_aws.rollout_rules import RolloutRules
@@ -125,6 +126,7 @@ class Server:
         self.rollout_rules: RolloutRules
         self.faults: Faults
         self.limits: Limits
+        self.lag: Lag
         self.stopping = threading.Event()
         self._moto = _Dispatcher()
         self._routes: list[tuple[str, WSGIApplication]] = []

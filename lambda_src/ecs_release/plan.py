@@ -15,7 +15,13 @@ from ecs_release.estate import Live
 from ecs_release.manifest import Item
 from ecs_release.rollout import Status
 from ecs_release.store import ItemRecord, state_key
-from ecs_release.task_definition import TaskDefinition, choose_containers, parse_reference, tag_problem
+from ecs_release.task_definition import (
+    TaskDefinition,
+    choose_containers,
+    content_digest,
+    parse_reference,
+    tag_problem,
+)
 from ecs_release.undo import Step
 
 BATCH_SIZE = 25
@@ -363,7 +369,21 @@ def cut(plan: Sequence[PlannedItem], release: str, epoch: int) -> Batches:
     for entry in waves.values():
         for kind in ("tasks", "services"):
             entry[kind] = _interleave([[b for b in entry[kind] if b in mine] for mine in prepare.values()])
-    return Batches(records, [waves[wave] for wave in sorted(waves)], list(prepare.values()))
+    return Batches(_sharing(records), [waves[wave] for wave in sorted(waves)], list(prepare.values()))
+
+
+def _sharing(records: Sequence[ItemRecord]) -> list[ItemRecord]:
+    """The records, each one that needs the very revision of an earlier one pointing to that."""
+    first: dict[tuple[str, str], ItemRecord] = {}
+    result = []
+    for record in records:
+        if record.action == "update" and record.base:
+            content = (record.target, content_digest(record.base, record.new_images))
+            leader = first.setdefault(content, record)
+            if leader is not record:
+                record = replace(record, same_as=leader.key["sk"])  # noqa: PLW2901
+        result.append(record)
+    return result
 
 
 def _interleave(lists: Sequence[Sequence[int]]) -> list[int]:

@@ -118,6 +118,7 @@ class ItemRecord:
     before_raw : JSON of the rule targets or of the schedule as they were.
     after : ARN of the new revision, once known.
     registered : whether this release registered it (and so may deregister it).
+    same_as : range key of the item before it that needs the very same revision.
     previous_deployment : the service's PRIMARY deployment before the write.
     deployment_id : the deployment to prove.
     started_at : epoch seconds at which watching it began; of a changed item recorded right before it is written.
@@ -159,6 +160,7 @@ class ItemRecord:
     memory_void: bool = False
     after: str | None = None
     registered: bool = False
+    same_as: str | None = None
     previous_deployment: str | None = None
     deployment_id: str | None = None
     started_at: int | None = None
@@ -259,32 +261,50 @@ class Store:
             found.get("freed_at"),
         )
 
-    def acquire(self, release: str, execution: str, seen: Lock) -> int:
-        """Take the lock from the state that was ``seen``; the epoch of the new hold.
+    def open_release(self, record: ReleaseRecord, seen: Lock) -> ReleaseRecord:
+        """Take the lock from the state that was ``seen`` and open the release's record, both or neither; the record.
+
+        So whoever looks for a release that has ended finds its record with its lock, or can note that it never began.
 
         Raises
         ------
         RecordChangedError
-            when somebody else took it since.
+            when somebody else took the lock since, or the release has a record.
         """
-        if seen.holder == release:
-            return seen.epoch
-        epoch = seen.epoch + 1
-        condition = "epoch = :seen" if seen.epoch else "attribute_not_exists(pk)"
-        values = {":seen": seen.epoch} if seen.epoch else {}
-        self._put(
+        record = dataclasses.replace(record, epoch=seen.epoch + 1)
+        lock = {
+            "pk": "LOCK",
+            "sk": "LOCK",
+            "holder": record.release,
+            "execution": record.execution,
+            "epoch": record.epoch,
+            "freed_at": seen.freed_at,
+        }
+        take: dict[str, Any] = {"TableName": self._table, "Item": _item(_without_none(lock))}
+        if seen.epoch:
+            take |= {
+                "ConditionExpression": "epoch = :seen",
+                "ExpressionAttributeValues": _item({":seen": seen.epoch}),
+            }
+        else:
+            take["ConditionExpression"] = "attribute_not_exists(pk)"
+        self._transact([{"Put": take}, *self._opening(record)])
+        return record
+
+    def _opening(self, record: ReleaseRecord) -> list[dict[str, Any]]:
+        row = {"pk": f"RELEASE#{record.release}", "sk": "RELEASE", **dataclasses.asdict(record)}
+        fitting_row = {name: _fitting_value(value) for name, value in row.items()}
+        index = {"pk": "RELEASES", "sk": f"{record.started}#{record.release}", "release": record.release}
+        return [
             {
-                "pk": "LOCK",
-                "sk": "LOCK",
-                "holder": release,
-                "execution": execution,
-                "epoch": epoch,
-                "freed_at": seen.freed_at,
+                "Put": {
+                    "TableName": self._table,
+                    "Item": _item(_without_none(fitting_row)),
+                    "ConditionExpression": "attribute_not_exists(pk)",
+                }
             },
-            condition=condition,
-            values=values,
-        )
-        return epoch
+            {"Put": {"TableName": self._table, "Item": _item(index)}},
+        ]
 
     def release_lock(self, release: str, *, by_force: bool = False) -> int:
         """Give the lock back; nothing happens when somebody else holds it. Returns the epoch that is over with it.
@@ -353,25 +373,14 @@ class Store:
     # --- releases ----------------------------------------------------------------------------------------------
 
     def put_release(self, record: ReleaseRecord) -> None:
-        """Open the record of a release; one that an earlier attempt opened stays as it is.
+        """Write the record of a release that never got the lock.
 
         Raises
         ------
         RecordChangedError
-            when it was closed.
+            when it has one.
         """
-        row = {"pk": f"RELEASE#{record.release}", "sk": "RELEASE", **dataclasses.asdict(record)}
-        try:
-            self._put(
-                {name: _fitting_value(value) for name, value in row.items()},
-                condition="attribute_not_exists(pk)",
-            )
-        except RecordChangedError:
-            opened = self.release(record.release)
-            if opened is None or opened.status != "RUNNING":
-                raise
-            record = opened
-        self._put({"pk": "RELEASES", "sk": f"{record.started}#{record.release}", "release": record.release})
+        self._transact(self._opening(record))
 
     def release(self, release: str) -> ReleaseRecord | None:
         found = self._get(f"RELEASE#{release}", "RELEASE")
@@ -510,7 +519,7 @@ class Store:
                 # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
                 reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", ())}
                 if "ConditionalCheckFailed" in reasons:
-                    raise RecordChangedError("another attempt writes the items of this release") from error
+                    raise RecordChangedError("somebody else changed this record first") from error
                 if not reasons & _PASSING_REASONS or pause > _LONGEST_PAUSE:
                     raise
                 time.sleep(pause)
@@ -529,9 +538,13 @@ class Store:
 
     def item(self, item: ItemRecord) -> ItemRecord:
         """The item as it is recorded now."""
-        found = self._get(**item.key)
+        return self.item_at(item.release, item.key["sk"])
+
+    def item_at(self, release: str, place: str) -> ItemRecord:
+        """The item with this range key as it is recorded now."""
+        found = self._get(f"RELEASE#{release}", place)
         if found is None:
-            raise RecordChangedError(f"the record of {item.name} is gone")
+            raise RecordChangedError(f"the record of {place} of release {release} is gone")
         return _item_record(found)
 
     def update_item(

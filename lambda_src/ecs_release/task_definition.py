@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import EXPIRED_CODES, RAW, THROTTLING_CODES, Connections, error_code, explain, send_raw
 from ecs_release.errors import ItemBusyError, ItemError
+from ecs_release.settings import READ_LAG_SECONDS
 
 CONTENT_TAG = "ecs-release:content"
 MAX_TAGS = 50  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html
@@ -227,6 +228,13 @@ class TaskDefinitions:
     def find_copy(self, base: TaskDefinition, images: Mapping[str, str]) -> TaskDefinition | None:
         """The ACTIVE revision an earlier attempt registered from ``base`` with these images, if there is one.
 
+        Raises
+        ------
+        ItemBusyError
+            when a revision is listed that can't be read yet.
+
+        Notes
+        -----
         The tag alone proves nothing: who makes a new revision out of ours by hand takes its tags along.
         """
         copy = copy_with_images(base, images)
@@ -243,7 +251,10 @@ class TaskDefinitions:
                 # A copy is always newer than what it was made from.
                 if revision is not None and revision <= base.revision:
                     return None
-                found = self.describe(arn)
+                try:
+                    found = self.describe(arn)
+                except ItemError as error:  # listed already, or deregistered meanwhile: the next look tells
+                    raise ItemBusyError(f"{arn} is listed and can't be read yet: {error}") from error
                 if found.content == wanted and same_definition(copy, found.body):
                     return found
         return None
@@ -306,7 +317,7 @@ class TaskDefinitions:
                 pause = random.uniform(0.5, min(8.0, 1.5**attempt))  # noqa: S311 - spreading load, not a secret
                 if isinstance(error, BotoCoreError):
                     # The answer was lost, and a revision that was made all the same takes a moment to be listed.
-                    pause = max(pause, 2.0)
+                    pause = max(pause, READ_LAG_SECONDS)
                 if self._clock() + pause > until:
                     raise ItemBusyError(
                         f"no new revision of {base.family} within {_REGISTER_SECONDS} s: {explain(error)}"

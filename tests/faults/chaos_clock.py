@@ -1,7 +1,8 @@
-"""Virtual time and cooperative tasks: one thread at a time runs, and hands over only where the simulation says so.
+"""Virtual time and cooperative tasks: one at a time runs, and hands over only where the simulation says so.
 
 Every AWS call is a point at which another task may go on, so workers interleave at the granularity of API calls.
-Sleeping costs nothing: when nobody can run, the clock jumps to whoever wakes first.
+Sleeping costs nothing: when nobody can run, the clock jumps to whoever wakes first. Tasks are greenlets of one thread, so that
+a busy machine's scheduler has no part in it.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from collections.abc import Callable
 from datetime import datetime, tzinfo
 from typing import Any
 
+from greenlet import getcurrent, greenlet
+
 START = 1_800_000_000.0
-_SWITCH_SECONDS = 60.0  # real time; a hand-over that takes longer means that the simulation itself hangs
 
 
 class Killed(BaseException):
@@ -40,7 +42,7 @@ class Task:
     def __init__(self, name: str, function: Callable[[], Any] | None) -> None:
         self.name = name
         self.function = function
-        self.baton = threading.Semaphore(0)
+        self.greenlet = getcurrent()
         self.done = Event()
         self.result: Any = None
         self.error: BaseException | None = None
@@ -74,7 +76,6 @@ class Simulation:
         self._ready: list[Task] = []
         self._sleeping: list[tuple[float, int, Task]] = []
         self._number = itertools.count()
-        self._threads: list[threading.Thread] = []
         self.tasks: list[Task] = []
         self.main = Task("main", None)
         self.current = self.main
@@ -86,9 +87,7 @@ class Simulation:
     def spawn(self, name: str, function: Callable[[], Any]) -> Task:
         task = Task(name, function)
         self.tasks.append(task)
-        thread = threading.Thread(target=self._run, args=(task,), name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        task.greenlet = greenlet(lambda *_: self._run(task), self.main.greenlet)
         self._ready.append(task)
         return task
 
@@ -161,14 +160,10 @@ class Simulation:
         chosen = self._choose()
         if chosen is not me:
             self.current = chosen
-            chosen.baton.release()
-            if not me.baton.acquire(timeout=_SWITCH_SECONDS):
-                raise Killed("the simulation hangs")
+            chosen.greenlet.switch()
         self._check(me)
 
     def _run(self, task: Task) -> None:
-        task.baton.acquire()
-        CLOCK.simulation = self
         try:
             self._check(task)
             assert task.function is not None
@@ -182,7 +177,7 @@ class Simulation:
             self.set(task.done)
             if not self.ending:
                 self.current = self._choose()
-                self.current.baton.release()
+                task.greenlet.parent = self.current.greenlet  # goes on when this one is over
 
     # --- for the one who tests ---------------------------------------------------------------------------------
 
@@ -195,9 +190,10 @@ class Simulation:
         """Kill what is left."""
         self.ending = True
         for task in self.tasks:
-            task.baton.release()
-        for thread in self._threads:
-            thread.join(5)
+            if task.greenlet and not task.greenlet.dead:  # begun, and not over
+                task.greenlet.parent = self.main.greenlet
+                self.current = task
+                task.greenlet.switch()
 
 
 class Clock:

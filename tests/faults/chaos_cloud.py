@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,12 @@ class Cloud:
     def row(self, pk: str, sk: str) -> dict[str, Any] | None:
         row = self.tables.rows[TABLE].get((pk, sk))
         return None if row is None else python(row)
+
+    def forget(self, members: Sequence[str]) -> None:
+        """Make the rows what a version without these members would have written."""
+        for row in self.tables.rows[TABLE].values():
+            for name in members:
+                row.pop(name, None)
 
     def forget_cache(self) -> None:
         """Empty the idempotency table."""
@@ -240,7 +246,8 @@ def cloud() -> Iterator[Cloud]:
                     for retry in (True, False):
                         made_connections.client("default", service, retry=retry)
         made = Cloud(server, {step: module.handler for step, module in functions.items()})
-        server.guards[:] = [made.guard]
+        server.guards[:] = [made.guard, server.lag.guard]
+        server.lag.clock = CLOCK.time
         server.account_of = functools.cache(server.account_of)  # type: ignore[method-assign]  # moto lists folders
 
         @server.operation("states", "DescribeExecution")

@@ -51,7 +51,7 @@ class Oracle:
         self._verdicts: dict[tuple[str, str], str] = {}
         self._frozen: dict[tuple[str, str], tuple[Any, Any]] = {}
         self._status: dict[str, str] = {}
-        self._foreign: dict[str, tuple[int, set[str]]] = {}
+        self._foreign: dict[str, tuple[int, set[str], float]] = {}
         self._foreign_content: dict[str, str] = {}
         self._forced: set[str] = set()
         self._starts: dict[tuple[str, str, str], int] = {}
@@ -77,8 +77,8 @@ class Oracle:
         if thing.kind == "schedule":
             schedules = scheduler_backends[ACCOUNT][REGION].schedule_groups["default"].schedules
             return [schedules[f"job-{thing.number}"].local_members["Target"]]
-        rule = events_backends[ACCOUNT][REGION].event_buses["default"].rules[f"job-{thing.number}"]
-        return [target for target in rule.targets if target["Id"] in ("own", "twin")]
+        rule = events_backends[ACCOUNT][REGION].event_buses["default"].rules[thing.carrier]
+        return [target for target in rule.targets if target["Id"] in thing.target_ids]
 
     def references(self, thing: Thing) -> list[str]:
         from chaos_world import Service
@@ -120,7 +120,7 @@ class Oracle:
     def foreign(self, thing: Thing) -> None:
         """Somebody else is about to deploy."""
         known = {release for release, _ in self._verdicts}
-        self._foreign[thing.key] = (self.world.calls, known)
+        self._foreign[thing.key] = (self.world.calls, known, self.world.simulation.now)
         self._foreign_content[thing.key] = f"foreign-{self.world._foreign}"
         self.whole[thing.key] = None
         for known_before in self.whole_before.values():
@@ -202,13 +202,14 @@ class Oracle:
     def _check_item(self, call: Call, worker: Worker, thing: Thing) -> None:
         key = thing.key
         items = self.world.cloud.rows(f"RELEASE#{worker.release}", "ITEM#").values()
-        item = next((i for i in items if f"{i['target']}#{i['kind']}#{i['name']}" == key), None)
+        item = next((i for i in items if _key(i) == key), None)
         self.demand(item is not None, f"{call.key} on {key}, which is not in the record of {worker.release}")
         foreign = self._foreign.get(key)
         if foreign is not None and worker.release in foreign[1] and key not in self.gone:
-            overwrites = worker.read.get(key, -1) > foreign[0] and self._foreign_content[key] in self.live(
-                thing
-            )
+            # A read that lags may not have shown it.
+            number, moment = worker.read.get(key, (-1, 0.0))
+            seen = number > foreign[0] and moment >= foreign[2] + self.world.scenario.lag
+            overwrites = seen and self._foreign_content[key] in self.live(thing)
             self.demand(
                 not overwrites, f"{call.key} by {worker.release} overwrites what somebody else set on {key}"
             )
@@ -227,7 +228,9 @@ class Oracle:
         if call.key == "ecs:UpdateService":
             return [f"default#service#{asked['cluster']}/{asked['service']}"]
         if call.key == "events:PutTargets":
-            return [f"default#task#{asked['Rule']}"]
+            ids = {target["Id"] for target in asked["Targets"]}
+            jobs = [t for t in self.world.things if hasattr(t, "carrier") and t.carrier == asked["Rule"]]
+            return [job.key for job in jobs if ids & set(job.target_ids)] or [f"default#task#{asked['Rule']}"]
         if call.key == "scheduler:UpdateSchedule":
             return [f"default#task#{asked['GroupName']}/{call.params['Name']}"]
         # Registering in a family that a rule names without a revision is deploying to that rule.
@@ -246,6 +249,7 @@ class Oracle:
         if worker is None:
             return
         key = call.key
+        now = (self.world.calls, self.world.simulation.now)
         if (
             key == "dynamodb:GetItem"
             and answer.status == 200
@@ -258,11 +262,13 @@ class Oracle:
             self._after_record(call, answer)
         elif key == "ecs:DescribeServices":
             for name in call.input.get("services", ()):
-                worker.read[f"default#service#{call.input.get('cluster')}/{name}"] = self.world.calls
+                worker.read[f"default#service#{call.input.get('cluster')}/{name}"] = now
         elif key == "events:ListTargetsByRule":
-            worker.read[f"default#task#{call.input['Rule']}"] = self.world.calls
+            for thing in self.world.things:
+                if getattr(thing, "carrier", "") == call.input["Rule"]:
+                    worker.read[thing.key] = now
         elif key == "scheduler:GetSchedule":
-            worker.read[f"default#task#default/{call.params['Name']}"] = self.world.calls
+            worker.read[f"default#task#default/{call.params['Name']}"] = now
         elif key == "ecs:UpdateService" and answer.status == 200:
             thing = self.by_key()[f"default#service#{call.input['cluster']}/{call.input['service']}"]
             self.started(thing, worker.release, worker.step)
@@ -387,7 +393,11 @@ class Oracle:
                         self.live(thing) == self.content(item["after"]),
                         f"{key} of {release} is {item['verdict']} and runs something else than {item['after']}",
                     )
-                self.whole[key], self.whole_arn[key] = self.live(thing), self._arn(thing)
+                if key not in self._foreign:
+                    self.whole[key], self.whole_arn[key] = self.live(thing), self._arn(thing)
+                # Else somebody else deployed after the proof. What "back" means from then on depends on whether that completes,
+                # as ECS's own rollback does: "the last deployment in the COMPLETED state"
+                # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html).
                 self._check_goal(release, item, thing)
             back = item["status"] == "ROLLED_BACK" or status == "ROLLED_BACK"
             if back and item["status"] != "SUPERSEDED" and self.whole[key] is not None:
@@ -493,14 +503,14 @@ class Oracle:
             if service.name not in names:
                 shapes[service.name].append(service.task_definition.arn)
                 shapes[service.name].append([d.id for d in service.deployments])
-        jobs = {f"job-{thing.number}": thing for thing in world.things if not hasattr(thing, "service")}
+        jobs = [thing for thing in world.things if not hasattr(thing, "service")]
         for rule in events_backends[ACCOUNT][REGION].event_buses["default"].rules.values():
-            if rule.name in jobs and jobs[rule.name].key in self.gone:
+            here = [job for job in jobs if job.carrier == rule.name]
+            if any(job.key in self.gone for job in here):
                 continue
+            ours = {target_id for job in here for target_id in job.target_ids}
             shapes[rule.name] = sorted(
-                _without_reference(target)
-                if rule.name in jobs and target["Id"] in ("own", "twin")
-                else json.dumps(target, sort_keys=True)
+                _without_reference(target) if target["Id"] in ours else json.dumps(target, sort_keys=True)
                 for target in rule.targets
             )
         for schedule in scheduler_backends[ACCOUNT][REGION].schedule_groups["default"].schedules.values():
@@ -581,7 +591,8 @@ class Oracle:
 
 
 def _key(row: dict[str, Any]) -> str:
-    return f"{row['target']}#{row['kind']}#{row['name']}"
+    name = f"{row['target']}#{row['kind']}#{row['name']}"
+    return f"{name}#{row['target_id']}" if row.get("target_id") else name
 
 
 def _uses(service: Any, arn: str) -> bool:

@@ -68,20 +68,43 @@ class Service:
 
 @dataclass(frozen=True)
 class Job:
-    """A rule or schedule. ``targets``: of a rule, beside its own: a queue, a second one of its family, another family."""
+    """A rule or schedule, or a target of another job's rule.
+
+    Attributes
+    ----------
+    targets : of a rule, beside its own: a queue, a second one of its family, another family.
+    host : number of the job whose rule has this one as a further target; both are items of their own, by the target's id.
+    shared : whether it has such a guest.
+    """
 
     number: int
     kind: str = "rule"  # rule | schedule
     pinned: bool = True
     targets: str = "own"  # own | queue | twin | other
+    host: int | None = None
+    shared: bool = False
+
+    @property
+    def carrier(self) -> str:
+        """The rule or schedule."""
+        return f"job-{self.number if self.host is None else self.host}"
 
     @property
     def name(self) -> str:
-        return f"job-{self.number}" if self.kind == "rule" else f"default/job-{self.number}"
+        return self.carrier if self.kind == "rule" else f"default/{self.carrier}"
+
+    @property
+    def target_id(self) -> str | None:
+        """What a manifest names the target by, where it has to."""
+        return f"guest-{self.number}" if self.host is not None else "own" if self.shared else None
+
+    @property
+    def target_ids(self) -> tuple[str, ...]:
+        return (self.target_id,) if self.target_id else ("own", "twin")
 
     @property
     def key(self) -> str:
-        return f"default#task#{self.name}"
+        return f"default#task#{self.name}" + (f"#{self.target_id}" if self.target_id else "")
 
 
 Thing = Service | Job
@@ -127,14 +150,22 @@ class Release:
     timeout_minutes: int = 3
     troubles: tuple[Trouble, ...] = ()
     pause: float = 1200.0
+    upgraded: bool = False  # the module was upgraded before it, so all records are an older version's
 
 
 @dataclass(frozen=True)
 class Scenario:
+    """``lag``: how many seconds AWS's reads may lag behind writes."""
+
     things: tuple[Thing, ...]
     releases: tuple[Release, ...]
     order: int = 0
     preempt: float = 0.3
+    lag: float = 0.0
+
+
+# What the records of the version before did not have.
+NEWER_MEMBERS = ("revision", "begun_at", "cut_by", "written_at", "doubted_at", "freed_at")
 
 
 # --- what happens ----------------------------------------------------------------------------------------------
@@ -149,7 +180,7 @@ class Worker:
     number: int
     lock_seen: tuple[Any, Any] | None = None
     wrote: str | None = None
-    read: dict[str, int] = field(default_factory=dict)
+    read: dict[str, tuple[int, float]] = field(default_factory=dict)
 
 
 class Context:
@@ -202,6 +233,7 @@ class World:
         self._make_estate()
         cloud.world = self
         self.oracle.begin()
+        cloud.server.lag.seconds = scenario.lag
 
     # --- estate ------------------------------------------------------------------------------------------------
 
@@ -280,8 +312,10 @@ class World:
             elif job.targets == "other":
                 others = [{**copy.deepcopy(own), "Id": "other"}]
                 others[0]["EcsParameters"]["TaskDefinitionArn"] = latest["job-family-91"]
-            events.put_rule(Name=f"job-{job.number}", ScheduleExpression="rate(1 day)")
-            events.put_targets(Rule=f"job-{job.number}", Targets=[*others, own])
+            if job.target_id:
+                own["Id"] = job.target_id
+            events.put_rule(Name=job.carrier, ScheduleExpression="rate(1 day)")
+            events.put_targets(Rule=job.carrier, Targets=[*others, own])
 
     def _register(self, thing: Thing, version: object) -> str:
         name = self.family(thing)
@@ -325,6 +359,8 @@ class World:
         previous: str | None = None
         for number, release in enumerate(self.scenario.releases):
             name = f"r{number + 1}"
+            if release.upgraded and not any(not task.done.is_set for task in self.simulation.tasks):
+                self.cloud.forget(NEWER_MEMBERS)
             self._say(f"=== release {name}: {release.kind} {release.on_failure}")
             self._active = [(trouble, [0]) for trouble in release.troubles]
             document = self._document(release, previous)
@@ -373,7 +409,8 @@ class World:
             if isinstance(thing, Service):
                 services.append({**document, "clusterName": CLUSTER, "serviceName": thing.service})
             elif thing.kind == "rule":
-                tasks.append({**document, "cwRuleName": f"job-{thing.number}"})
+                named = {"targetId": thing.target_id} if thing.target_id else {}
+                tasks.append({**document, "cwRuleName": thing.carrier, **named})
             else:
                 tasks.append({**document, "scheduleName": f"job-{thing.number}"})
         found = {"onFailure": on_failure, "tasks": tasks, "services": services}
@@ -448,7 +485,7 @@ class World:
             if trouble.kind == "throttle":
                 raise StatesError("Lambda.TooManyRequestsException", "Rate Exceeded.")
             if trouble.kind == "duplicate":
-                self._spawn(step, payload, execution.name)
+                self._spawn(step, payload, execution.name, trouble.seconds)
             elif trouble.kind == "lost":
                 self._spawn(step, payload, execution.name)
                 self.simulation.sleep(trouble.seconds)
@@ -461,12 +498,14 @@ class World:
         self.simulation.wait(task.done)
         return _answer(task)
 
-    def _spawn(self, step: str, payload: Any, release: str) -> Task:
+    def _spawn(self, step: str, payload: Any, release: str, late: float = 0.0) -> Task:
         self._invocations += 1
         name = f"{step}#{self._invocations}"
         task: Task
 
         def run() -> Any:
+            if late:
+                self.simulation.sleep(late)
             context = Context(self.simulation, task, f"request-{name}")
             try:
                 return json.loads(json.dumps(self.cloud.handlers[step](payload, context)))
@@ -476,7 +515,7 @@ class World:
 
         task = self.simulation.spawn(name, run)
         task.about = Worker(step, release, self._invocations)
-        task.deadline = self.simulation.now + TIMEOUTS[step]
+        task.deadline = self.simulation.now + late + TIMEOUTS[step]
         return task
 
     def _ended(self, execution: Execution) -> None:
@@ -621,7 +660,8 @@ class World:
                     Name=f"job-{thing.number}", GroupName="default"
                 )
             else:
-                self.cloud.client("events").remove_targets(Rule=f"job-{thing.number}", Ids=["own", "other"])
+                ids = [thing.target_id] if thing.target_id else ["own", "other"]
+                self.cloud.client("events").remove_targets(Rule=thing.carrier, Ids=ids)
         elif trouble.kind == "deregister":
             arn = self.oracle.whole_arn.get(thing.key)
             bare = any(
@@ -648,11 +688,11 @@ class World:
             client.update_schedule(**found)
             return
         client = self.cloud.client("events")
-        targets = client.list_targets_by_rule(Rule=f"job-{thing.number}")["Targets"]
+        targets = client.list_targets_by_rule(Rule=thing.carrier)["Targets"]
         for target in targets:
-            if target["Id"] in ("own", "twin"):
+            if target["Id"] in thing.target_ids:
                 target["EcsParameters"]["TaskDefinitionArn"] = arn
-        client.put_targets(Rule=f"job-{thing.number}", Targets=targets)
+        client.put_targets(Rule=thing.carrier, Targets=targets)
 
     # --- for people --------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import hypothesis
 import pytest
@@ -76,6 +77,10 @@ def things(draw: st.DrawFn) -> tuple[Thing, ...]:
         )
         for number in range(draw(st.sampled_from([1, 2, 0])))
     ]
+    if jobs and jobs[0].kind == "rule" and draw(st.booleans()):
+        # Two targets of one rule, each an item of its own.
+        jobs[0] = replace(jobs[0], targets="own", shared=True)
+        jobs.append(Job(len(jobs), pinned=draw(st.booleans()), host=0))
     return (*services, *jobs)
 
 
@@ -91,7 +96,9 @@ def troubles(draw: st.DrawFn) -> Trouble:
     thing = draw(st.integers(0, 4))
     if group == "lambda":
         kind = draw(st.sampled_from(["duplicate", "duplicate", "duplicate", "lost", "throttle", "stop"]))
-        seconds = draw(st.sampled_from([0.0, 0.2, 3.0])) if kind == "lost" else 0.0
+        seconds = draw(
+            st.sampled_from([0.0, 0.2, 3.0] if kind == "lost" else [0.0, 0.0, 2.0, 10.0, 40.0, 200.0])
+        )
         step = draw(st.sampled_from([*_STEPS, "prepare", "prepare", "update_service", "rollback"]))
         return Trouble(kind, f"lambda:{step}", nth=draw(st.integers(0, 1)), seconds=seconds)
     if group == "event":
@@ -161,6 +168,7 @@ def releases(draw: st.DrawFn, estate: tuple[Thing, ...], number: int) -> Release
         timeout_minutes=draw(st.sampled_from([2, 4])),
         troubles=tuple(draw(st.lists(troubles(), min_size=1, max_size=5))),
         pause=draw(st.sampled_from([1200.0, 1200.0, 5.0, 0.0])),
+        upgraded=draw(st.sampled_from([False, False, False, True])),
     )
 
 
@@ -169,9 +177,10 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     estate = draw(things())
     return Scenario(
         estate,
-        tuple(draw(releases(estate, number)) for number in range(draw(st.sampled_from([2, 3, 1])))),
+        tuple(draw(releases(estate, number)) for number in range(draw(st.sampled_from([2, 3, 1, 4, 5])))),
         order=draw(st.integers(0, 10_000)),
         preempt=draw(st.sampled_from([0.05, 0.3, 0.7])),
+        lag=draw(st.sampled_from([0.0, 5.0])),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -13,7 +14,7 @@ from ecs_release.errors import LockLostError, RecordChangedError
 from ecs_release.notification import message
 from ecs_release.settings import Settings
 from ecs_release.steps import parse
-from ecs_release.steps.report import close, report
+from ecs_release.steps.report import close, report, report_ended_execution
 from ecs_release.store import ItemRecord, ReleaseRecord, Store, fitting
 from moto import mock_aws
 
@@ -90,7 +91,8 @@ def test_a_late_attempt_at_cutting_changes_nothing_of_what_another_has_cut(store
     ):
         with pytest.raises(RecordChangedError):
             attempt()
-    store.put_release(RELEASE)
+    with pytest.raises(RecordChangedError):
+        store.put_release(RELEASE)
     store.refuse("r1", ["what it found later is no reason"])
     assert [item.before for item in store.items("r1")] == ["api:1"]
     found = store.release("r1")
@@ -119,8 +121,7 @@ def test_a_decision_from_an_older_copy_is_never_written(store: Store) -> None:
 
 def _released(store: Store) -> None:
     done = dataclasses.replace(ITEM, started_at=1, verdict="SUCCEEDED", status="SUCCEEDED")
-    store.acquire("r1", "arn:execution:r1", store.lock())
-    store.put_release(RELEASE)
+    store.open_release(RELEASE, store.lock())
     _cut(store, done)
     store.mark_unwhole(done)
 
@@ -159,7 +160,7 @@ def test_a_takeover_remembers_a_release_as_what_it_ended_as(
 def test_a_late_report_takes_nothing_from_the_release_after_it(store: Store) -> None:
     _released(store)
     close(store, "r1", "SUCCEEDED")
-    store.acquire("r2", "arn:execution:r2", store.lock())
+    store.open_release(dataclasses.replace(RELEASE, release="r2"), store.lock())
     store.mark_unwhole(dataclasses.replace(ITEM, release="r2", before="api:2"))
     report(Settings("releases"), store, "r1", "arn:execution:r1", {})
     assert store.lock().holder == "r2"
@@ -170,8 +171,7 @@ TARGET = {"account": "1", "region": "eu-west-1", "roleArn": "arn:w", "readerRole
 
 
 def _settled(store: Store, *items: ItemRecord, on_failure: str = "rollback") -> None:
-    store.acquire("r1", "arn:execution:r1", store.lock())
-    store.put_release(dataclasses.replace(RELEASE, on_failure=on_failure))
+    store.open_release(dataclasses.replace(RELEASE, on_failure=on_failure), store.lock())
     _cut(store, *items)
     store._put({"pk": "CONFIG", "sk": "TARGETS", "targets": json.dumps({"default": TARGET})})
 
@@ -238,8 +238,7 @@ def test_a_void_memory_is_replaced_once(store: Store) -> None:
 
 
 def test_a_hold_that_was_lifted_after_a_stop_does_not_come_back(store: Store) -> None:
-    store.acquire("r1", "arn:execution:r1", store.lock())
-    store.put_release(dataclasses.replace(RELEASE, mode="rollback"))
+    store.open_release(dataclasses.replace(RELEASE, mode="rollback"), store.lock())
     _cut(store, dataclasses.replace(ITEM, verdict="SUCCEEDED", status="SUCCEEDED"))
     close(store, "r1", "ABORTED", "stopped")
     assert store.holds([ITEM.state_key])
@@ -262,34 +261,36 @@ def test_a_takeover_waits_for_whoever_closes_the_record(
     assert store.workers("r1") == []
 
 
-def test_a_record_that_was_closed_is_not_opened_again(store: Store) -> None:
-    store.put_release(RELEASE)
-    store.put_release(RELEASE)
+def test_a_release_has_its_record_and_the_lock_at_once_or_neither(store: Store) -> None:
+    seen = store.lock()
+    opened = store.open_release(RELEASE, seen)
+    assert store.release("r1") == opened
+    assert (store.lock().holder, store.lock().epoch) == ("r1", opened.epoch)
+    other = dataclasses.replace(RELEASE, release="r2")
+    with pytest.raises(RecordChangedError):
+        store.open_release(other, seen)
+    assert store.release("r2") is None
     close(store, "r1", "REJECTED")
     with pytest.raises(RecordChangedError):
-        store.put_release(RELEASE)
+        store.open_release(RELEASE, store.lock())
+    assert store.lock().holder is None
 
 
-@pytest.mark.parametrize(("status", "record"), [("ABORTED", "ABORTED"), ("RUNNING", "RUNNING")])
-def test_a_parse_whose_execution_was_stopped_closes_what_it_opened(
-    store: Store, monkeypatch: pytest.MonkeyPatch, status: str, record: str
+def test_an_execution_that_was_stopped_before_it_began_can_not_begin_any_more(
+    store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class StepFunctions:
-        def describe_execution(self, **_: Any) -> dict[str, str]:
-            return {"status": status}
-
-    monkeypatch.setattr(parse, "own_client", lambda _: StepFunctions())
-    epoch = store.acquire("r1", "arn:execution:r1", store.lock())
-    store.put_release(RELEASE)
-    if status == "RUNNING":
-        parse._give_up_if_over(store, "r1", "arn:execution:r1", epoch)
-    else:
-        with pytest.raises(LockLostError):
-            parse._give_up_if_over(store, "r1", "arn:execution:r1", epoch)
+    detail = {"name": "r1", "executionArn": "arn:execution:r1", "status": "ABORTED"}
+    report_ended_execution(Settings("releases"), store, detail)
     found = store.release("r1")
     assert found is not None
-    assert found.status == record
-    assert store.lock().holder == ("r1" if status == "RUNNING" else None)
+    assert (found.status, found.problems) == (
+        "ABORTED",
+        ["its execution ended as ABORTED before it began"],
+    )
+    worker: Any = SimpleNamespace(store=store, remaining=lambda: 600.0, settings=Settings("releases"))
+    with pytest.raises(LockLostError, match="is over"):
+        parse.take_lock(worker, RELEASE)
+    assert store.lock().holder is None
 
 
 @pytest.mark.parametrize(("age_days", "ended"), [(0, False), (91, True)])

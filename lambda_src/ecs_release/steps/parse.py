@@ -62,28 +62,22 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         the release was closed while it began.
     """
     request = read_request(document)
-    epoch = take_lock(worker, release, execution)
-    record = worker.store.release(release)
-    if record is not None and record.waves:
-        _give_up_if_over(worker.store, release, execution, epoch)
+    record = take_lock(
+        worker,
+        ReleaseRecord(
+            release=release,
+            execution=execution,
+            epoch=0,
+            started=in_utc(started),
+            mode=request.mode,
+            label=request.manifest.release if request.manifest else None,
+            on_failure=request.manifest.on_failure if request.manifest else "continue",
+            source=request.source,
+        ),
+    )
+    if record.waves:
         logger.info("an earlier attempt has cut this release already")
         return first_state(record)
-    record = ReleaseRecord(
-        release=release,
-        execution=execution,
-        epoch=epoch,
-        started=in_utc(started),
-        mode=request.mode,
-        label=request.manifest.release if request.manifest else None,
-        on_failure=request.manifest.on_failure if request.manifest else "continue",
-        source=request.source,
-    )
-    try:
-        worker.store.put_release(record)
-    except RecordChangedError:
-        worker.store.release_lock(release)
-        raise LockLostError(f"release {release} was closed while this worker began.") from None
-    _give_up_if_over(worker.store, release, execution, epoch)
     if request.manifest is not None:
         _check_approval(worker, request)
         plan = plan_release(worker.store, worker.connections, request.manifest)
@@ -98,7 +92,7 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     if problems:
         worker.store.refuse(release, problems)
         raise ReleaseRejectedError(_in_an_error(problems))
-    batches = cut(plan, release, epoch)
+    batches = cut(plan, release, record.epoch)
     changes: dict[str, Any] = {
         **undid,
         "waves": batches.waves,
@@ -309,19 +303,27 @@ def _download(reference: Mapping[str, str], what: str) -> Any:
     return json.loads(body)
 
 
-def take_lock(worker: Worker, release: str, execution: str) -> int:
-    """Take the lock, if need be from a holder that is known to have ended; the epoch.
+def take_lock(worker: Worker, record: ReleaseRecord) -> ReleaseRecord:
+    """Open a release: take the lock, if need be from a holder that is known to have ended; the record as it is.
 
     Raises
     ------
     ReleaseLockedError
         naming the holder.
+    LockLostError
+        when the release is closed: it was stopped while it began.
     """
+    store, release = worker.store, record.release
     until = time.monotonic() + min(_TAKEOVER_WAIT_SECONDS, worker.remaining() / 2)
     while True:
-        seen = worker.store.lock()
-        if seen.holder not in (None, release):
-            if not _ended(worker.store, seen):
+        opened = store.release(release)
+        if opened is not None:
+            if opened.status != "RUNNING":
+                raise LockLostError(f"release {release} is over ({opened.status}); nothing was touched.")
+            return opened
+        seen = store.lock()
+        if seen.holder is not None:
+            if not _ended(store, seen):
                 raise ReleaseLockedError(
                     f"release {seen.holder} is running ({seen.execution}); one release at a time. "
                     "Wait for it, or stop it."
@@ -329,9 +331,9 @@ def take_lock(worker: Worker, release: str, execution: str) -> int:
             logger.info(
                 "closing the record of a release that ended without closing it", extra={"holder": seen.holder}
             )
-            close(worker.store, str(seen.holder), "ABORTED", "its execution ended without closing the record")
+            close(store, seen.holder, "ABORTED", "its execution ended without closing the record")
             continue
-        if seen.left_by is not None and worker.store.workers(seen.left_by):
+        if seen.left_by is not None and store.workers(seen.left_by):
             if time.monotonic() > until:
                 raise ReleaseLockedError(
                     f"release {seen.left_by} was stopped, and a worker of it may still be in the middle of a call; "
@@ -339,37 +341,16 @@ def take_lock(worker: Worker, release: str, execution: str) -> int:
                 )
             time.sleep(1)
             continue
+        if seen.left_by is not None and not seen.closed:
+            close(store, seen.left_by, "ABORTED", "its execution ended without closing the record")
         try:
-            if seen.left_by is not None and not seen.closed:
-                close(worker.store, seen.left_by, "ABORTED", "its execution ended without closing the record")
-            epoch = worker.store.acquire(release, execution, seen)
+            record = store.open_release(record, seen)
         except RecordChangedError:
             continue
         # What the release before wrote last may not be read yet, and a before-image must not be older than that.
         last = time.time() if seen.left_by else float(seen.freed_at or 0)
         time.sleep(max(0.0, last + worker.settings.settle_seconds - time.time()))
-        return epoch
-
-
-def _give_up_if_over(store: Store, release: str, execution: str, epoch: int) -> None:
-    """Close what this worker has just opened, when its own execution has ended meanwhile.
-
-    Whoever closes the record of a stopped execution may have looked before there was one, and stopping an execution stops
-    no worker: without this look, the record would stay open and the lock taken until the next release.
-
-    Raises
-    ------
-    LockLostError
-        when the execution has ended.
-    """
-    if not _ended(store, Lock(release, execution, epoch)):
-        return
-    record = store.release(release)
-    if record is None or record.status == "RUNNING":
-        close(store, release, "ABORTED", "its execution was stopped while it began")
-    else:
-        store.release_lock(release)
-    raise LockLostError(f"the execution of release {release} has ended; nothing was touched.")
+        return record
 
 
 def _ended(store: Store, lock: Lock) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 import uuid
@@ -103,10 +104,17 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
         (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html).
     """
     release = str(detail["name"])
+    reason = f"its execution ended as {detail['status']}"
     record = store.release(release)
-    if record is None or (record.status != "RUNNING" and store.lock().holder != release):
-        return {"release": release, "status": record.status if record else "UNKNOWN", "counts": {}}
-    close(store, release, "ABORTED", f"its execution ended as {detail['status']}")
+    if record is None:
+        # Noted, so that a worker of it that is still on its way can't begin what nobody would close.
+        now = _now()
+        never = ReleaseRecord(release, str(detail["executionArn"]), 0, now, status="ABORTED", ended=now)
+        store.put_release(dataclasses.replace(never, problems=[f"{reason} before it began"]))
+    elif record.status != "RUNNING" and store.lock().holder != release:
+        return {"release": release, "status": record.status, "counts": {}}
+    else:
+        close(store, release, "ABORTED", reason)
     closed = store.release(release)
     assert closed is not None  # noqa: S101 - read above
     if settings.topic_arn:

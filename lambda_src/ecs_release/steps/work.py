@@ -51,7 +51,7 @@ from ecs_release.errors import (
 )
 from ecs_release.observability import about_item, logger
 from ecs_release.permissions import STEPS, WRITERS
-from ecs_release.rollout import BAD, Status
+from ecs_release.rollout import BAD, OPEN, Status
 from ecs_release.settings import Settings
 from ecs_release.store import ItemRecord, Store
 from ecs_release.task_definition import TaskDefinition, TaskDefinitions
@@ -374,6 +374,16 @@ def register(turn: Turn) -> None:
     item, worker = turn.item, turn.worker
     if item.after is not None:
         return
+    if item.same_as is not None:
+        # Two items with the same content need one revision, and what was registered a moment ago may not be listed yet.
+        first = worker.store.item_at(item.release, item.same_as)
+        if first.after is not None:
+            turn.update({"after": first.after})
+            return
+        if first.verdict in OPEN:
+            raise ItemBusyError(
+                f"{item.name} needs the revision of {first.name}, which is not registered yet"
+            )
     definitions = worker.task_definitions(item)
     base = definitions.describe(item.base)
     turn.unsure = True
