@@ -146,7 +146,8 @@ locals {
       Condition = local.through_scheduler
     },
     {
-      # Task and execution roles to ECS; the roles with which rules and schedules start tasks to these services.
+      # Task and execution roles to ECS, by RegisterTaskDefinition and by UpdateService; the roles with which rules and schedules start tasks
+      # to these services. Which call passes roles on, with its source, stands in lambda_src/ecs_release/permissions.py.
       # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/security_iam_service-with-iam.html
       # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html#ck_PassedToService
       Sid      = "PassRolesTheyAlreadyHave"
