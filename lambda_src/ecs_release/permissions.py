@@ -17,7 +17,9 @@ AUTHORISED_AS: dict[str, tuple[str, ...]] = {
     "ecs:DescribeServiceDeployments": ("ecs:DescribeServiceDeployments",),
     "ecs:DescribeServiceRevisions": ("ecs:DescribeServiceRevisions",),
     "ecs:DescribeServices": ("ecs:DescribeServices",),
-    "ecs:DescribeTaskDefinition": ("ecs:DescribeTaskDefinition",),
+    # It is asked for the tags as well. Whether that is authorised as listing them, no AWS document says, so it is granted:
+    # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTaskDefinition.html (include)
+    "ecs:DescribeTaskDefinition": ("ecs:DescribeTaskDefinition", "ecs:ListTagsForResource"),
     "ecs:DescribeTasks": ("ecs:DescribeTasks",),
     "ecs:ListServiceDeployments": ("ecs:ListServiceDeployments",),
     "ecs:ListTaskDefinitions": ("ecs:ListTaskDefinitions",),

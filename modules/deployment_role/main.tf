@@ -47,6 +47,13 @@ locals {
       Resource = "*"
     },
     {
+      # Whether asking for a task definition with its tags is authorised as listing them, no AWS document says.
+      Sid      = "ReadTagsOfTaskDefinitions"
+      Effect   = "Allow"
+      Action   = ["ecs:ListTagsForResource"]
+      Resource = local.ecs_task_definition
+    },
+    {
       # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html
       Sid      = "ReadServicesAndTheirRollouts"
       Effect   = "Allow"
@@ -103,6 +110,13 @@ locals {
       Effect   = "Allow"
       Action   = ["ecs:DeregisterTaskDefinition", "ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition"]
       Resource = "*"
+    },
+    {
+      # Whether asking for a task definition with its tags is authorised as listing them, no AWS document says.
+      Sid      = "ReadTagsOfTaskDefinitions"
+      Effect   = "Allow"
+      Action   = ["ecs:ListTagsForResource"]
+      Resource = local.ecs_task_definition
     },
     {
       # Registering with tags is authorised as tagging as well; tagging by itself stays denied.
