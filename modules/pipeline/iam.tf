@@ -118,9 +118,11 @@ locals {
         Resource = "${local.bucket_arn}/${local.manifest_prefix}*"
       },
       {
-        Sid      = "LookAtTheBucket"
-        Effect   = "Allow"
-        Action   = ["s3:GetBucketAcl", "s3:GetBucketLocation"]
+        Sid    = "LookAtTheBucket"
+        Effect = "Allow"
+        # With s3:ListBucket a missing object is a 404 and not a 403, so that it can be told from a refusal.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        Action   = ["s3:GetBucketAcl", "s3:GetBucketLocation", "s3:ListBucket"]
         Resource = local.bucket_arn
       },
       local.key_through_s3,

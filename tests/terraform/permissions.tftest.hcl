@@ -54,7 +54,7 @@ run "function_roles" {
   assert {
     condition = { for step, policy in aws_iam_role_policy.function : step => sort(distinct(flatten(jsondecode(policy.policy).Statement[*].Action))) } == {
       for step, more in {
-        "parse"          = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "s3:GetObject", "s3:GetObjectVersion", "states:DescribeExecution", "sts:AssumeRole"]
+        "parse"          = ["dynamodb:BatchGetItem", "dynamodb:BatchWriteItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "states:DescribeExecution", "sts:AssumeRole"]
         "prepare"        = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "update-task"    = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "update-service" = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
@@ -314,7 +314,7 @@ run "pipeline_roles" {
   assert {
     condition = jsonencode(sort(distinct(flatten(jsondecode(aws_iam_role_policy.build.policy).Statement[*].Action)))) == jsonencode([
       "codecommit:GetCommit", "kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream", "logs:PutLogEvents",
-      "s3:GetBucketAcl", "s3:GetBucketLocation", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject",
+      "s3:GetBucketAcl", "s3:GetBucketLocation", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject",
     ])
     error_message = "The build may do more or less than its buildspec calls."
   }
