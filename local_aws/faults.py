@@ -5,6 +5,9 @@ What each kind stands for: ``error`` an answer of the service; ``response_lost``
 and names entries it did not apply
 (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html); ``kill`` the end of the
 Lambda execution environment in the middle of a call.
+
+An ``error`` NoSuchKey of ``s3:GetObject`` is a bucket in the minutes after its versioning was first switched on, when S3 may
+answer 404 for objects that are there: https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html
 """
 
 from __future__ import annotations
@@ -48,7 +51,7 @@ class Fault:
     Attributes
     ----------
     match
-        Pattern searched in the request's body.
+        Pattern searched in the request's body, or in its URI where it has no body.
     function, event
         Patterns for calls of Lambda workers alone, searched in the function's name and in the event it works on.
     skip
@@ -131,7 +134,7 @@ class Faults:
     def _take(self, call: Call) -> Fault | None:
         if not self._faults:
             return None
-        text = call.body.decode("utf-8", "replace")
+        text = call.body.decode("utf-8", "replace") or str(call.environ.get("RAW_URI") or "")
         function, event = self._server.invocation_of(call.worker) if call.worker else ("", "")
         with self._lock:
             for fault in self._faults:
@@ -177,6 +180,8 @@ def _break_connection(call: Call) -> None:
 
 
 def _status_of(error: str) -> int:
+    if error.startswith("NoSuch"):
+        return 404  # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
     if "Unavailable" in error:
         return 503
     return 500 if error.startswith(("Internal", "Server", "Service")) and "Not" not in error else 400

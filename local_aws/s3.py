@@ -1,8 +1,11 @@
-"""Amazon S3: a bucket that denies insecure transport can be used all the same.
+"""Amazon S3: a bucket that denies insecure transport can be used all the same, and an object may be older than versioning.
 
 Stands for: requests come over TLS, so a statement that denies what has ``aws:SecureTransport`` = false does not
 concern them. https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html#transit
 This server speaks plain HTTP on 127.0.0.1, and moto does not look at a bucket policy's conditions.
+
+Stands for: in a bucket with versioning, an object that was put before has the version ID null, and answers say so.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
 """
 
 from __future__ import annotations
@@ -11,15 +14,29 @@ import json
 from typing import Any
 
 from moto.iam.access_control import IAMPolicy, PermissionResult
-from moto.s3.models import FakeBucket
+from moto.s3.models import FakeBucket, s3_backends
 
+from local_aws.calls import Answer, Call
 from local_aws.server import Server
+
+_VERSION = "x-amz-version-id"
 
 
 def install(server: Server) -> None:
     """Make every bucket pass over such statements; buckets are moto's, so there is one patch for all servers."""
-    del server
     FakeBucket.get_permission = _permission
+
+    @server.operation("s3", "GetObject", "HeadObject")
+    def read_object(call: Call) -> Answer:
+        answer = call.forward()
+        if answer.status == 200 and answer.header(_VERSION) is None and _is_versioned(call):
+            answer.headers.append((_VERSION, "null"))
+        return answer
+
+
+def _is_versioned(call: Call) -> bool:
+    bucket = s3_backends[call.account]["aws"].buckets.get(call.params.get("Bucket", ""))
+    return bool(bucket is not None and bucket.is_versioned)
 
 
 def _permission(bucket: FakeBucket, action: str, resource: str) -> Any:

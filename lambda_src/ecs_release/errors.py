@@ -27,6 +27,10 @@ class ReleaseLockedError(EcsReleaseError):
     """Another release holds the lock, or its workers may still be running."""
 
 
+class ObjectNotThereYetError(EcsReleaseError):
+    """S3 does not have an object that the build has just written; trying again later is right."""
+
+
 class LockLostError(EcsReleaseError):
     """This release no longer holds the lock: it must not write any more."""
 

@@ -13,7 +13,8 @@ from ecs_release.steps.work import Worker
 @logger.inject_lambda_context(log_event=False)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """An execution input (``{"version", "mode", "manifest", "source"}``) in, the plan's JSON form out."""
-    request = read_request(event)
+    # Nobody tries the plan again, so it looks for the manifest for longer than Parse does at once.
+    request = read_request(event, patience=context.get_remaining_time_in_millis() / 2000)
     about_release(request.source.get("pipelineExecutionId", "plan"))
     worker = Worker.create("plan", context)
     return plan(worker.store, worker.connections, request)

@@ -47,6 +47,13 @@ locals {
       Resource = "*"
     },
     {
+      # Whether asking for a task definition with its tags is authorised as listing them, no AWS document says.
+      Sid      = "ReadTagsOfTaskDefinitions"
+      Effect   = "Allow"
+      Action   = ["ecs:ListTagsForResource"]
+      Resource = local.ecs_task_definition
+    },
+    {
       # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html
       Sid      = "ReadServicesAndTheirRollouts"
       Effect   = "Allow"
@@ -105,6 +112,13 @@ locals {
       Resource = "*"
     },
     {
+      # Whether asking for a task definition with its tags is authorised as listing them, no AWS document says.
+      Sid      = "ReadTagsOfTaskDefinitions"
+      Effect   = "Allow"
+      Action   = ["ecs:ListTagsForResource"]
+      Resource = local.ecs_task_definition
+    },
+    {
       # Registering with tags is authorised as tagging as well; tagging by itself stays denied.
       # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
       Sid       = "TagTaskDefinitionsAtRegistration"
@@ -146,7 +160,8 @@ locals {
       Condition = local.through_scheduler
     },
     {
-      # Task and execution roles to ECS; the roles with which rules and schedules start tasks to these services.
+      # Task and execution roles to ECS, by RegisterTaskDefinition and by UpdateService; the roles with which rules and schedules start tasks
+      # to these services. Which call passes roles on, with its source, stands in lambda_src/ecs_release/permissions.py.
       # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/security_iam_service-with-iam.html
       # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html#ck_PassedToService
       Sid      = "PassRolesTheyAlreadyHave"

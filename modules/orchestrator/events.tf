@@ -31,12 +31,15 @@ resource "aws_cloudwatch_event_target" "ended" {
 
 # Lambda targets are authorised by the function's policy, not by a role.
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-lambda-permissions
+#
+# No source_account: with one, EventBridge can't invoke the function. The rule's ARN holds the account.
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
+# https://github.com/hashicorp/terraform-provider-aws/pull/4116
 resource "aws_lambda_permission" "ended" {
-  statement_id   = "RuleOnEndedExecutions"
-  action         = "lambda:InvokeFunction"
-  function_name  = aws_lambda_function.this["report"].function_name
-  qualifier      = aws_lambda_function.this["report"].version
-  principal      = "events.amazonaws.com"
-  source_arn     = aws_cloudwatch_event_rule.ended.arn
-  source_account = var.aws.account_id
+  statement_id  = "RuleOnEndedExecutions"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.this["report"].function_name
+  qualifier     = aws_lambda_function.this["report"].version
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.ended.arn
 }

@@ -37,6 +37,14 @@ locals {
         Resource = ["${var.artifact_bucket_arn}/manifests/*"]
       },
       {
+        # With it a missing object is a 404 and not a 403, so that what S3 does not have yet can be told from a refusal.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        Sid      = "TellMissingFromRefused"
+        Effect   = "Allow"
+        Action   = ["s3:ListBucket"]
+        Resource = [var.artifact_bucket_arn]
+      },
+      {
         # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
         Sid       = "DecryptTheManifest"
         Effect    = "Allow"

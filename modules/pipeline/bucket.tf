@@ -41,12 +41,17 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "artifacts" {
 }
 
 # A manifest is named by its version, so what was validated is what is released.
+#
+# After the package: for up to 15 minutes after versioning was first switched on, S3 may answer 404 for objects that were put since, and the functions are
+# made from the package in the same apply. https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html
 resource "aws_s3_bucket_versioning" "artifacts" {
   bucket = aws_s3_bucket.artifacts.id
 
   versioning_configuration {
     status = "Enabled"
   }
+
+  depends_on = [aws_s3_object.package]
 }
 
 resource "aws_s3_bucket_policy" "artifacts" {
@@ -134,6 +139,5 @@ resource "aws_s3_object" "package" {
   depends_on = [
     aws_s3_bucket_ownership_controls.artifacts,
     aws_s3_bucket_server_side_encryption_configuration.artifacts,
-    aws_s3_bucket_versioning.artifacts,
   ]
 }

@@ -51,13 +51,16 @@ locals {
             [
               # The very code that the functions run, checked against the digest that Terraform read from the file.
               "export PACKAGE=\"$(mktemp -d)/package.zip\"",
-              "aws s3api get-object --bucket \"$ARTIFACT_BUCKET\" --key \"$PACKAGE_KEY\" \"$PACKAGE\" > /dev/null",
+              # How objects are read and put: S3 may need another look at them.
+              "export OBJECTS=\"$(dirname \"$PACKAGE\")/objects.py\"",
+              "printf %s '${file("${path.module}/objects.py")}' > \"$OBJECTS\"",
+              "python3 -I \"$OBJECTS\" get-object \"$PACKAGE_KEY\" \"$PACKAGE\" > /dev/null",
               "echo \"$PACKAGE_SHA256  $PACKAGE\" | sha256sum -c -",
               # Validates as well; its errors name line and column, and its exit status fails the build.
               "PYTHONPATH=\"$PACKAGE\" python3 -P -m ecs_release compile \"$MANIFEST_FILE\" -o deployment.json",
               # With its version, so that nobody can change what was validated before it is released.
               "export MANIFEST_KEY=\"manifests/$PIPELINE_EXECUTION_ID/deployment.json\"",
-              "export MANIFEST_VERSION_ID=\"$(aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"$MANIFEST_KEY\" --body deployment.json --content-type application/json --query VersionId --output text)\"",
+              "export MANIFEST_VERSION_ID=\"$(python3 -I \"$OBJECTS\" put-object \"$MANIFEST_KEY\" deployment.json application/json)\"",
               "test -n \"$MANIFEST_VERSION_ID\" && test \"$MANIFEST_VERSION_ID\" != None",
             ],
             local.author_command,
@@ -68,7 +71,7 @@ locals {
               "python3 -P -c '${file("${path.module}/plan_answer.py")}'",
               "PYTHONPATH=\"$PACKAGE\" python3 -P -m ecs_release.plan_page plan.json plan.html summary.txt \"$ALLOW_STALE_PLAN\"",
               "export PLAN_KEY=\"plans/$PIPELINE_EXECUTION_ID/plan.json\"",
-              "export PLAN_VERSION_ID=\"$(aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"$PLAN_KEY\" --body plan.json --content-type application/json --query VersionId --output text)\"",
+              "export PLAN_VERSION_ID=\"$(python3 -I \"$OBJECTS\" put-object \"$PLAN_KEY\" plan.json application/json)\"",
               "test -n \"$PLAN_VERSION_ID\" && test \"$PLAN_VERSION_ID\" != None",
               "aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"plans/$PIPELINE_EXECUTION_ID/plan.html\" --body plan.html --content-type \"text/html; charset=utf-8\" > /dev/null",
               # Stops here when an item is blocked: nobody should approve what can't be deployed.

@@ -118,9 +118,11 @@ locals {
         Resource = "${local.bucket_arn}/${local.manifest_prefix}*"
       },
       {
-        Sid      = "LookAtTheBucket"
-        Effect   = "Allow"
-        Action   = ["s3:GetBucketAcl", "s3:GetBucketLocation"]
+        Sid    = "LookAtTheBucket"
+        Effect = "Allow"
+        # With s3:ListBucket a missing object is a 404 and not a 403, so that it can be told from a refusal.
+        # https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        Action   = ["s3:GetBucketAcl", "s3:GetBucketLocation", "s3:ListBucket"]
         Resource = local.bucket_arn
       },
       local.key_through_s3,
@@ -134,12 +136,30 @@ locals {
   )
 
   # Each service may assume its role for this account's one resource only.
-  # https://docs.aws.amazon.com/codebuild/latest/userguide/cross-service-confused-deputy-prevention.html
-  # https://docs.aws.amazon.com/codepipeline/latest/userguide/cross-service-confused-deputy-prevention.html
   trusts = {
-    pipeline = { service = "codepipeline.amazonaws.com", source = "arn:${var.aws.partition}:codepipeline:${var.aws.region}:${var.aws.account_id}:${var.name}" }
-    build    = { service = "codebuild.amazonaws.com", source = "arn:${var.aws.partition}:codebuild:${var.aws.region}:${var.aws.account_id}:project/${local.project_name}" }
+    # AWS documents nowhere whether CodePipeline says for which pipeline it assumes a role, and its own example has no condition. So what it says
+    # must fit, and saying nothing is no refusal. The ARNs of stages and actions are the pipeline's with more behind a slash.
+    # https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-create-service-role-cli.html
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscodepipeline.html#awscodepipeline-resources-for-iam-policies
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_condition_operators.html#Conditions_IfExists
+    pipeline = {
+      service = "codepipeline.amazonaws.com"
+      condition = {
+        ArnLikeIfExists      = { "aws:SourceArn" = [local.pipeline_arn, "${local.pipeline_arn}/*"] }
+        StringEqualsIfExists = { "aws:SourceAccount" = var.aws.account_id }
+      }
+    }
+    # CodeBuild sends both, and CloudTrail has shown it: https://github.com/awslabs/aws-deployment-framework/pull/247
+    # https://docs.aws.amazon.com/codebuild/latest/userguide/cross-service-confused-deputy-prevention.html
+    build = {
+      service = "codebuild.amazonaws.com"
+      condition = {
+        ArnEquals    = { "aws:SourceArn" = "arn:${var.aws.partition}:codebuild:${var.aws.region}:${var.aws.account_id}:project/${local.project_name}" }
+        StringEquals = { "aws:SourceAccount" = var.aws.account_id }
+      }
+    }
   }
+  pipeline_arn = "arn:${var.aws.partition}:codepipeline:${var.aws.region}:${var.aws.account_id}:${var.name}"
   trust_policies = {
     for name, trust in local.trusts : name => jsonencode({
       Version = "2012-10-17"
@@ -148,10 +168,7 @@ locals {
         Effect    = "Allow"
         Principal = { Service = trust.service }
         Action    = "sts:AssumeRole"
-        Condition = {
-          ArnEquals    = { "aws:SourceArn" = trust.source }
-          StringEquals = { "aws:SourceAccount" = var.aws.account_id }
-        }
+        Condition = trust.condition
       }]
     })
   }

@@ -21,9 +21,11 @@ output "artifact_bucket_arn" {
 output "package" {
   description = "The package as an object in the bucket, for the functions."
   value = {
-    bucket        = aws_s3_object.package.bucket
-    key           = aws_s3_object.package.key
-    version_id    = aws_s3_object.package.version_id
+    bucket = aws_s3_object.package.bucket
+    key    = aws_s3_object.package.key
+    # The first package was put before versioning was switched on: it has no version, and shows as "null" from then on.
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
+    version_id    = contains(["", "null"], coalesce(aws_s3_object.package.version_id, "null")) ? null : aws_s3_object.package.version_id
     sha256_base64 = filebase64sha256(var.package_path)
   }
 }

@@ -192,10 +192,31 @@ def test_the_gate_shows_the_plan_and_approving_deploys_precisely_that(gate: Gate
     assert gate.live_image() == f"{REPOSITORY}:1.1"
 
 
+def test_a_push_survives_the_minutes_after_versioning_was_switched_on(gate: Gate) -> None:
+    """S3 answers 404 for objects that are there: to the build, to the plan and to Parse, one after another."""
+    missing = {"operation": "s3:GetObject", "kind": "error", "error": "NoSuchKey"}
+    faults = [
+        {**missing, "match": "/package/", "times": 2},
+        {**missing, "match": "/manifests/", "function": "gate-plan", "times": 2},
+        {**missing, "match": "/manifests/", "function": "gate-parse", "times": 2},
+        {**missing, "match": "/plans/", "function": "gate-parse", "times": 2, "error": "NoSuchVersion"},
+    ]
+    gate.stack.aws.faults(faults)
+    before = gate.live_image()
+    execution = gate.push("1.2")
+    assert gate.waiting(execution), gate.stack.actions(execution)
+    assert gate.live_image() == before
+    gate.decide(execution, "Approved")
+    assert gate.status(execution) == "Succeeded"
+    assert gate.live_image() == f"{REPOSITORY}:1.2"
+    assert [fault["times"] for fault in gate.stack.aws.control("faults")] == [0, 0, 0, 0]
+    gate.stack.aws.reset()
+
+
 def test_rejecting_ends_it_with_nothing_touched(gate: Gate) -> None:
     gate.stack.aws.reset()
     before = gate.live()
-    execution = gate.push("1.2")
+    execution = gate.push("1.0")
     gate.decide(execution, "Rejected")
     assert gate.status(execution) == "Failed"
     assert gate.live() == before

@@ -161,9 +161,9 @@ run "pipeline_on" {
 
   # Commands run in the checkout, where a file json.py would otherwise forge plan and gate.
   assert {
-    condition = length(regexall("python3 ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 5 && (
-    length(regexall("python3 -P ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 5)
-    error_message = "Python looks for modules in the repository that it builds: a call lacks -P."
+    condition = length(regexall("python3 ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 8 && (
+    length(regexall("python3 -[IP] ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 8)
+    error_message = "Python looks for modules in the repository that it builds: a call lacks -I or -P."
   }
 
   assert {

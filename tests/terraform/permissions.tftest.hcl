@@ -54,7 +54,7 @@ run "function_roles" {
   assert {
     condition = { for step, policy in aws_iam_role_policy.function : step => sort(distinct(flatten(jsondecode(policy.policy).Statement[*].Action))) } == {
       for step, more in {
-        "parse"          = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "s3:GetObject", "s3:GetObjectVersion", "states:DescribeExecution", "sts:AssumeRole"]
+        "parse"          = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "states:DescribeExecution", "sts:AssumeRole"]
         "prepare"        = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "update-task"    = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "update-service" = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
@@ -175,12 +175,12 @@ run "target_roles" {
     condition = jsonencode({ for name, policy in aws_iam_role_policy.this : name => sort(flatten(jsondecode(policy.policy).Statement[*].Action)) }) == jsonencode({
       deployment = [
         "ecs:DeregisterTaskDefinition", "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition",
-        "ecs:ListServiceDeployments", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition", "ecs:TagResource", "ecs:UpdateService",
+        "ecs:ListServiceDeployments", "ecs:ListTagsForResource", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition", "ecs:TagResource", "ecs:UpdateService",
         "events:ListTargetsByRule", "events:PutTargets", "iam:PassRole", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "scheduler:GetSchedule", "scheduler:UpdateSchedule",
       ]
       reader = [
         "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribePullThroughCacheRules", "ecr:DescribeRepositories",
-        "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListServiceDeployments", "ecs:ListTasks",
+        "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListServiceDeployments", "ecs:ListTagsForResource", "ecs:ListTasks",
         "events:ListTargetsByRule", "kms:Decrypt", "scheduler:GetSchedule",
       ]
     })
@@ -314,7 +314,7 @@ run "pipeline_roles" {
   assert {
     condition = jsonencode(sort(distinct(flatten(jsondecode(aws_iam_role_policy.build.policy).Statement[*].Action)))) == jsonencode([
       "codecommit:GetCommit", "kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream", "logs:PutLogEvents",
-      "s3:GetBucketAcl", "s3:GetBucketLocation", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject",
+      "s3:GetBucketAcl", "s3:GetBucketLocation", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject",
     ])
     error_message = "The build may do more or less than its buildspec calls."
   }
@@ -329,23 +329,34 @@ run "pipeline_roles" {
     error_message = "The pipeline may follow other executions than the release's."
   }
 
+  # No AWS document says whether CodePipeline sends a source, so what it sends must fit and sending nothing is no refusal.
   assert {
-    condition = {
-      pipeline = jsondecode(aws_iam_role.pipeline.assume_role_policy).Statement[0]
-      build    = jsondecode(aws_iam_role.build.assume_role_policy).Statement[0]
-      } == {
-      for name, trust in {
-        pipeline = { service = "codepipeline.amazonaws.com", source = "arn:aws:codepipeline:us-east-1:111111111111:unit" }
-        build    = { service = "codebuild.amazonaws.com", source = "arn:aws:codebuild:us-east-1:111111111111:project/unit-build" }
-        } : name => {
-        Sid       = "TheServiceAssumes"
-        Effect    = "Allow"
-        Principal = { Service = trust.service }
-        Action    = "sts:AssumeRole"
-        Condition = { ArnEquals = { "aws:SourceArn" = trust.source }, StringEquals = { "aws:SourceAccount" = "111111111111" } }
+    condition = jsondecode(aws_iam_role.pipeline.assume_role_policy).Statement == [{
+      Sid       = "TheServiceAssumes"
+      Effect    = "Allow"
+      Principal = { Service = "codepipeline.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = {
+        ArnLikeIfExists      = { "aws:SourceArn" = ["arn:aws:codepipeline:us-east-1:111111111111:unit", "arn:aws:codepipeline:us-east-1:111111111111:unit/*"] }
+        StringEqualsIfExists = { "aws:SourceAccount" = "111111111111" }
       }
-    }
-    error_message = "Another pipeline or project could use these roles."
+    }]
+    error_message = "CodePipeline can't assume its role when it sends no source, or can for another pipeline that it names."
+  }
+
+  # CodeBuild sends both, as AWS documents it.
+  assert {
+    condition = jsondecode(aws_iam_role.build.assume_role_policy).Statement == [{
+      Sid       = "TheServiceAssumes"
+      Effect    = "Allow"
+      Principal = { Service = "codebuild.amazonaws.com" }
+      Action    = "sts:AssumeRole"
+      Condition = {
+        ArnEquals    = { "aws:SourceArn" = "arn:aws:codebuild:us-east-1:111111111111:project/unit-build" }
+        StringEquals = { "aws:SourceAccount" = "111111111111" }
+      }
+    }]
+    error_message = "Another project could use the build's role."
   }
 }
 

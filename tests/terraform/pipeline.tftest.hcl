@@ -86,7 +86,7 @@ run "build" {
   }
 
   assert {
-    condition = alltrue([for must in ["sha256sum -c", "python3 -P -m ecs_release compile", "s3api put-object", "VersionId", "codecommit get-commit", "execution-input.json"] :
+    condition = alltrue([for must in ["sha256sum -c", "python3 -P -m ecs_release compile", "get-object", "put-object", "VersionId", "codecommit get-commit", "execution-input.json"] :
       strcontains(join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands), must)
     ])
     error_message = "The build leaves out a step: digest, compile, upload with version, author, or input."
@@ -94,9 +94,9 @@ run "build" {
 
   # Commands run in the checkout, where a file json.py would otherwise forge what is released.
   assert {
-    condition = length(regexall("python3 ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 2 && (
-    length(regexall("python3 -P ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 2)
-    error_message = "Python looks for modules in the repository that it builds: a call lacks -P."
+    condition = length(regexall("python3 ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 4 && (
+    length(regexall("python3 -[IP] ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 4)
+    error_message = "Python looks for modules in the repository that it builds: a call lacks -I or -P."
   }
 
   assert {
@@ -129,6 +129,18 @@ run "build" {
   assert {
     condition     = output.package.key == aws_s3_object.package.key && output.package.sha256_base64 == filebase64sha256("lambda_src/package.zip")
     error_message = "The functions would run another package than the build, or not be updated when it changes."
+  }
+
+  # S3 may answer 404 for minutes: no command reads an object or names its version without another look.
+  assert {
+    condition     = !can(regex("aws s3", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands)))
+    error_message = "The build reads or puts an object without objects.py."
+  }
+
+  # One single quote inside would end the command's argument.
+  assert {
+    condition     = length(regexall("'", one([for command in yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands : command if startswith(command, "printf")]))) == 2
+    error_message = "objects.py has a single quote, but stands between single quotes."
   }
 
   # One single quote inside would end the command's argument.
@@ -230,6 +242,46 @@ run "bucket" {
   assert {
     condition     = jsonencode({ for rule in aws_s3_bucket_lifecycle_configuration.artifacts[0].rule : rule.id => coalesce(one(rule.filter).prefix, "everything") if length(rule.expiration) > 0 }) == jsonencode({ artifacts = "unit/", manifests = "manifests/" })
     error_message = "Lifecycle rules cover something else than artifacts and manifests; the package must stay."
+  }
+}
+
+# The package is put before versioning is switched on, so the first one has no version and reads as "null" from the next refresh on; a later
+# one has one. Either way the functions must not change at the next plan.
+run "package_without_a_version" {
+  command = plan
+
+  module {
+    source = "./modules/pipeline"
+  }
+
+  override_resource {
+    target          = aws_s3_object.package
+    override_during = plan
+    values          = { version_id = "null" }
+  }
+
+  assert {
+    condition     = output.package.version_id == null
+    error_message = "The functions would be updated to a version that is none."
+  }
+}
+
+run "package_with_a_version" {
+  command = plan
+
+  module {
+    source = "./modules/pipeline"
+  }
+
+  override_resource {
+    target          = aws_s3_object.package
+    override_during = plan
+    values          = { version_id = "v7" }
+  }
+
+  assert {
+    condition     = output.package.version_id == "v7"
+    error_message = "The functions would not run the very version of the package that was put."
   }
 }
 

@@ -289,4 +289,10 @@ run "ended_executions" {
     condition     = aws_cloudwatch_event_target.ended.arn == "arn:aws:lambda:us-east-1:111111111111:function:unit-report:3" && aws_lambda_permission.ended.qualifier == "3" && aws_lambda_permission.ended.source_arn == aws_cloudwatch_event_rule.ended.arn
     error_message = "The rule does not call the published report function, or may not."
   }
+
+  # The rule's ARN names the account already; with an account of its own the permission would keep EventBridge out.
+  assert {
+    condition     = aws_lambda_permission.ended.principal == "events.amazonaws.com" && aws_lambda_permission.ended.source_account == null
+    error_message = "The permission asks EventBridge for a source account, so the report function would never be called."
+  }
 }

@@ -157,6 +157,23 @@ def test_a_takeover_remembers_a_release_as_what_it_ended_as(
     assert store.unwhole([ITEM.state_key]) == {}
 
 
+def test_two_that_close_a_release_at_once_remember_it_as_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Report is about to write SUCCEEDED when the execution is stopped, and whoever closes it then is first."""
+    _released(store)
+    written = Store.update_release
+
+    def stopped_first(me: Store, release: str, changes: Any, **more: Any) -> None:
+        monkeypatch.setattr(Store, "update_release", written)
+        close(store, release, "ABORTED", "stopped")
+        written(me, release, changes, **more)
+
+    monkeypatch.setattr(Store, "update_release", stopped_first)
+    assert report(Settings("releases"), store, "r1", "arn:execution:r1", {})["status"] == "ABORTED"
+    assert store.unwhole([ITEM.state_key])[ITEM.state_key]["before"] == "api:1"
+
+
 def test_a_late_report_takes_nothing_from_the_release_after_it(store: Store) -> None:
     _released(store)
     close(store, "r1", "SUCCEEDED")

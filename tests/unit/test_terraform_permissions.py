@@ -45,6 +45,16 @@ def _store_methods() -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in store.body if isinstance(node, ast.FunctionDef)}
 
 
+# What a transaction does is authorised as if it were done alone:
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis-iam.html
+_IN_A_TRANSACTION = {
+    "ConditionCheck": "ConditionCheckItem",
+    "Delete": "DeleteItem",
+    "Put": "PutItem",
+    "Update": "UpdateItem",
+}
+
+
 def _operations(method: str, seen: frozenset[str] = frozenset()) -> set[str]:
     """DynamoDB operations that a method of Store calls, itself or through another method."""
     found: set[str] = set()
@@ -53,8 +63,11 @@ def _operations(method: str, seen: frozenset[str] = frozenset()) -> set[str]:
             assert isinstance(node.args[0], ast.Constant)
             found.add(_camel(str(node.args[0].value)))
         elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self._client":
-            if node.attr != "get_paginator":
+            if node.attr not in ("get_paginator", "transact_write_items"):
                 found.add(_camel(node.attr))
+        elif isinstance(node, ast.Dict):
+            keys = [key.value for key in node.keys if isinstance(key, ast.Constant)]
+            found |= {_IN_A_TRANSACTION[key] for key in keys if key in _IN_A_TRANSACTION}
         elif (
             isinstance(node, ast.Attribute)
             and ast.unparse(node.value) == "self"

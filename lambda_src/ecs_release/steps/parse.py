@@ -14,11 +14,12 @@ from botocore.exceptions import ClientError
 
 from ecs_release import estate
 from ecs_release.approval import check_approval
-from ecs_release.aws import Connections, error_code, explain, own_client
+from ecs_release.aws import EXPIRED_CODES, THROTTLING_CODES, Connections, error_code, explain, own_client
 from ecs_release.errors import (
     ItemBusyError,
     LockLostError,
     ManifestInvalidError,
+    ObjectNotThereYetError,
     RecordChangedError,
     ReleaseLockedError,
     ReleaseRejectedError,
@@ -36,6 +37,11 @@ LONGEST_FUNCTION_SECONDS = 900
 """A stopped execution leaves its workers running for at most this long (Lambda's own limit)."""
 
 _TAKEOVER_WAIT_SECONDS = 120
+# For up to 15 minutes after a bucket's versioning was first switched on, S3 may answer 404 for new objects
+# (https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html). Parse looks for this long and fails;
+# with the retries of the state machine that is 15 minutes. The lock is not taken yet, so nobody else waits.
+_OBJECT_WAIT_SECONDS = 150
+_OBJECT_MISSING = frozenset({"NoSuchKey", "NoSuchVersion"})
 _VERSION = 1
 # A cause holds 32,768 characters (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html),
 # and Lambda puts more than the message into it. All problems stand in the record.
@@ -61,7 +67,7 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     LockLostError
         the release was closed while it began.
     """
-    request = read_request(document)
+    request = read_request(document, patience=min(_OBJECT_WAIT_SECONDS, worker.remaining() / 2))
     record = take_lock(
         worker,
         ReleaseRecord(
@@ -202,13 +208,19 @@ class Request:
     source: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-def read_request(document: Any) -> Request:
+def read_request(document: Any, *, patience: float = _OBJECT_WAIT_SECONDS) -> Request:
     """Read an execution's input: a manifest by reference from the pipeline, itself by hand, or a rollback.
+
+    Parameters
+    ----------
+    patience : seconds to look for an object that S3 does not have.
 
     Raises
     ------
     ManifestInvalidError
         with every problem in it.
+    ObjectNotThereYetError
+        when S3 still does not have an object; trying again later is right.
     """
     if not isinstance(document, Mapping):
         raise ManifestInvalidError(
@@ -236,12 +248,13 @@ def read_request(document: Any) -> Request:
             '"manifest" is not an object; write {"bucket", "key", "versionId", "sha256"}.'
         )
     plan = document.get("plan")
+    until = time.monotonic() + patience
     return Request(
         mode,
-        _valid(from_document(_download(reference, "manifest"))),
+        _valid(from_document(_download(reference, "manifest", until))),
         source=source,
         manifest_sha256=str(reference["sha256"]),
-        plan=_download(plan, "plan") if plan else None,
+        plan=_download(plan, "plan", until) if plan else None,
         allow_stale=document.get("allowStale") is True,
     )
 
@@ -288,19 +301,50 @@ def _in_an_error(problems: list[str]) -> str:
     return "\n".join(fitting(problems, _ERROR_BYTES))
 
 
-def _download(reference: Mapping[str, str], what: str) -> Any:
+def _download(reference: Mapping[str, str], what: str, until: float) -> Any:
     where = f"s3://{reference.get('bucket')}/{reference.get('key')}"
     try:
-        version = {"VersionId": reference["versionId"]} if reference.get("versionId") else {}
-        answer = own_client("s3").get_object(Bucket=reference["bucket"], Key=reference["key"], **version)
-        body: bytes = answer["Body"].read()
+        wanted = {"Bucket": reference["bucket"], "Key": reference["key"]}
+        if reference.get("versionId"):
+            wanted["VersionId"] = reference["versionId"]
     except KeyError as error:
         raise ManifestInvalidError(f"the execution input's {what} has no {error}.") from error
-    except ClientError as error:
-        raise ManifestInvalidError(f"the {what} {where} can't be read: {explain(error)}.") from error
+    body = _read_object(wanted, f"the {what} {where}", until)
     if hashlib.sha256(body).hexdigest() != reference.get("sha256"):
         raise ManifestInvalidError(f"{where} is not what the build made: its SHA-256 differs.")
     return json.loads(body)
+
+
+def _read_object(wanted: Mapping[str, str], what: str, until: float) -> bytes:
+    s3 = own_client("s3")
+    pause = 1.0
+    while True:
+        try:
+            body: bytes = s3.get_object(**wanted)["Body"].read()
+            return body
+        except ClientError as error:
+            if error_code(error) not in _OBJECT_MISSING:
+                if _may_pass(error):
+                    raise
+                raise ManifestInvalidError(f"{what} can't be read: {explain(error)}.") from error
+            left = until - time.monotonic()
+            if left < pause:
+                raise ObjectNotThereYetError(
+                    f"{what} can't be read: {explain(error)}. For up to 15 minutes after the versioning of a bucket was first "
+                    "switched on, that passes: release the change again. Later on, it is gone: push again."
+                ) from error
+            logger.info(
+                "S3 does not have an object yet; looking again",
+                extra={"object": what, "pause": pause, "seconds_left": int(left)},
+            )
+            time.sleep(pause)
+            pause = min(10.0, pause * 2)
+
+
+def _may_pass(error: ClientError) -> bool:
+    """Whether S3 is busy or the credentials ran out, which says nothing about the object."""
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return error_code(error) in THROTTLING_CODES | EXPIRED_CODES or status >= 500
 
 
 def take_lock(worker: Worker, record: ReleaseRecord) -> ReleaseRecord:

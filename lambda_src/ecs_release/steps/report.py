@@ -154,12 +154,9 @@ def close(store: Store, release: str, status: str, reason: str | None = None) ->
     if status == "ABORTED":
         _close_by_force(store, release, reason)
         return
-    record = store.release(release)
     items = store.items(release)
     _write_status(store, release, status, items, reason)
-    if record is not None and record.status != "RUNNING":
-        status = record.status  # what it ended as, whoever closes what is left of it
-    _remember(store, record, status, items)
+    _remember(store, release, items)
     store.release_lock(release)
 
 
@@ -173,12 +170,10 @@ def _close_by_force(store: Store, release: str, reason: str | None) -> None:
     store.worker_begins(release, request, time.time() + _CLOSING_SECONDS)
     try:
         epoch = store.release_lock(release, by_force=True)
-        record = store.release(release)
         store.fence_items(release, epoch)
         items = store.items(release)
-        status = record.status if record is not None and record.status != "RUNNING" else "ABORTED"
-        _remember(store, record, status, items)
-        _write_status(store, release, status, items, reason)
+        _write_status(store, release, "ABORTED", items, reason)
+        _remember(store, release, items)
         store.left_is_closed(release)
     finally:
         store.worker_ends(release, request)
@@ -201,8 +196,13 @@ def _write_status(
         logger.info("the record was closed before")
 
 
-def _remember(store: Store, record: ReleaseRecord | None, status: str, items: Sequence[ItemRecord]) -> None:
-    """What later releases must know: which items are whole again, and what was undone by hand."""
+def _remember(store: Store, release: str, items: Sequence[ItemRecord]) -> None:
+    """What later releases must know: which items are whole again, and what was undone by hand.
+
+    What the release ended as is what its record says, whoever wrote that first: two may close it at once.
+    """
+    record = store.release(release)
+    status = record.status if record is not None else "ABORTED"
     by_hand = record is not None and record.mode == "rollback"
     held = store.holds([item.state_key for item in items])
     for item in items:

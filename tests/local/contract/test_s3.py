@@ -1,4 +1,4 @@
-"""Amazon S3: a policy that demands TLS is no obstacle here; any other denial is one."""
+"""Amazon S3: a policy that demands TLS is no obstacle here, any other denial is one; objects older than versioning."""
 
 from __future__ import annotations
 
@@ -40,3 +40,30 @@ def test_another_denial_holds(aws: LocalAws) -> None:
     name = bucket(aws, {"Action": "s3:PutObject"})
     with pytest.raises(ClientError):
         aws.client("s3").put_object(Bucket=name, Key="a", Body=b"1")
+
+
+def test_a_fault_stands_for_the_minutes_after_versioning_was_switched_on(aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html: what is there answers 404."""
+    name, client = unique("minutes"), aws.client("s3")
+    client.create_bucket(Bucket=name)
+    for key in ("late", "other"):
+        client.put_object(Bucket=name, Key=key, Body=b"1")
+    aws.faults([{"operation": "s3:GetObject", "kind": "error", "error": "NoSuchKey", "match": "/late"}])
+    assert client.get_object(Bucket=name, Key="other")["Body"].read() == b"1"
+    with pytest.raises(client.exceptions.NoSuchKey) as caught:
+        client.get_object(Bucket=name, Key="late")
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+    assert client.get_object(Bucket=name, Key="late")["Body"].read() == b"1"
+
+
+def test_an_object_older_than_the_bucket_s_versioning_has_the_version_null(aws: LocalAws) -> None:
+    """https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html"""
+    name, client = unique("older"), aws.client("s3")
+    client.create_bucket(Bucket=name)
+    assert "VersionId" not in client.put_object(Bucket=name, Key="old", Body=b"1")
+    assert "VersionId" not in client.head_object(Bucket=name, Key="old")
+    client.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    new = client.put_object(Bucket=name, Key="new", Body=b"2")["VersionId"]
+    for key, version in (("old", "null"), ("new", new)):
+        assert client.head_object(Bucket=name, Key=key)["VersionId"] == version
+        assert client.get_object(Bucket=name, Key=key)["VersionId"] == version
