@@ -47,6 +47,12 @@ STEPS: dict[str, tuple[str, ...]] = {
         *WRITE_SCHEDULED_TASK,
         "ecs:UpdateService",
     ),
+    "clean_up": (
+        *READ_SERVICE,
+        "ecs:DeregisterTaskDefinition",
+        "ecs:DescribeTaskDefinition",
+        *READ_SCHEDULED_TASK,
+    ),
 }
 READERS = ("parse", "plan", "check_rollouts")
-WRITERS = ("prepare", "update_task", "update_service", "rollback")
+WRITERS = ("prepare", "update_task", "update_service", "rollback", "clean_up")

@@ -33,7 +33,7 @@ from ecs_release.observability import about_item, logger
 from ecs_release.permissions import STEPS, WRITERS
 from ecs_release.rollout import BAD, Status
 from ecs_release.settings import Settings
-from ecs_release.store import ItemRecord, Store
+from ecs_release.store import Found, ItemRecord, Store
 from ecs_release.task_definition import TaskDefinition, TaskDefinitions
 
 LEASE_SECONDS = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + 2
@@ -213,7 +213,7 @@ def register(worker: Worker, item: ItemRecord) -> ItemRecord:
 
     Only one worker at a time registers for an item: two at once would both find no revision and make two.
     """
-    item, begun_before = _claim(worker, item)
+    item = _claim(worker, item)
     if item.after is not None:
         return item
     definitions = worker.task_definitions(item)
@@ -221,20 +221,39 @@ def register(worker: Worker, item: ItemRecord) -> ItemRecord:
 
     def before_attempt() -> None:
         worker.store.check_lock(item.release, item.epoch)
-        _renew(worker, item)
+        # There is none so far: what a later attempt finds is this release's own.
+        _renew(worker, item, registering=True)
 
     try:
-        copy, registered = definitions.register_copy(base, item.new_images, before_attempt=before_attempt)
+        copy, registered = definitions.register_copy(
+            base, item.new_images, before_attempt=before_attempt, usable=_usable(worker, item)
+        )
     except ClientError:
         # AWS has answered, so nothing is on its way any more, and the next attempt need not sit the lease out.
         worker.store.update_item(item, {"claim_by": None, "claim_until": None})
         raise
-    # A copy that was found may be the work of an attempt of this release that died before it could say so.
-    registered = registered or begun_before
+    registered = registered or is_ours(worker, item, copy.arn)
     logger.info("revision ready", extra={"revision": copy.arn, "registered": registered})
     return worker.store.update_item(
         item, {"after": copy.arn, "registered": registered, "claim_by": None, "claim_until": None}
     )
+
+
+def _usable(worker: Worker, item: ItemRecord) -> Callable[[str], bool]:
+    """Whether a revision that was found may be used; from the answer on the clean-up of an earlier release leaves it alone."""
+
+    def usable(arn: str) -> bool:
+        return worker.store.take_up(item.release, item.target, arn) is not Found.CONDEMNED
+
+    return usable
+
+
+def is_ours(worker: Worker, item: ItemRecord, arn: str) -> bool:
+    """Whether this release may deregister a revision that it found: it made it, or nothing used it and it took it over.
+
+    Any other one may be what another item runs.
+    """
+    return item.registering or worker.store.take_up(item.release, item.target, arn) is Found.TAKEN
 
 
 def ensure_active(worker: Worker, item: ItemRecord, arn: str) -> str:
@@ -247,19 +266,21 @@ def ensure_active(worker: Worker, item: ItemRecord, arn: str) -> str:
     def before_attempt() -> None:
         worker.store.check_lock(item.release, item.epoch)
 
-    copy, _ = definitions.register_copy(definition, {}, before_attempt=before_attempt)
+    copy, _ = definitions.register_copy(
+        definition, {}, before_attempt=before_attempt, usable=_usable(worker, item)
+    )
     return copy.arn
 
 
-def _claim(worker: Worker, item: ItemRecord) -> tuple[ItemRecord, bool]:
-    """Claim the registration; the item as recorded, and whether an earlier attempt had claimed it."""
+def _claim(worker: Worker, item: ItemRecord) -> ItemRecord:
+    """Claim the registration; the item as recorded."""
     until = time.monotonic() + _BUSY_SECONDS
     while True:
         fresh = dataclasses.replace(worker.store.item(item), epoch=item.epoch)
         if fresh.after is not None:
-            return fresh, False
+            return fresh
         try:
-            return _renew(worker, fresh), fresh.claim_by is not None
+            return _renew(worker, fresh)
         except RecordChangedError:
             worker.store.check_lock(item.release, item.epoch)
         if time.monotonic() > until:
@@ -267,11 +288,11 @@ def _claim(worker: Worker, item: ItemRecord) -> tuple[ItemRecord, bool]:
         time.sleep(0.5)
 
 
-def _renew(worker: Worker, item: ItemRecord) -> ItemRecord:
+def _renew(worker: Worker, item: ItemRecord, **changes: Any) -> ItemRecord:
     now = int(time.time())
     return worker.store.update_item(
         item,
-        {"claim_by": worker.request, "claim_until": now + LEASE_SECONDS},
+        {"claim_by": worker.request, "claim_until": now + LEASE_SECONDS, **changes},
         condition="attribute_not_exists(claim_by) OR claim_by = :me OR claim_until < :now",
         values={":me": worker.request, ":now": now},
     )
