@@ -698,7 +698,9 @@ class Store:
         """Say why a revision could not be deregistered."""
         try:
             self._update(
-                _unused_key(revision.target, revision.arn), {"reason": reason}, condition="attribute_exists(pk)"
+                _unused_key(revision.target, revision.arn),
+                {"reason": reason},
+                condition="attribute_exists(pk)",
             )
         except RecordChangedError:
             return

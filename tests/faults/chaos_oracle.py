@@ -164,7 +164,8 @@ class Oracle:
             return
         for arn in self._retired:
             self.demand(
-                f'"{arn}"' not in call.body.decode(), f"{call.key} by {worker.release} sets {arn}, which is gone"
+                f'"{arn}"' not in call.body.decode(),
+                f"{call.key} by {worker.release} sets {arn}, which is gone",
             )
         for key in self._written(call):
             self.touched[worker.release].add(key)
@@ -346,7 +347,9 @@ class Oracle:
     def _item_written(self, release: str, sk: str, row: dict[str, Any]) -> None:
         used = {row.get("after"), row.get("rollback_to")} & (self._retired | self._condemned())
         known = self._used.setdefault((release, sk), set())
-        self.demand(not used - known, f"{row['name']} of {release} is to run {used}, which is or will be gone")
+        self.demand(
+            not used - known, f"{row['name']} of {release} is to run {used}, which is or will be gone"
+        )
         known.update(filter(None, (row.get("after"), row.get("rollback_to"))))
         verdict, before = row["verdict"], self._verdicts.get((release, sk))
         if before is not None and verdict != before:
