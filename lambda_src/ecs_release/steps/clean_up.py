@@ -66,7 +66,9 @@ def clean_up(worker: Worker, release: str) -> dict[str, Any]:
             break
         begun = time.monotonic()
         try:
-            done += _deregister(worker, revision, items_of(revision.release))
+            if not _deregister(worker, revision, items_of(revision.release)):
+                continue
+            done += 1
         except (ClientError, BotoCoreError, TargetUnreachableError) as error:
             reason = explain(error)
             logger.warning("not deregistered", extra={"revision": revision.arn, "reason": reason})
