@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 from collections import Counter
@@ -14,7 +15,7 @@ from ecs_release.store import ItemRecord, ReleaseRecord
 
 from local_aws.observed import Observed, Observer, count_members, differences
 from scripts.screen import Check
-from scripts.stack import Stack
+from scripts.stack import Stack, StackTimeoutError
 
 View = Mapping[str, Observed]
 """Item's name -> what is live."""
@@ -281,12 +282,20 @@ def _is_back(before: Observed, after: Observed) -> bool:
 
 
 def _deregistered(stack: Stack, items: Sequence[Item], before: View) -> Check:
+    """The clean-up comes after the report, at ECS's pace of one a second."""
     observer = Observer(stack.aws)
-    left, gone = [], []
-    for item in items:
-        family, old = _parts(before[item.name].task_definition)
-        left += [arn for arn in observer.revisions(family) if _parts(arn)[1] > old]
-        gone += [arn for arn in observer.revisions(family, "INACTIVE") if _parts(arn)[1] > old]
+
+    def new_revisions() -> tuple[list[str], list[str]]:
+        left, gone = [], []
+        for item in items:
+            family, old = _parts(before[item.name].task_definition)
+            left += [arn for arn in observer.revisions(family) if _parts(arn)[1] > old]
+            gone += [arn for arn in observer.revisions(family, "INACTIVE") if _parts(arn)[1] > old]
+        return left, gone
+
+    with contextlib.suppress(StackTimeoutError):
+        stack.until("end of the clean-up", lambda: not new_revisions()[0], 60 + 3 * len(items))
+    left, gone = new_revisions()
     return Check(
         "revisions that nothing uses",
         not left and len(gone) == len(items),

@@ -238,9 +238,9 @@ def _status(arguments: argparse.Namespace, console: Console) -> int:
         console.say("Nothing was released yet.")
         console.result(None)
         return DONE
-    items = store.items(record.release)
-    console.result(as_document(record, items))
-    console.say("\n".join(table(record, items, console)))
+    items, unused = store.items(record.release), store.unused()
+    console.result(as_document(record, items, unused))
+    console.say("\n".join(table(record, items, console, unused)))
     return DONE
 
 
@@ -254,8 +254,11 @@ def _history(arguments: argparse.Namespace, console: Console) -> int:
     from ecs_release.orchestrator import Orchestrator
     from ecs_release.status import as_document
 
-    records = Orchestrator.find(arguments.state_machine_arn).store().releases(max(1, arguments.limit))
-    console.result([{k: v for k, v in as_document(record, ()).items() if k != "items"} for record in records])
+    store = Orchestrator.find(arguments.state_machine_arn).store()
+    records, unused = store.releases(max(1, arguments.limit)), store.unused()
+    console.result(
+        [{k: v for k, v in as_document(record, (), unused).items() if k != "items"} for record in records]
+    )
     console.say("\n".join(history_table(records, console)) if records else "Nothing was released yet.")
     return DONE
 

@@ -57,3 +57,7 @@ class ItemBusyError(EcsReleaseError):
 
 class RecordChangedError(EcsReleaseError):
     """A conditional write found another state than expected: someone else wrote in between."""
+
+
+class CleanUpUnfinishedError(EcsReleaseError):
+    """AWS refused to deregister what nothing uses; the release itself is over, and the next attempt goes on from there."""

@@ -14,7 +14,8 @@ from ecs_release.orchestrator import Orchestrator
 from ecs_release.plan import PlannedItem
 from ecs_release.rollout import BAD, GOOD, Status
 from ecs_release.status import as_document, image_change, in_reading_order, summary_line
-from ecs_release.store import ItemRecord, ReleaseRecord
+from ecs_release.store import ItemRecord, ReleaseRecord, UnusedRevision
+from ecs_release.unused import CleanUp
 
 _POLL_SECONDS = 1.0
 # The record of an execution that was stopped from outside is closed a moment after its end.
@@ -37,8 +38,9 @@ def follow(orchestrator: Orchestrator, release: str, execution: str, console: Co
         answer = orchestrator.execution(execution)
         record = store.release(release)
         items = store.items(release) if record else []
+        unused = store.unused() if record and record.unused else []
         if record and live:
-            drawn = _redraw(table(record, items, console, clip=True), drawn)
+            drawn = _redraw(table(record, items, console, unused, clip=True), drawn)
         elif record:
             for item in items:
                 if seen.get(item.state_key) != item.status:
@@ -53,20 +55,27 @@ def follow(orchestrator: Orchestrator, release: str, execution: str, console: Co
     if record is None:
         raise EcsReleaseError(f"the release left no record: {answer.get('error')}: {answer.get('cause')}")
     if not live:
-        console.say("\n".join(table(record, items, console)))
-    console.result(as_document(record, items))
+        console.say("\n".join(table(record, items, console, unused)))
+    console.result(as_document(record, items, unused))
     return bool(answer["status"] == "SUCCEEDED")
 
 
 def table(
-    record: ReleaseRecord, items: Sequence[ItemRecord], console: Console, *, clip: bool = False
+    record: ReleaseRecord,
+    items: Sequence[ItemRecord],
+    console: Console,
+    unused: Sequence[UnusedRevision] = (),
+    *,
+    clip: bool = False,
 ) -> list[str]:
-    """The lines that show a release: headline, problems, one line an item with its reason."""
+    """The lines that show a release: headline, problems, how far the clean-up is, one line an item with its reason."""
     style = "red" if record.status not in ("RUNNING", "SUCCEEDED", "NO_CHANGE") else "bold"
     when = f"{record.started} .. {record.ended}" if record.ended else f"since {record.started}"
     lines = [f"{title(record)}  {console.styled(record.status, style)}  {when}"]
     lines += [f"  {problem}" for problem in record.problems]
     lines.append(f"  {summary_line(record, items)}")
+    if clean_up := CleanUp.after(record, unused):
+        lines.append(f"  {clean_up}")
     name_width = max((len(_where(item)) for item in items), default=0)
     many_waves = len({item.wave for item in items}) > 1
     for item in in_reading_order(items):

@@ -100,6 +100,12 @@ CALLS: dict[str, tuple[str, ...]] = {
         *_REGISTER,
         *_WRITE_SCHEDULED_TASK,
     ),
+    "clean_up": (
+        "ecs:DeregisterTaskDefinition",
+        "ecs:DescribeServices",
+        "ecs:DescribeTaskDefinition",
+        *_SCHEDULED_TASK,
+    ),
 }
 
 STEPS: dict[str, tuple[str, ...]] = {
@@ -109,4 +115,4 @@ STEPS: dict[str, tuple[str, ...]] = {
 """The IAM actions that each step needs in a target account."""
 
 READERS = ("parse", "plan", "check_rollouts")
-WRITERS = ("prepare", "update_task", "update_service", "rollback")
+WRITERS = ("prepare", "update_task", "update_service", "rollback", "clean_up")

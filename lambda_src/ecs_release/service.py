@@ -40,6 +40,11 @@ class ServiceState:
         return str(self.body["taskDefinition"])
 
     @property
+    def runs(self) -> set[str]:
+        """Every task definition that a deployment of it runs."""
+        return {self.task_definition, *(str(d["taskDefinition"]) for d in self.body.get("deployments", ()))}
+
+    @property
     def controller(self) -> str:
         return str(self.body.get("deploymentController", {}).get("type", "ECS"))
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ecs_release.rollout import BAD, Status
-from ecs_release.store import ItemRecord, ReleaseRecord
+from ecs_release.store import ItemRecord, ReleaseRecord, UnusedRevision
+from ecs_release.unused import CleanUp
 
 _ORDER = (
     Status.UNVERIFIED,
@@ -19,8 +21,11 @@ _ORDER = (
 )
 
 
-def as_document(record: ReleaseRecord, items: Sequence[ItemRecord]) -> dict[str, Any]:
+def as_document(
+    record: ReleaseRecord, items: Sequence[ItemRecord], unused: Sequence[UnusedRevision] = ()
+) -> dict[str, Any]:
     """The ``status --json`` form (``schemas/status.schema.json``). Unverified items first, then what went wrong."""
+    clean_up = CleanUp.after(record, unused)
     return {
         "release": record.release,
         "label": record.label,
@@ -30,6 +35,7 @@ def as_document(record: ReleaseRecord, items: Sequence[ItemRecord]) -> dict[str,
         "commit": record.source.get("commit"),
         "counts": record.counts or dict(Counter(str(item.status) for item in items)),
         "problems": record.problems,
+        "cleanUp": asdict(clean_up) if clean_up else None,
         "items": [
             {
                 "kind": item.kind,

@@ -13,10 +13,15 @@ pk                     sk                          what
 ``RELEASE#<release>``  ``WORKER#<request>``        a worker that may still be in the middle of a call
 ``ITEM``               ``<target>#<kind>#<name>``  an item that is not whole: what "back" means for it
 ``HOLD``               ``<target>#<kind>#<name>``  images that a rollback by hand undid
+``UNUSED``             ``<target>#<ARN>``          a revision that a release registered and nothing used
 =====================  ==========================  ================================================
 
 Every write to an item carries the epoch its release got with the lock; closing a release by force raises the epoch,
 so a worker that has lost the lock can't write any more.
+
+Unused revisions are deregistered without the lock, while a later release may want one of them (docs/adr/0008). The row
+decides: that release takes the revision up, or the clean-up condemns it, whichever is written first, and neither is
+taken back.
 """
 
 from __future__ import annotations
@@ -24,9 +29,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
+from enum import Enum, auto
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -51,6 +58,8 @@ _TRANSACTION_ITEMS = 99
 _TRANSACTION_BYTES = 3_000_000
 _PASSING_REASONS = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
 _LONGEST_PAUSE = 5.0
+# People wait while the record of a large release is closed, so its many small writes go side by side.
+_WRITERS = 8
 
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -73,6 +82,7 @@ class ReleaseRecord:
     prepare : batch numbers to prepare, one list a target.
     problems : why it was REJECTED.
     culprits : ``name: reason`` of the items that made it fail.
+    unused : how many revisions it registered and did not use when it ended; the clean-up's work.
     failing_since : epoch seconds of the first bad verdict; None while there is none.
     begun_at : epoch seconds at which the first wave began; from then on production may have been touched.
     cut_by : the worker that writes the items, or has written them.
@@ -98,6 +108,7 @@ class ReleaseRecord:
     failing_since: int | None = None
     begun_at: int | None = None
     cut_by: str | None = None
+    unused: int = 0
     throttles: int = 0
     schema: int = SCHEMA
 
@@ -126,6 +137,7 @@ class ItemRecord:
     doubted_at : epoch seconds of the first of two looks that a verdict needs which no single look can give.
     settled_at : epoch seconds at which its verdict was written, for the estimate of later plans.
     claim_by, claim_until : the worker that registers or writes it right now, and until when (epoch seconds).
+    registering : whether a worker found no revision and set out to register one: what is found from then on is ours.
     rollback_to : what Rollback set: ``before``, or the equal copy made because ``before`` was deregistered.
     rollback_deployment, rollback_started_at : the deployment that goes back, to be proven like any other.
     inherited : whether ``before`` comes from an earlier release that did not end whole.
@@ -172,6 +184,7 @@ class ItemRecord:
     reason: str = ""
     claim_by: str | None = None
     claim_until: int | None = None
+    registering: bool = False
     warnings: list[str] = field(default_factory=list)
     rollback_to: str | None = None
     rollback_deployment: str | None = None
@@ -216,6 +229,40 @@ class Lock:
     left_by: str | None = None
     closed: bool = False
     freed_at: int | None = None
+
+
+class Found(Enum):
+    """What becomes of a revision that a release finds and would use."""
+
+    FREE = auto()  # nobody is about to deregister it, and it is not this release's to deregister either
+    TAKEN = auto()  # nothing used it, and this release has taken it over
+    CONDEMNED = auto()  # it is being deregistered, or was a moment ago
+
+
+@dataclass(frozen=True)
+class UnusedRevision:
+    """A revision that a release registered and that nothing used when the release ended.
+
+    Attributes
+    ----------
+    state : "unused"; "taken" or "kept" by a later release, or by whom the clean-up found to run it; "condemned" from right
+        before it is deregistered; "deregistered".
+    release : whose it is to clean up; the one that has taken it.
+    since : epoch seconds at which it came into this state.
+    reason : why it could not be deregistered at the last attempt.
+    """
+
+    target: str
+    arn: str
+    release: str
+    state: str
+    since: int
+    reason: str = ""
+
+    @property
+    def left(self) -> bool:
+        """Whether it is still to be deregistered."""
+        return self.state in ("unused", "condemned")
 
 
 class Store:
@@ -678,6 +725,115 @@ class Store:
             Key=_item({"pk": "ITEM", "sk": "#".join(item.state_key)}),
         )
 
+    # --- revisions that nothing uses ---------------------------------------------------------------------------
+
+    def unused(self) -> list[UnusedRevision]:
+        """Every revision that some release left unused, also those that are done with, for a while."""
+        return [_unused_revision(row) for row in self._query("UNUSED")]
+
+    def note_unused(self, release: str, revisions: Iterable[tuple[str, str]]) -> None:
+        """Hand revisions over to the clean-up, as (target, ARN); harmless when it was done before.
+
+        To be done under the lock: from then on a later release may take one, and a late second attempt changes nothing.
+        """
+
+        def note(revision: tuple[str, str]) -> None:
+            row = {**_unused_key(*revision), "release": release, "state": "unused", "since": int(time.time())}
+            try:
+                self._put(
+                    row,
+                    condition="attribute_not_exists(pk) OR (#release = :release AND #state IN (:unused, :taken))",
+                    values={":release": release, ":unused": "unused", ":taken": "taken"},
+                    names={"#release": "release", "#state": "state"},
+                )
+            except RecordChangedError:  # a later release has it, or it is condemned already
+                return
+
+        with ThreadPoolExecutor(_WRITERS) as pool:
+            list(pool.map(note, sorted(set(revisions))))
+
+    def take_up(self, release: str, target: str, arn: str) -> Found:
+        """Ask for a revision that was found, before it is used."""
+        row = self._unused_revision(target, arn)
+        if row is None:
+            return Found.FREE
+        try:
+            self._move(
+                target,
+                arn,
+                {"state": "taken", "release": release},
+                condition="#state = :unused OR (#state = :taken AND #release = :release)",
+                values={":unused": "unused", ":taken": "taken", ":release": release},
+                names={"#state": "state", "#release": "release"},
+            )
+        except RecordChangedError:
+            row = self._unused_revision(target, arn)
+            kept = row is None or row.state in ("taken", "kept")
+            return Found.FREE if kept else Found.CONDEMNED
+        return Found.TAKEN
+
+    def keep(self, target: str, arn: str, release: str) -> bool:
+        """Take a revision out of the clean-up because something runs it; False: it is too late."""
+        try:
+            self._move(
+                target,
+                arn,
+                {"state": "kept", "release": release},
+                condition="#state = :unused",
+                values={":unused": "unused"},
+                names={"#state": "state"},
+            )
+        except RecordChangedError:
+            row = self._unused_revision(target, arn)
+            return row is None or row.state in ("taken", "kept")
+        return True
+
+    def condemn(self, target: str, arn: str) -> bool:
+        """Say, before it is done, that a revision is deregistered; False: somebody uses it by now."""
+        try:
+            self._move(
+                target,
+                arn,
+                {"state": "condemned"},
+                condition="#state IN (:unused, :condemned)",
+                values={":unused": "unused", ":condemned": "condemned"},
+                names={"#state": "state"},
+            )
+        except RecordChangedError:
+            return False
+        return True
+
+    def note_deregistered(self, target: str, arn: str) -> None:
+        """Say that a condemned revision is gone. The row stays a while: reads of ECS lag behind."""
+        self._move(
+            target,
+            arn,
+            {"state": "deregistered", "reason": None},
+            condition="attribute_exists(pk)",
+        )
+
+    def note_trouble(self, revision: UnusedRevision, reason: str) -> None:
+        """Say why a revision could not be deregistered."""
+        try:
+            self._update(
+                _unused_key(revision.target, revision.arn),
+                {"reason": reason},
+                condition="attribute_exists(pk)",
+            )
+        except RecordChangedError:
+            return
+
+    def forget_unused(self, revision: UnusedRevision) -> None:
+        """Remove the row of a revision that is done with."""
+        self._client.delete_item(TableName=self._table, Key=_item(_unused_key(revision.target, revision.arn)))
+
+    def _unused_revision(self, target: str, arn: str) -> UnusedRevision | None:
+        row = self._get(**_unused_key(target, arn))
+        return None if row is None else _unused_revision(row)
+
+    def _move(self, target: str, arn: str, changes: Mapping[str, Any], **condition: Any) -> None:
+        self._update(_unused_key(target, arn), {**changes, "since": int(time.time())}, **condition)
+
     # --- DynamoDB ----------------------------------------------------------------------------------------------
 
     def _get(self, pk: str, sk: str) -> dict[str, Any] | None:
@@ -770,6 +926,17 @@ def _transactions(writes: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, A
         size += length
     if some:
         yield some
+
+
+def _unused_key(target: str, arn: str) -> dict[str, str]:
+    return {"pk": "UNUSED", "sk": f"{target}#{arn}"}
+
+
+def _unused_revision(row: Mapping[str, Any]) -> UnusedRevision:
+    target, _, arn = row["sk"].rpartition("#")
+    return UnusedRevision(
+        target, arn, row["release"], row["state"], int(row["since"]), str(row.get("reason", ""))
+    )
 
 
 def fitting(lines: Sequence[str], room: int = _LIST_BYTES) -> list[str]:

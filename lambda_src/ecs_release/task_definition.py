@@ -225,7 +225,13 @@ class TaskDefinitions:
             raise
         return TaskDefinition(answer["taskDefinition"], tuple(answer.get("tags", ())))
 
-    def find_copy(self, base: TaskDefinition, images: Mapping[str, str]) -> TaskDefinition | None:
+    def find_copy(
+        self,
+        base: TaskDefinition,
+        images: Mapping[str, str],
+        *,
+        usable: Callable[[str], bool] = lambda _: True,
+    ) -> TaskDefinition | None:
         """The ACTIVE revision an earlier attempt registered from ``base`` with these images, if there is one.
 
         Raises
@@ -236,6 +242,10 @@ class TaskDefinitions:
         Notes
         -----
         The tag alone proves nothing: who makes a new revision out of ours by hand takes its tags along.
+
+        Parameters
+        ----------
+        usable : asked for the ARN of what fits; False: it is about to be deregistered, or was a moment ago.
         """
         copy = copy_with_images(base, images)
         wanted = content_digest(base.arn, images)
@@ -255,18 +265,29 @@ class TaskDefinitions:
                     found = self.describe(arn)
                 except ItemError as error:  # listed already, or deregistered meanwhile: the next look tells
                     raise ItemBusyError(f"{arn} is listed and can't be read yet: {error}") from error
-                if found.content == wanted and same_definition(copy, found.body):
+                if (
+                    found.active
+                    and found.content == wanted
+                    and same_definition(copy, found.body)
+                    and usable(arn)
+                ):
                     return found
         return None
 
     def register_copy(
-        self, base: TaskDefinition, images: Mapping[str, str], *, before_attempt: Callable[[], None]
+        self,
+        base: TaskDefinition,
+        images: Mapping[str, str],
+        *,
+        before_attempt: Callable[[], None],
+        usable: Callable[[str], bool] = lambda _: True,
     ) -> tuple[TaskDefinition, bool]:
         """Find or register the copy of ``base`` with ``images``.
 
         Parameters
         ----------
         before_attempt : called before each API call that may make a revision; raises to stop.
+        usable : see :meth:`find_copy`.
 
         Returns
         -------
@@ -292,7 +313,7 @@ class TaskDefinitions:
         until = self._clock() + _REGISTER_SECONDS
         attempt = 0
         while True:
-            found = self.find_copy(base, images)
+            found = self.find_copy(base, images, usable=usable)
             if found is not None:
                 return found, attempt > 0
             before_attempt()
@@ -325,8 +346,18 @@ class TaskDefinitions:
                 self._sleep(pause)
 
     def deregister(self, arn: str) -> None:
-        """Make a revision INACTIVE; running tasks and services that use it go on."""
-        self._connections.client(self._target, "ecs").deregister_task_definition(taskDefinition=arn)
+        """Make a revision INACTIVE; running tasks and services that use it go on. Harmless when it is already."""
+        try:
+            self._connections.client(self._target, "ecs").deregister_task_definition(taskDefinition=arn)
+        except ClientError as error:
+            if error_code(error) != "ClientException" or self._is_active(arn):
+                raise
+
+    def _is_active(self, arn: str) -> bool:
+        try:
+            return self.describe(arn).active
+        except ItemError:  # deleted after it was deregistered
+            return False
 
 
 def _worth_another_try(error: ClientError | BotoCoreError) -> bool:

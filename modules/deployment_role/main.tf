@@ -11,7 +11,7 @@ locals {
 
   # The steps that assume each role, by the names of modules/orchestrator.
   steps = {
-    deployment = ["prepare", "rollback", "update-service", "update-task"]
+    deployment = ["clean-up", "prepare", "rollback", "update-service", "update-task"]
     reader     = ["check-rollouts", "parse", "plan"]
   }
 

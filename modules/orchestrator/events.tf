@@ -43,3 +43,43 @@ resource "aws_lambda_permission" "ended" {
   principal     = "events.amazonaws.com"
   source_arn    = aws_cloudwatch_event_rule.ended.arn
 }
+
+# Cleans up after a release, and after earlier ones whose event was lost: however an execution ends. Asynchronous, so neither the
+# pipeline nor the next release waits for it; Lambda tries a failed invocation twice more.
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+resource "aws_cloudwatch_event_rule" "clean_up" {
+  name        = "${var.name}-clean-up"
+  description = "Deregisters what ended releases left unused"
+  tags        = var.tags
+
+  event_pattern = jsonencode({
+    source        = ["aws.states"]
+    "detail-type" = ["Step Functions Execution Status Change"]
+    detail = {
+      stateMachineArn = [aws_sfn_state_machine.this.arn]
+      status          = ["ABORTED", "FAILED", "SUCCEEDED", "TIMED_OUT"]
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "clean_up" {
+  rule      = aws_cloudwatch_event_rule.clean_up.name
+  target_id = "clean-up"
+  arn       = aws_lambda_function.this["clean-up"].qualified_arn
+
+  retry_policy {
+    maximum_event_age_in_seconds = 3600
+    maximum_retry_attempts       = 10
+  }
+
+  depends_on = [aws_lambda_permission.clean_up]
+}
+
+resource "aws_lambda_permission" "clean_up" {
+  statement_id  = "RuleOnEndedExecutions"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.this["clean-up"].function_name
+  qualifier     = aws_lambda_function.this["clean-up"].version
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.clean_up.arn
+}

@@ -59,6 +59,15 @@ locals {
       record      = ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = ["publish"]
     }
+    # No state of the machine: it begins when the execution has ended (events.tf).
+    clean-up = {
+      description = "Deregisters what a release registered and did not use, after its end"
+      memory      = 512
+      timeout     = 900
+      environment = local.environment.common
+      record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+      statements  = ["assume_deployment"]
+    }
     }, var.approval ? {
     # No state of the machine: the Build stage asks it before the approval. It can read, and nothing else.
     plan = {

@@ -202,7 +202,7 @@ resource "aws_iam_role_policy" "state_machine" {
         Sid      = "InvokeTheSteps"
         Effect   = "Allow"
         Action   = ["lambda:InvokeFunction"]
-        Resource = [for step, function in aws_lambda_function.this : "${function.arn}:*" if step != "plan"]
+        Resource = [for step, function in aws_lambda_function.this : "${function.arn}:*" if !contains(["clean-up", "plan"], step)]
       },
       {
         # https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html

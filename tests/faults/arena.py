@@ -272,7 +272,10 @@ class Arena:
         machine = self.states.describe_state_machine(stateMachineArn=source.outputs["state_machine_arn"])
         definition = machine["definition"]
         code = PACKAGE.read_bytes()
-        for arn in sorted(set(re.findall(rf"arn:[^\"]+:function:{self.name}-[a-z-]+:\d+", definition))):
+        (clean_up,) = self.events.list_targets_by_rule(Rule=f"{self.name}-clean-up")["Targets"]
+        in_the_machine = set(re.findall(rf"arn:[^\"]+:function:{self.name}-[a-z-]+:\d+", definition))
+        told: dict[str, str] = {}
+        for arn in sorted({*in_the_machine, clean_up["Arn"]}):
             found = client.get_function_configuration(FunctionName=arn)
             step = found["FunctionName"].removeprefix(f"{self.name}-")
             variables = found["Environment"]["Variables"]
@@ -291,17 +294,17 @@ class Arena:
             version = client.publish_version(FunctionName=made["FunctionName"])["Version"]
             new_arn = f"{arn.rpartition(':function:')[0]}:function:{name}-{step}:{version}"
             definition = definition.replace(f'"{arn}"', f'"{new_arn}"')
-            if step == "report":
-                report = new_arn
+            told[step] = new_arn
         copy = self.states.create_state_machine(
             name=f"{name}-release",
             definition=definition,
             roleArn=machine["roleArn"],
             tags=[{"key": "ecs-release:releases-table", "value": f"{name}-releases"}],
         )["stateMachineArn"]
-        rule = self.events.describe_rule(Name=f"{self.name}-ended")
-        pattern = rule["EventPattern"].replace(source.outputs["state_machine_arn"], copy)
-        self.events.put_rule(Name=f"{name}-ended", EventPattern=pattern)
-        self.events.put_targets(Rule=f"{name}-ended", Targets=[{"Id": "report", "Arn": report}])
+        for event, step in (("ended", "report"), ("clean-up", "clean-up")):
+            rule = self.events.describe_rule(Name=f"{self.name}-{event}")
+            pattern = rule["EventPattern"].replace(source.outputs["state_machine_arn"], copy)
+            self.events.put_rule(Name=f"{name}-{event}", EventPattern=pattern)
+            self.events.put_targets(Rule=f"{name}-{event}", Targets=[{"Id": step, "Arn": told[step]}])
         outputs = {**source.outputs, "state_machine_arn": copy, "releases_table_name": f"{name}-releases"}
         return Arena(Stack(source.aws, outputs, source.folder), name)

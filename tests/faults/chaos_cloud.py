@@ -35,7 +35,10 @@ from local_aws.server import Server
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 TABLE, IDEMPOTENCY = "chaos-releases", "chaos-idempotency"
-STEPS = ("parse", "prepare", "update_task", "update_service", "check_rollouts", "rollback", "report")
+STEPS = (
+    *("parse", "prepare", "update_task", "update_service", "check_rollouts", "rollback", "report"),
+    "clean_up",
+)
 
 _ROLE = f"arn:aws:iam::{ACCOUNT}:role/chaos"
 _CREDENTIALS = {

@@ -48,6 +48,8 @@ class Oracle:
         self.touched: dict[str, set[str]] = {}
         self.started_by: dict[str, tuple[Any, str | None, str]] = {}
         self._registered: set[str] = set()
+        self._retired: set[str] = set()
+        self._used: dict[tuple[str, str], set[str]] = {}
         self._verdicts: dict[tuple[str, str], str] = {}
         self._frozen: dict[tuple[str, str], tuple[Any, Any]] = {}
         self._status: dict[str, str] = {}
@@ -155,10 +157,16 @@ class Oracle:
             return
         assert worker is not None
         self.writes += 1
-        self._check_lock(call, worker)
+        if worker.step != "clean_up":  # it holds none, and hits nothing that anybody uses
+            self._check_lock(call, worker)
         if call.key == "ecs:DeregisterTaskDefinition":
-            self._check_deregistration(str(call.input["taskDefinition"]))
+            self._check_deregistration(str(call.input["taskDefinition"]), worker)
             return
+        for arn in self._retired:
+            self.demand(
+                f'"{arn}"' not in call.body.decode(),
+                f"{call.key} by {worker.release} sets {arn}, which is gone",
+            )
         for key in self._written(call):
             self.touched[worker.release].add(key)
             thing = self.by_key().get(key)
@@ -186,8 +194,26 @@ class Oracle:
         )
         worker.wrote = attempt
 
-    def _check_deregistration(self, arn: str) -> None:
+    def _check_deregistration(self, arn: str, worker: Worker) -> None:
         self.demand(arn in self._registered, f"{arn} is deregistered, and no release registered it")
+        self.demand(not self._users(arn), f"{arn} is deregistered while {self._users(arn)} use it")
+        if worker.step == "clean_up":
+            holder = (self.world.cloud.row("LOCK", "LOCK") or {}).get("holder")
+            wanted = [i["name"] for i in self._items(holder) if arn in _named(i)] if holder else []
+            self.demand(not wanted, f"{arn} is deregistered while {holder} is about to use it for {wanted}")
+            return
+        # The verdict does not wait for what merely lies about.
+        family = arn.rpartition("/")[2].rpartition(":")[0]
+        unpinned = [i for i in self._items(worker.release) if not i["pinned"]]
+        self.demand(
+            any(i["live"].rpartition("/")[2].rpartition(":")[0] == family for i in unpinned),
+            f"{worker.release} deregisters {arn} before its verdict, and names no family without a revision",
+        )
+
+    def _items(self, release: str) -> list[dict[str, Any]]:
+        return list(self.world.cloud.rows(f"RELEASE#{release}", "ITEM#").values())
+
+    def _users(self, arn: str) -> list[str]:
         users = [s.name for s in self.world.ecs.services.values() if s.status == "ACTIVE" and _uses(s, arn)]
         rules = events_backends[ACCOUNT][REGION].event_buses["default"].rules.values()
         for rule in rules:
@@ -197,7 +223,7 @@ class Oracle:
         for schedule in scheduler_backends[ACCOUNT][REGION].schedule_groups["default"].schedules.values():
             if schedule.local_members["Target"]["EcsParameters"]["TaskDefinitionArn"] == arn:
                 users.append(schedule.name)
-        self.demand(not users, f"{arn} is deregistered while {users} use it")
+        return users
 
     def _check_item(self, call: Call, worker: Worker, thing: Thing) -> None:
         key = thing.key
@@ -274,13 +300,20 @@ class Oracle:
             self.started(thing, worker.release, worker.step)
         elif key == "ecs:RegisterTaskDefinition" and answer.status == 200:
             self._after_registration(answer)
+        elif key == "ecs:DeregisterTaskDefinition" and answer.status == 200:
+            self._retired.add(str(call.input["taskDefinition"]))
 
     def _after_registration(self, answer: Answer) -> None:
         made = answer.json()["taskDefinition"]
         self._registered.add(made["taskDefinitionArn"])
         revisions = self.world.ecs.families[made["family"]]
         new = revisions[made["revision"] - 1]
-        tags = [_content_tag(r) for r in revisions if r.status == "ACTIVE" and _content_tag(r)]
+        condemned = self._condemned()
+        tags = [
+            _content_tag(r)
+            for r in revisions
+            if r.status == "ACTIVE" and _content_tag(r) and r.arn not in condemned
+        ]
         self.demand(len(tags) == len(set(tags)), f"{new.arn}: two ACTIVE revisions of one content")
         self.demand(
             any(_masked(new) == _masked(r) for r in revisions if r.arn not in self._registered),
@@ -311,7 +344,18 @@ class Oracle:
             elif sk.startswith("ITEM#"):
                 self._item_written(release, sk, found)
 
+    def _condemned(self) -> set[str]:
+        """What the clean-up is about to deregister: nobody may use it any more."""
+        rows = self.world.cloud.rows("UNUSED")
+        return {sk.rpartition("#")[2] for sk, row in rows.items() if row["state"] == "condemned"}
+
     def _item_written(self, release: str, sk: str, row: dict[str, Any]) -> None:
+        used = {row.get("after"), row.get("rollback_to")} & (self._retired | self._condemned())
+        known = self._used.setdefault((release, sk), set())
+        self.demand(
+            not used - known, f"{row['name']} of {release} is to run {used}, which is or will be gone"
+        )
+        known.update(filter(None, (row.get("after"), row.get("rollback_to"))))
         verdict, before = row["verdict"], self._verdicts.get((release, sk))
         if before is not None and verdict != before:
             forward = before in OPEN and (verdict not in OPEN or OPEN.index(verdict) > OPEN.index(before))
@@ -588,11 +632,40 @@ class Oracle:
         }
         left = {sk: row["release"] for sk, row in self.world.cloud.rows("ITEM").items() if sk in named}
         self.demand(not left, f"all is whole, and the table still remembers {left} as not whole")
+        self._check_cleaned_up()
+
+    def _check_cleaned_up(self) -> None:
+        """What a release registered and nothing uses is gone, however the release ended."""
+        rows = self.world.cloud.rows("UNUSED")
+        left = {sk for sk, row in rows.items() if row["state"] in ("unused", "condemned")}
+        self.demand(not left, f"nothing runs any more, and the clean-up has left {left}")
+        items = [item for release in self._order for item in self._items(release)]
+        for arn in self._registered:
+            revision = self.world.ecs.task_definition(arn)
+            naming = [item for item in items if arn in _named(item)]
+            unused = naming and all(
+                item.get("after") == arn
+                and arn not in (item["live"], item["before"], item.get("rollback_to"))
+                and _left(item)
+                for item in naming
+            )
+            if unused and any(item["registered"] for item in naming) and not self._users(arn):
+                self.demand(revision.status != "ACTIVE", f"nothing uses {arn}, and it is still ACTIVE")
 
 
 def _key(row: dict[str, Any]) -> str:
     name = f"{row['target']}#{row['kind']}#{row['name']}"
     return f"{name}#{row['target_id']}" if row.get("target_id") else name
+
+
+def _named(item: dict[str, Any]) -> set[Any]:
+    return {item.get(name) for name in ("after", "rollback_to", "live", "before")}
+
+
+def _left(item: dict[str, Any]) -> bool:
+    """Whether an item was put back from its new revision, or never came to it."""
+    never = item["pinned"] and item.get("started_at") is None and item["status"] != "ROLLBACK_FAILED"
+    return item["status"] == "ROLLED_BACK" or (item["action"] == "update" and never)
 
 
 def _uses(service: Any, arn: str) -> bool:

@@ -28,6 +28,7 @@ TIMEOUTS = {
     "check_rollouts": 300,
     "rollback": 300,
     "report": 120,
+    "clean_up": 900,
 }
 CLUSTER = "chaos"
 WRITES = (
@@ -519,13 +520,17 @@ class World:
         return task
 
     def _ended(self, execution: Execution) -> None:
-        """What EventBridge tells the report function of an execution that did not succeed."""
+        """Whom EventBridge tells that an execution has ended: the clean-up always, Report unless it succeeded."""
         self._say(f"{execution.name} ended: {execution.status} {execution.error}")
-        if execution.status == "SUCCEEDED":
-            return
-        lost = any(self._met("event", None, before=True))
-        if lost:
-            return
+        told = ["clean_up"] if execution.status == "SUCCEEDED" else ["report", "clean_up"]
+        for step in told:
+            if any(self._met("event", None, before=True)):
+                continue
+            task = self.simulation.spawn(f"event of {execution.name}", self._delivery(execution, step))
+            if step == "report":
+                self.closers[execution.name] = task
+
+    def _delivery(self, execution: Execution, step: str) -> Callable[[], bool]:
         event = {
             "source": "aws.states",
             "detail-type": "Step Functions Execution Status Change",
@@ -533,16 +538,19 @@ class World:
         }
 
         def deliver() -> bool:
-            # Lambda tries an asynchronous invocation three times.
+            # Lambda tries an asynchronous invocation three times, and at times runs it twice.
             for pause in (random.choice((0.0, 0.5)), 60.0, 120.0):
                 self.simulation.sleep(pause)
-                task = self._spawn("report", event, execution.name)
+                for trouble in self._met(f"event:{step}", None, before=True):
+                    if trouble.kind == "duplicate":
+                        self._spawn(step, event, execution.name)
+                task = self._spawn(step, event, execution.name)
                 self.simulation.wait(task.done)
                 if task.error is None:
                     return True
             return False
 
-        self.closers[execution.name] = self.simulation.spawn(f"event of {execution.name}", deliver)
+        return deliver
 
     # --- AWS ---------------------------------------------------------------------------------------------------
 

@@ -50,8 +50,13 @@ _CALLS = {
         ),
     ),
     "report": (*_RECORD, "dynamodb:DeleteItem"),
+    "clean_up": (
+        *(*_RECORD, "dynamodb:UpdateItem", "ecs:DescribeServices", *_READ_TASK),
+        *["ecs:DeregisterTaskDefinition"] * 4,
+    ),
 }
 _STEPS = tuple(_CALLS)
+_IN_THE_MACHINE = tuple(step for step in _STEPS if step != "clean_up")
 _STATES = ("Parse", "Prepare", "UpdateTasks", "UpdateServices", "CheckRollouts", "Wait", "Rollback", "Report")
 
 
@@ -99,10 +104,12 @@ def troubles(draw: st.DrawFn) -> Trouble:
         seconds = draw(
             st.sampled_from([0.0, 0.2, 3.0] if kind == "lost" else [0.0, 0.0, 2.0, 10.0, 40.0, 200.0])
         )
-        step = draw(st.sampled_from([*_STEPS, "prepare", "prepare", "update_service", "rollback"]))
+        step = draw(st.sampled_from([*_IN_THE_MACHINE, "prepare", "prepare", "update_service", "rollback"]))
         return Trouble(kind, f"lambda:{step}", nth=draw(st.integers(0, 1)), seconds=seconds)
     if group == "event":
-        return Trouble("lost", "event")
+        if draw(st.booleans()):
+            return Trouble("duplicate", f"event:{draw(st.sampled_from(['report', 'clean_up']))}")
+        return Trouble("lost", "event", nth=draw(st.integers(0, 1)))
     if group == "state":
         kind = draw(st.sampled_from(["stop", "stop", "intruder", "foreign", "forget"]))
         return Trouble(kind, f"state:{draw(st.sampled_from(_STATES))}", nth=few, thing=thing)
@@ -133,7 +140,8 @@ def troubles(draw: st.DrawFn) -> Trouble:
         return Trouble(kind, write, draw(st.sampled_from(["", "rollback"])), few)
     if kind in ("throttle", "error"):
         return Trouble(kind, call, step, nth, times=draw(st.sampled_from([1, 2, 11, 40])))
-    seconds = draw(st.sampled_from([0.0, 1.0, 9.0]))
+    # The clean-up holds no lock: a call of it that is held up meets the next release in all its states.
+    seconds = draw(st.sampled_from([0.0, 1.0, 9.0, 90.0] if step == "clean_up" else [0.0, 1.0, 9.0]))
     times = draw(st.sampled_from([1, 1, 3])) if kind != "delay" else 1
     return Trouble(kind, call, step, nth, times=times, seconds=seconds, after=after)
 

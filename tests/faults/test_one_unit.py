@@ -117,6 +117,21 @@ def test_forty_items_go_back_when_the_thirty_seventh_fails(
         )
 
 
+def test_people_hear_of_it_at_the_first_look_that_finds_all_back(arena: Arena, put_back: Pushed) -> None:
+    """What cleans up afterwards stands in nobody's way: forty revisions are deregistered at one a second."""
+    entered = states(arena, put_back.outcome.execution["executionArn"])
+    last_wait = len(entered) - entered[::-1].index("Wait")
+    assert entered[last_wait:] == [
+        "CheckRollouts",
+        "ChooseNextStep",
+        "Report",
+        "ChooseResult",
+        "ReleaseFailed",
+    ]
+    assert put_back.outcome.record.unused == 40
+    assert arena.status(put_back.outcome.id)["cleanUp"]["revisions"] == 40
+
+
 def test_what_does_not_come_back_is_named_with_the_command_that_finishes_it(
     arena: Arena, before: dict[str, Any], put_back: Pushed
 ) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from ecs_release.status import as_document
 from stack import Outcome, Stack
 from world import ACCOUNT, World, container, image
 
@@ -371,6 +372,16 @@ def test_rule_and_schedule_are_as_before_and_the_rule_is_pinned_to_what_it_ran(
 def test_the_revisions_it_registered_are_deregistered_where_nothing_uses_them(
     world: World, back: Back
 ) -> None:
+    """After the report, without the lock; status says how far that is."""
+    store, release = world.stack.store, back.outcome.id
+    deadline = time.monotonic() + 60
+    while any(revision.left for revision in store.unused() if revision.release == release):
+        assert time.monotonic() < deadline, store.unused()
+        time.sleep(0.2)
+    record, items = store.release(release), store.items(release)
+    assert record is not None
     for family in ("back-fine", "back-crashes", "back-task", "back-night"):
         old, new = (world.definition(arn)["taskDefinition"]["status"] for arn in world.revisions(family))
         assert (old, new) == ("ACTIVE", "INACTIVE")
+    # Of the rule's family the newest revision runs wherever it is named alone, so that one was gone before the verdict.
+    assert as_document(record, items, store.unused())["cleanUp"] == {"revisions": 3, "left": 0, "reason": ""}

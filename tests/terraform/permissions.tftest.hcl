@@ -61,6 +61,7 @@ run "function_roles" {
         "check-rollouts" = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "rollback"       = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "report"         = ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "kms:GenerateDataKey", "sns:Publish"]
+        "clean-up"       = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         } : step => sort(concat(more, [
           "kms:Decrypt", "logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTelemetryRecords", "xray:PutTraceSegments",
       ]))
@@ -93,6 +94,7 @@ run "function_roles" {
       "update-service" = ["arn:aws:iam::111111111111:role/unit-deployment", "arn:aws:iam::222222222222:role/other-deployment"]
       "rollback"       = ["arn:aws:iam::111111111111:role/unit-deployment", "arn:aws:iam::222222222222:role/other-deployment"]
       "report"         = []
+      "clean-up"       = ["arn:aws:iam::111111111111:role/unit-deployment", "arn:aws:iam::222222222222:role/other-deployment"]
     })
     error_message = "A function may assume another role than the reader's or the deployment role's of the targets."
   }
@@ -197,7 +199,7 @@ run "target_roles" {
 
   assert {
     condition = { for name, role in aws_iam_role.this : name => jsondecode(role.assume_role_policy).Statement } == {
-      for name, steps in { deployment = ["prepare", "rollback", "update-service", "update-task"], reader = ["check-rollouts", "parse", "plan"] } : name => [{
+      for name, steps in { deployment = ["clean-up", "prepare", "rollback", "update-service", "update-task"], reader = ["check-rollouts", "parse", "plan"] } : name => [{
         Sid       = "OrchestratorAssumes"
         Effect    = "Allow"
         Principal = { AWS = "arn:aws:iam::999999999999:root" }

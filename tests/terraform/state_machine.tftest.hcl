@@ -98,6 +98,16 @@ override_resource {
   }
 }
 
+override_resource {
+  target          = aws_lambda_function.this["clean-up"]
+  override_during = plan
+  values = {
+    arn           = "arn:aws:lambda:us-east-1:111111111111:function:unit-clean-up"
+    qualified_arn = "arn:aws:lambda:us-east-1:111111111111:function:unit-clean-up:3"
+    version       = "3"
+  }
+}
+
 run "definition" {
   command = plan
 
@@ -158,7 +168,7 @@ run "tasks" {
   }
 
   assert {
-    condition     = toset([for task in values(output.tasks) : jsondecode(task).Parameters.FunctionName]) == toset(values(run.definition.functions)[*].qualified_arn)
+    condition     = toset([for task in values(output.tasks) : jsondecode(task).Parameters.FunctionName]) == toset([for step, function in run.definition.functions : function.qualified_arn if step != "clean-up"])
     error_message = "The Tasks do not call each function's published version."
   }
 
@@ -188,7 +198,7 @@ run "functions" {
 
   assert {
     condition = { for step, function in output.functions : step => function.timeout } == {
-      "parse" = 600, "prepare" = 900, "update-task" = 300, "update-service" = 300, "check-rollouts" = 300, "rollback" = 300, "report" = 120
+      "parse" = 600, "prepare" = 900, "update-task" = 300, "update-service" = 300, "check-rollouts" = 300, "rollback" = 300, "report" = 120, "clean-up" = 900
     }
     error_message = "Steps or their time-outs changed."
   }
@@ -218,6 +228,7 @@ run "functions" {
         "check-rollouts" = ["ECS_RELEASE_POLL_SECONDS"]
         "rollback"       = ["ECS_RELEASE_IDEMPOTENCY_TABLE"]
         "report"         = ["ECS_RELEASE_TOPIC_ARN"]
+        "clean-up"       = []
       } : step => sort(concat(more, ["ECS_RELEASE_NAME", "ECS_RELEASE_TABLE", "POWERTOOLS_LOG_LEVEL", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_SERVICE_NAME"]))
     }
     error_message = "A function is told more or less than it needs."
@@ -294,5 +305,19 @@ run "ended_executions" {
   assert {
     condition     = aws_lambda_permission.ended.principal == "events.amazonaws.com" && aws_lambda_permission.ended.source_account == null
     error_message = "The permission asks EventBridge for a source account, so the report function would never be called."
+  }
+
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.clean_up.event_pattern) == {
+      source        = ["aws.states"]
+      "detail-type" = ["Step Functions Execution Status Change"]
+      detail        = { stateMachineArn = [aws_sfn_state_machine.this.arn], status = ["ABORTED", "FAILED", "SUCCEEDED", "TIMED_OUT"] }
+    }
+    error_message = "The rule misses a way in which an execution can end, or matches other executions."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_event_target.clean_up.arn == "arn:aws:lambda:us-east-1:111111111111:function:unit-clean-up:3" && aws_lambda_permission.clean_up.qualifier == "3" && aws_lambda_permission.clean_up.source_arn == aws_cloudwatch_event_rule.clean_up.arn
+    error_message = "The rule does not call the published clean-up function, or may not."
   }
 }

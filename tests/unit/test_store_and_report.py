@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
-import boto3
 import pytest
 from ecs_release.errors import LockLostError, RecordChangedError
 from ecs_release.notification import message
@@ -16,31 +14,11 @@ from ecs_release.settings import Settings
 from ecs_release.steps import parse
 from ecs_release.steps.report import close, report, report_ended_execution
 from ecs_release.store import ItemRecord, ReleaseRecord, Store, fitting
-from moto import mock_aws
 
 RELEASE = ReleaseRecord("r1", "arn:execution:r1", 1, "2026-01-01T00:00:00.000Z")
 ITEM = ItemRecord(
     "r1", 0, 0, 1, "service", "c/s", "default", 0, "update", 60, {}, before="api:1", after="api:2"
 )
-
-
-@pytest.fixture
-def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    with mock_aws():
-        client = boto3.client("dynamodb", region_name="eu-west-1")
-        client.create_table(
-            TableName="releases",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n in ("pk", "sk")],
-            KeySchema=[
-                {"AttributeName": "pk", "KeyType": "HASH"},
-                {"AttributeName": "sk", "KeyType": "RANGE"},
-            ],
-        )
-        yield Store(client, "releases")
 
 
 def test_lists_of_a_release_fit_into_one_item_of_the_table(store: Store) -> None:

@@ -25,6 +25,7 @@ STEP_NAMES = (
     "check_rollouts",
     "rollback",
     "report",
+    "clean_up",
 )
 
 

@@ -23,7 +23,7 @@ from ecs_release.steps.rollback import put_service_back, put_task_back
 from ecs_release.steps.update_service import start_rollout
 from ecs_release.steps.update_task import point_at_new_revision
 from ecs_release.steps.work import Turn, run_batch
-from ecs_release.store import ItemRecord, ReleaseRecord
+from ecs_release.store import Found, ItemRecord, ReleaseRecord
 from ecs_release.task_definition import TaskDefinition
 
 ITEM = ItemRecord(
@@ -326,6 +326,9 @@ class Rule(Fake):
 
     def find_copy(self, *_: Any) -> TaskDefinition | None:
         return self.describe(f"{PREFIX}job:{self.copy}") if self.copy else None
+
+    def take_up(self, *_: Any) -> Found:
+        return Found.FREE
 
     def update_item(self, item: ItemRecord, changes: dict[str, Any], **_: Any) -> ItemRecord:
         return dataclasses.replace(item, **changes)

@@ -17,11 +17,11 @@ from ecs_release.rollout import BAD, OPEN, Judgement, Rollout, Status, judge
 from ecs_release.scheduled_task import reference_of
 from ecs_release.service import Services, ServiceState
 from ecs_release.steps.report import needs_rollback
-from ecs_release.steps.rollback import to_deregister
 from ecs_release.steps.update_task import current_targets, set_meanwhile
 from ecs_release.steps.work import Worker
 from ecs_release.store import ItemRecord, ReleaseRecord
 from ecs_release.task_definition import parse_reference
+from ecs_release.unused import runs_without_being_named
 
 SETTLE_SECONDS = 120
 """After the first failure of a wave its siblings get this long to reach a verdict of their own before all go back:
@@ -409,8 +409,8 @@ def _roll_back_wave(
 
 
 def _clean_up(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any]) -> dict[str, Any]:
-    """Deregister what nothing uses before the end: the newest revision of a family must not be one that is undone."""
-    batches = sorted({item.batch for item in to_deregister(worker.store.items(record.release))})
+    """Deregister before the verdict what runs although nothing names it; what merely lies about waits (steps/clean_up.py)."""
+    batches = sorted({item.batch for item in runs_without_being_named(worker.store.items(record.release))})
     if batches:
         return _next(state, "ROLLBACK", phase="cleanup", rollback=batches)
     return _next(state, "REPORT")

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,6 +42,9 @@ _TAKEOVER_WAIT_SECONDS = 120
 # with the retries of the state machine that is 15 minutes. The lock is not taken yet, so nobody else waits.
 _OBJECT_WAIT_SECONDS = 150
 _OBJECT_MISSING = frozenset({"NoSuchKey", "NoSuchVersion"})
+# A revision that is condemned is gone a moment later, and not read of any more another moment later.
+_CLEAN_UP_SECONDS = 90
+_LAG_SECONDS = 30
 _VERSION = 1
 # A cause holds 32,768 characters (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html),
 # and Lambda puts more than the message into it. All problems stand in the record.
@@ -86,12 +89,13 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         return first_state(record)
     if request.manifest is not None:
         _check_approval(worker, request)
-        plan = plan_release(worker.store, worker.connections, request.manifest)
+        manifest = request.manifest
+        plan = _kept(worker, release, lambda: plan_release(worker.store, worker.connections, manifest))
         problems = _stale(request, plan)
         undid = {}
     else:
         undone = releases_undone(worker.store, request.to, release)
-        plan = plan_rollback(worker.store, worker.connections, undone)
+        plan = _kept(worker, release, lambda: plan_rollback(worker.store, worker.connections, undone))
         problems = []
         undid = {"undid": undone[-1].release}
     problems += [f"{p.item.name} ({p.item.path}): {problem}" for p in plan for problem in p.problems]
@@ -131,6 +135,54 @@ def _cut_by_another(store: Store, release: str) -> dict[str, Any]:
     if not record.waves:
         raise ItemBusyError(f"another worker writes the items of release {release}")
     return first_state(record)
+
+
+def _kept(worker: Worker, release: str, make: Callable[[], list[PlannedItem]]) -> list[PlannedItem]:
+    """A plan in which no revision is about to be deregistered by the clean-up of an earlier release.
+
+    What runs, or is to be gone back to, was in use by nobody when that release ended: somebody has deployed it by hand since,
+    or names its family without a revision. It is kept; where it is too late for that, what is live is read again once it is
+    gone.
+
+    Raises
+    ------
+    ReleaseRejectedError
+        when it is still there after a while.
+    """
+    until = time.monotonic() + min(_CLEAN_UP_SECONDS, worker.remaining() / 2)
+    while True:
+        plan = make()
+        too_late = _too_late(worker, release, plan)
+        if not too_late:
+            return plan
+        if time.monotonic() > until:
+            raise ReleaseRejectedError(
+                _in_an_error(
+                    [
+                        f"{name}: {arn} is being deregistered after an earlier release (ecs-release status); try again later."
+                        for name, arn in too_late
+                    ]
+                )
+            )
+        time.sleep(5)
+
+
+def _too_late(worker: Worker, release: str, plan: Sequence[PlannedItem]) -> list[tuple[str, str]]:
+    """Keep what the items run and go back to; the (name, ARN) of what is condemned already."""
+    stale = time.time() - _LAG_SECONDS
+    pending = {
+        (revision.target, revision.arn)
+        for revision in worker.store.unused()
+        if revision.left or (revision.state == "deregistered" and revision.since > stale)
+    }
+    return [
+        (planned.item.name, arn)
+        for planned in plan
+        for arn in dict.fromkeys((planned.live, planned.before, planned.after))
+        if arn is not None
+        and (planned.item.target, arn) in pending
+        and not worker.store.keep(planned.item.target, arn, release)
+    ]
 
 
 def _check_approval(worker: Worker, request: Request) -> None:

@@ -21,6 +21,7 @@ from ecs_release.repair import repair_command
 from ecs_release.rollout import BAD, GOOD, Status
 from ecs_release.settings import Settings
 from ecs_release.store import ItemRecord, ReleaseRecord, Store
+from ecs_release.unused import to_deregister
 
 _CLOSING_SECONDS = 120
 """Closing a record takes at most this long: the time-out of the report function."""
@@ -157,6 +158,7 @@ def close(store: Store, release: str, status: str, reason: str | None = None) ->
     items = store.items(release)
     _write_status(store, release, status, items, reason)
     _remember(store, release, items)
+    store.note_unused(release, _unused(items))
     store.release_lock(release)
 
 
@@ -174,6 +176,7 @@ def _close_by_force(store: Store, release: str, reason: str | None) -> None:
         items = store.items(release)
         _write_status(store, release, "ABORTED", items, reason)
         _remember(store, release, items)
+        store.note_unused(release, _unused(items))
         store.left_is_closed(release)
     finally:
         store.worker_ends(release, request)
@@ -187,6 +190,7 @@ def _write_status(
         "ended": _now(),
         "counts": dict(Counter(str(item.status) for item in items)),
         "culprits": [f"{item.name}: {item.reason or item.verdict}" for item in items if item.verdict in BAD],
+        "unused": len(_unused(items)),
     }
     if reason:
         changes["problems"] = [reason]
@@ -194,6 +198,11 @@ def _write_status(
         store.update_release(release, changes, only_running=True)
     except RecordChangedError:
         logger.info("the record was closed before")
+
+
+def _unused(items: Sequence[ItemRecord]) -> set[tuple[str, str]]:
+    """What the clean-up is to deregister, as (target, ARN)."""
+    return {(item.target, str(item.after)) for item in to_deregister(items)}
 
 
 def _remember(store: Store, release: str, items: Sequence[ItemRecord]) -> None:

@@ -1,9 +1,8 @@
-"""Rollback: put what this release changed back to its before-image, and clean up once that is proven."""
+"""Rollback: put what this release changed back to its before-image."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from ecs_release.errors import ItemError, SupersededError
@@ -12,41 +11,24 @@ from ecs_release.rollout import Status
 from ecs_release.scheduled_task import original_reference, reference_before, reference_of
 from ecs_release.service import Services, ServiceState
 from ecs_release.steps.update_task import current_targets, set_meanwhile, write_task_definition
-from ecs_release.steps.work import NO_CLAIM, Turn, Worker, ensure_active, once, run_batch, seen_twice
+from ecs_release.steps.work import NO_CLAIM, Turn, Worker, ensure_active, is_ours, once, run_batch, seen_twice
 from ecs_release.store import ItemRecord
+from ecs_release.unused import runs_without_being_named
 
 _DONE = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED})
 
 
 def rollback(worker: Worker, release: str, epoch: int, batch: int, phase: str) -> dict[str, Any]:
-    """Put a batch back, or with the phase ``cleanup`` deregister the revisions it no longer needs."""
+    """Put a batch back, or with the phase ``cleanup`` deregister what runs for as long as it is its family's newest revision."""
     if phase != "cleanup":
         return run_batch(worker, release, epoch, batch, _put_back, failed=Status.ROLLBACK_FAILED)
-    unused = {item.after for item in to_deregister(worker.store.items(release))}
+    undone = {item.after for item in runs_without_being_named(worker.store.items(release))}
 
     def clean_up(turn: Turn) -> None:
-        if turn.item.registered and turn.item.after in unused:
+        if turn.item.registered and turn.item.after in undone:
             _deregister(turn)
 
     return run_batch(worker, release, epoch, batch, clean_up, failed=Status.ROLLBACK_FAILED)
-
-
-def to_deregister(items: Sequence[ItemRecord]) -> list[ItemRecord]:
-    """The items whose new revision this release registered and no item of it runs: never written, or proven back. Pure.
-
-    Two items of one family may share a revision; it stays while one of them has not come back.
-    """
-    in_use = {item.after for item in items if not _left_its_revision(item)} | {
-        item.rollback_to for item in items
-    }
-    return [item for item in items if item.registered and item.after is not None and item.after not in in_use]
-
-
-def _left_its_revision(item: ItemRecord) -> bool:
-    if item.status == Status.ROLLED_BACK:
-        return True
-    # In an unpinned family the registration alone has deployed.
-    return item.pinned and item.started_at is None and item.status != Status.ROLLBACK_FAILED
 
 
 def _put_back(turn: Turn) -> None:
@@ -169,7 +151,7 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
             copy = definitions.find_copy(definitions.describe(item.base), item.new_images)
             if copy is not None:
                 # Registered, but the worker died before it could say so: the family's newest revision is live.
-                turn.update({"after": copy.arn, "registered": True})
+                turn.update({"after": copy.arn, "registered": is_ours(turn, copy.arn)})
                 item = turn.item
         if item.after is None and not item.inherited:
             return _never_written(item)
@@ -205,6 +187,11 @@ def _about_copy(item: ItemRecord, target: str, before: str) -> dict[str, str]:
 
 
 def _deregister(turn: Turn) -> None:
-    turn.worker.store.check_lock(turn.item.release, turn.item.epoch)
-    turn.worker.task_definitions(turn.item).deregister(str(turn.item.after))
+    store, target, arn = turn.worker.store, turn.item.target, str(turn.item.after)
+    store.check_lock(turn.item.release, turn.item.epoch)
+    # The next release may read of it as ACTIVE for a moment after the lock is given back.
+    store.note_unused(turn.item.release, [(target, arn)])
+    if store.condemn(target, arn):
+        turn.worker.task_definitions(turn.item).deregister(arn)
+        store.note_deregistered(target, arn)
     turn.update({"registered": False})

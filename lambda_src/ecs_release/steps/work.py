@@ -53,7 +53,7 @@ from ecs_release.observability import about_item, logger
 from ecs_release.permissions import STEPS, WRITERS
 from ecs_release.rollout import BAD, OPEN, Status
 from ecs_release.settings import Settings
-from ecs_release.store import ItemRecord, Store
+from ecs_release.store import Found, ItemRecord, Store
 from ecs_release.task_definition import TaskDefinition, TaskDefinitions
 
 LEASE_SECONDS = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + 2
@@ -368,8 +368,6 @@ def register(turn: Turn) -> None:
 
     Only one worker at a time registers for an item: two at once would both find no revision and make two.
     """
-    # A copy that is found may be the work of an attempt of this release that died before it could say so.
-    begun_before = turn.left_by_another
     turn.claim()
     item, worker = turn.item, turn.worker
     if item.after is not None:
@@ -389,21 +387,40 @@ def register(turn: Turn) -> None:
     turn.unsure = True
     try:
         copy, registered = definitions.register_copy(
-            base, item.new_images, before_attempt=lambda: before_registration(turn)
+            base,
+            item.new_images,
+            # There is none so far: what a later attempt finds is this release's own.
+            before_attempt=lambda: _before_registration(turn, registering=True),
+            usable=_usable(turn),
         )
     except ClientError:
         turn.unsure = False  # AWS has answered, so the next attempt need not sit the lease out
         raise
     turn.unsure = False
-    registered = registered or begun_before
+    registered = registered or is_ours(turn, copy.arn)
     logger.info("revision ready", extra={"revision": copy.arn, "registered": registered})
     turn.update({"after": copy.arn, "registered": registered})
 
 
-def before_registration(turn: Turn) -> None:
+def _before_registration(turn: Turn, **changes: Any) -> None:
     """What has to hold right before a call that may make a revision."""
-    turn.claim()
+    turn.claim(**changes)
     turn.worker.store.check_lock(turn.item.release, turn.item.epoch)
+
+
+def _usable(turn: Turn) -> Callable[[str], bool]:
+    """Whether a revision that was found may be used; from the answer on the clean-up of an earlier release leaves it alone."""
+    store, item = turn.worker.store, turn.item
+    return lambda arn: store.take_up(item.release, item.target, arn) is not Found.CONDEMNED
+
+
+def is_ours(turn: Turn, arn: str) -> bool:
+    """Whether this release may deregister a revision that it found: it made it, or nothing used it and it took it over.
+
+    Any other one may be what another item runs.
+    """
+    item = turn.item
+    return item.registering or turn.worker.store.take_up(item.release, item.target, arn) is Found.TAKEN
 
 
 def ensure_active(turn: Turn, arn: str) -> str:
@@ -412,7 +429,9 @@ def ensure_active(turn: Turn, arn: str) -> str:
     definition: TaskDefinition = definitions.describe(arn)
     if definition.active:
         return arn
-    copy, _ = definitions.register_copy(definition, {}, before_attempt=lambda: before_registration(turn))
+    copy, _ = definitions.register_copy(
+        definition, {}, before_attempt=lambda: _before_registration(turn), usable=_usable(turn)
+    )
     return copy.arn
 
 

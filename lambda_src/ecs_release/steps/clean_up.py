@@ -1,0 +1,129 @@
+"""CleanUp: deregister what releases registered and nothing uses. No state of the machine: the release is over by then.
+
+It holds neither the lock nor a verdict. ECS lets an account register or deregister one task definition a second, so it goes
+at that pace and gives way to every release that begins; what is left, the end of that release takes up. Which revision may
+go, the table decides (docs/adr/0008).
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_release.aws import error_code, explain
+from ecs_release.errors import CleanUpUnfinishedError, ItemError, TargetUnreachableError
+from ecs_release.estate import read_targets
+from ecs_release.observability import logger
+from ecs_release.scheduled_task import reference_of
+from ecs_release.service import Services
+from ecs_release.steps.work import Worker
+from ecs_release.store import ItemRecord, UnusedRevision
+from ecs_release.task_definition import TaskDefinitions
+
+_PACE_SECONDS = 1.0
+"""Deregistering once a second leaves the burst of twenty to the next release
+(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html)."""
+
+_SPARE_SECONDS = 60
+_CLOSING_SECONDS = 150
+# A retried read or write that is still on its way is older than no function: nobody asks for such a row any more.
+_FORGET_SECONDS = 24 * 3600
+
+
+def clean_up(worker: Worker, release: str) -> dict[str, Any]:
+    """Go through everything that is unused, whichever release left it.
+
+    Parameters
+    ----------
+    release : the one whose execution has just ended; its record may be closed a moment later.
+
+    Returns
+    -------
+    dict
+        ``{"deregistered": n, "left": n}``.
+
+    Raises
+    ------
+    CleanUpUnfinishedError
+        when AWS refused one: Lambda tries again, and after that the end of the next release.
+    """
+    _wait_until_closed(worker, release)
+    items_of = cache(worker.store.items)
+    done, troubles = 0, []
+    for revision in worker.store.unused():
+        if not revision.left:
+            if time.time() - revision.since > _FORGET_SECONDS:
+                worker.store.forget_unused(revision)
+            continue
+        if revision.target not in worker.connections.targets:
+            logger.warning("no such target any more", extra={"revision": revision.arn})
+            worker.store.forget_unused(revision)
+            continue
+        if worker.remaining() < _SPARE_SECONDS or worker.store.lock().holder is not None:
+            break
+        begun = time.monotonic()
+        try:
+            if not _deregister(worker, revision, items_of(revision.release)):
+                continue
+            done += 1
+        except (ClientError, BotoCoreError, TargetUnreachableError) as error:
+            reason = explain(error)
+            logger.warning("not deregistered", extra={"revision": revision.arn, "reason": reason})
+            worker.store.note_trouble(revision, reason)
+            troubles.append(reason)
+        time.sleep(max(0.0, begun + _PACE_SECONDS - time.monotonic()))
+    left = sum(revision.left for revision in worker.store.unused())
+    logger.info("cleaned up", extra={"deregistered": done, "left": left})
+    if troubles:
+        raise CleanUpUnfinishedError(f"{len(troubles)} revisions could not be deregistered: {troubles[0]}")
+    return {"deregistered": done, "left": left}
+
+
+def _wait_until_closed(worker: Worker, release: str) -> None:
+    """Until the record of a release is closed and its unused revisions are noted.
+
+    Of a stopped execution Report and this function hear at the same time.
+    """
+    until = time.monotonic() + _CLOSING_SECONDS
+    while time.monotonic() < until:
+        record = worker.store.release(release)
+        if record is None or (record.status != "RUNNING" and worker.store.lock().holder != release):
+            return
+        time.sleep(5)
+
+
+def _deregister(worker: Worker, revision: UnusedRevision, items: list[ItemRecord]) -> bool:
+    """Deregister one revision, unless somebody uses it by now; whether it was done."""
+    target, arn = revision.target, revision.arn
+    if revision.state == "unused":
+        users = [item.name for item in items if _runs(worker, item, target, arn)]
+        if users:
+            logger.info("kept", extra={"revision": arn, "users": users})
+            worker.store.keep(target, arn, revision.release)
+            return False
+        if not worker.store.condemn(target, arn):
+            return False
+    TaskDefinitions(worker.connections, target).deregister(arn)
+    worker.store.note_deregistered(target, arn)
+    return True
+
+
+def _runs(worker: Worker, item: ItemRecord, target: str, arn: str) -> bool:
+    """Whether an item that a revision was registered for runs it: somebody may have deployed it by hand since."""
+    if (item.target, item.after) != (target, arn):
+        return False
+    if item.kind == "service":
+        try:
+            found = Services(worker.connections, target).describe(str(item.cluster), [str(item.service)])
+        except ClientError as error:
+            if error_code(error) == "ClusterNotFoundException":
+                return False
+            raise
+        return any(arn in state.runs for state in found.values() if state.status != "INACTIVE")
+    try:
+        return arn in map(reference_of, read_targets(item, worker.connections))
+    except ItemError:  # the rule or schedule is gone
+        return False
