@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -89,6 +89,16 @@ def read_goals(steps: Sequence[Step], connections: Connections) -> list[TaskDefi
 
     with ThreadPoolExecutor(_READERS) as pool:
         return list(pool.map(one, steps))
+
+
+def read_digests(
+    images: Iterable[tuple[str, str]], connections: Connections
+) -> dict[tuple[str, str], str | None]:
+    """What the tags of images mean now, by target and image; None where no registry tells."""
+    wanted = list(images)
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = pool.map(lambda one: Registry(connections, one[0]).find(one[1]).digest, wanted)
+        return dict(zip(wanted, found, strict=True))
 
 
 def _unreachable(items: Sequence[Item], connections: Connections) -> dict[str, str]:
