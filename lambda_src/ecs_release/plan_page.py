@@ -1,6 +1,6 @@
 """The plan as a page of its own: no script, no network, readable on a desk and on a phone, in light and in dark.
 
-``python3 -m ecs_release.plan_page PLAN.json PAGE.html SUMMARY.txt [ALLOW_STALE]`` is what the Build stage runs.
+:func:`main` with ``PLAN.json PAGE.html SUMMARY.txt ALLOW_STALE`` is what the Build stage runs (modules/pipeline/show_plan.py).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The plan in words: for a terminal, for the approval's thousand characters, for a pull request's comment.
 
 All three are made from the plan's JSON form, so that the Build stage can make them from what the function answered.
-``python3 -m ecs_release.plan_text PLAN.json`` prints the comment of a plan that the function answered.
+``python3 -I -m ecs_release.plan_text PLAN.json`` prints the comment of a plan that the function answered.
 """
 
 from __future__ import annotations

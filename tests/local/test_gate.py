@@ -236,6 +236,19 @@ def start_with(gate: Gate, value: str) -> str:
     return str(started)
 
 
+def test_a_crafted_override_decides_nothing_about_the_build(gate: Gate) -> None:
+    item = {"service": "api", "clusterName": CLUSTER, "serviceName": "api", "image": f"{REPOSITORY}:1.6"}
+    gate.push_along("other.yaml", yaml.safe_dump({"services": [item]}))
+    gate.decide(gate.push("1.4"), "Rejected")
+    for value in ('yes"},{"name":"MANIFEST_FILE","value":"other.yaml', 'no"', "YES"):
+        started = start_with(gate, value)
+        assert gate.status(started) == "Failed"
+        build = next(a for a in gate.stack.actions(started) if a["actionName"] == "Build")
+        message = build["output"]["executionResult"]["errorDetails"]["message"]
+        assert "Code: COMMAND_EXECUTION_ERROR" in message, value
+        assert "ALLOW_STALE_PLAN is" in message, "it was another command than the one that reads the value"
+
+
 def test_the_override_does_not_forgive_a_tag_that_moved(gate: Gate) -> None:
     before = gate.live()
     started = start_with(gate, "yes")
