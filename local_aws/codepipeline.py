@@ -10,6 +10,8 @@ Stands for, with its source:
   ones are overtaken by newer ones between stages, PARALLEL ones know no lock
   https://docs.aws.amazon.com/codepipeline/latest/userguide/concepts-how-it-works.html
 - variables, ``#{namespace.name}`` https://docs.aws.amazon.com/codepipeline/latest/userguide/reference-variables.html
+  Their values are put into a configuration's text as they are, also where that text is JSON, which is read afterwards
+  https://github.com/aws/aws-cdk/issues/8458 https://github.com/aws/aws-cdk/issues/31213
 - stopping an execution, and waiting for its actions or abandoning them
   https://docs.aws.amazon.com/codepipeline/latest/userguide/concepts.html#concepts-executions-stopped
 - events on the default bus for pipelines, stages and actions
@@ -52,6 +54,8 @@ from local_aws.shared import client, one_of
 
 _VARIABLE = re.compile(r"#\{([A-Za-z0-9@\-_]+)\.([A-Za-z0-9@\-_]+)\}")
 _NAME = re.compile(r"[A-Za-z0-9.@\-_]{1,100}")
+# https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_PipelineVariable.html
+_VALUE = re.compile(r".{1,1000}")
 _EVENT_STATES = {
     "InProgress": "STARTED",
     "Succeeded": "SUCCEEDED",
@@ -470,6 +474,11 @@ class CodePipeline:
 
     def start_pipeline_execution(self, call: Call) -> dict[str, Any]:
         pipeline = self._named(call, "name")
+        for entry in call.input.get("variables") or ():
+            if not _VALUE.fullmatch(entry["value"]):
+                raise _invalid(
+                    f"the value of the variable {entry['name']} has to have 1 to 1000 characters, and no line break"
+                )
         execution = self.start(
             pipeline,
             ("StartPipelineExecution", _caller(call)),

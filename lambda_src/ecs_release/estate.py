@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +14,7 @@ from ecs_release.errors import ItemError, TargetUnreachableError
 from ecs_release.registry import ImageFinding, Registry
 from ecs_release.scheduled_task import Rules, Schedules, Selection, select
 from ecs_release.service import Services, ServiceState, in_tens
-from ecs_release.task_definition import TaskDefinition, TaskDefinitions
+from ecs_release.task_definition import TaskDefinition, TaskDefinitions, choose_containers
 from ecs_release.undo import Step
 
 if TYPE_CHECKING:  # the writing steps start without the parser
@@ -89,6 +89,16 @@ def read_goals(steps: Sequence[Step], connections: Connections) -> list[TaskDefi
 
     with ThreadPoolExecutor(_READERS) as pool:
         return list(pool.map(one, steps))
+
+
+def read_digests(
+    images: Iterable[tuple[str, str]], connections: Connections
+) -> dict[tuple[str, str], str | None]:
+    """What the tags of images mean now, by target and image; None where no registry tells."""
+    wanted = list(images)
+    with ThreadPoolExecutor(_READERS) as pool:
+        found = pool.map(lambda one: Registry(connections, one[0]).find(one[1]).digest, wanted)
+        return dict(zip(wanted, found, strict=True))
 
 
 def _unreachable(items: Sequence[Item], connections: Connections) -> dict[str, str]:
@@ -171,9 +181,14 @@ def _with_registry(item: Item, live: Live, connections: Connections) -> Live:
     """Ask ECR about the images that would change."""
     if live.definition is None:
         return live
-    have = set(live.definition.images.values())
+    if live.selection is not None:
+        wanted = live.selection.images or {}
+    else:
+        wanted = choose_containers(live.definition, item.images, exact=item.exact).images
+    # Container by container: an image that another container of the task runs already is new to this one.
+    changed = {image for name, image in wanted.items() if live.definition.images.get(name) != image}
     registry = Registry(connections, item.target)
-    findings = {image: registry.find(image) for image in set(item.images.values()) - have}
+    findings = {image: registry.find(image) for image in changed}
     return replace(live, registry=findings, passable=connections.targets[item.target].passable_role_arns)
 
 

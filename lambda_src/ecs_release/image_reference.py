@@ -8,6 +8,7 @@ apart cannot prove anything.
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from ecs_release.problem import shown
 
@@ -17,6 +18,30 @@ _PATH_PART = re.compile(r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*")
 _HOST_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_HOST_LABEL}(?:\.{_HOST_LABEL})*(?::[0-9]{{1,5}})?")
 _ECR_HOST = re.compile(r"(?P<account>[^.]+)\.dkr[.-]ecr(?:-fips)?\.(?P<region>[^.]+)\.(?P<suffix>.+)")
+# What Amazon ECR's hosts end in, with the partitions that have them. A host is ECR's as a whole or not at all: with
+# anything behind the suffix it is somebody else's.
+# https://docs.aws.amazon.com/general/latest/gr/ecr.html (dkr.ecr, dkr.ecr-fips; dual stack: dkr-ecr, dkr-ecr-fips)
+# The other partitions: dnsSuffix in botocore's partitions.json, and what AWS's own credential helper knows,
+# https://github.com/awslabs/amazon-ecr-credential-helper/blob/main/ecr-login/api/client.go
+_ECR_SUFFIXES = {
+    "amazonaws.com": ("aws", "aws-us-gov"),
+    "amazonaws.com.cn": ("aws-cn",),
+    "amazonaws.eu": ("aws-eusc",),
+    "c2s.ic.gov": ("aws-iso",),
+    "sc2s.sgov.gov": ("aws-iso-b",),
+    "cloud.adc-e.uk": ("aws-iso-e",),
+    "csp.hci.ic.gov": ("aws-iso-f",),
+}
+_ECR_DUAL_STACK_SUFFIXES = {
+    "on.aws": ("aws", "aws-us-gov"),
+    "on.amazonwebservices.com.cn": ("aws-cn",),
+}
+_ECR_OWN_HOST = re.compile(
+    r"(?P<account>[0-9]{12})\.dkr(?P<kind>[.-])ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<suffix>[a-z0-9.-]+)"
+)
+_ECR_LIKE = re.compile(r"\bdkr[.-]?ecr|amazonaws|\becr\.", re.IGNORECASE)
+_ECR_PUBLIC_HOSTS = frozenset({"public.ecr.aws", "ecr-public.aws.com"})
+"""https://docs.aws.amazon.com/AmazonECR/latest/public/public-ecr-requests.html"""
 _PLACEHOLDER = re.compile(r"\$\([^)]*\)?|\$\{[^}]*\}?|\{\{[^}]*\}*|\$[A-Za-z_]\w*|<[^>]*>|%[A-Za-z_]+%")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SPACE = re.compile(r"\s")
@@ -27,6 +52,69 @@ PATTERN = (
     rf"(?::(?!latest$){_TAG.pattern}|(?::{_TAG.pattern})?@{_DIGEST.pattern})$"
 )
 LONGEST_NAME = 255
+
+
+DOCKER_HUB = "docker.io"
+"""Where an image comes from that names no registry (github.com/distribution/reference, ``defaultDomain``)."""
+
+
+@dataclass(frozen=True)
+class EcrImage:
+    """An image in a private registry of Amazon ECR.
+
+    Attributes
+    ----------
+    partitions : those whose hosts end as this one does.
+    """
+
+    account: str
+    region: str
+    partitions: tuple[str, ...]
+    repository: str
+    tag: str | None
+    digest: str | None
+
+
+def ecr_image(image: str) -> EcrImage | None:
+    """Where in Amazon ECR an image is; None for every other registry, whatever its host looks like."""
+    name, _, digest = image.partition("@")
+    host, repository, tag = _parts(name)
+    own = _ECR_OWN_HOST.fullmatch((host or "").lower())
+    if own is None or not repository or not (tag or digest) or (digest and not _DIGEST.fullmatch(digest)):
+        return None
+    suffixes = _ECR_DUAL_STACK_SUFFIXES if own["kind"] == "-" else _ECR_SUFFIXES
+    partitions = suffixes.get(own["suffix"])
+    if partitions is None:
+        return None
+    return EcrImage(own["account"], own["region"], partitions, repository, tag, digest or None)
+
+
+def looks_like_ecr(image: str) -> bool:
+    """Whether somebody who reads the host may take it for Amazon ECR's, and it is not."""
+    host = _parts(image.partition("@")[0])[0] or ""
+    return _is_like_ecr(host) and ecr_image(image) is None
+
+
+def _is_like_ecr(host: str) -> bool:
+    return _ECR_LIKE.search(host) is not None and host.lower() not in _ECR_PUBLIC_HOSTS
+
+
+def registry_and_repository(image: str) -> tuple[str, str]:
+    """``docker.io`` and ``library/nginx`` of ``nginx:1.27``: what is meant where it is not written, too."""
+    host, path, _ = _parts(image.partition("@")[0])
+    registry = (host or DOCKER_HUB).lower()
+    if registry in (DOCKER_HUB, "index.docker.io"):
+        return DOCKER_HUB, path if "/" in path else f"library/{path}"
+    return registry, path
+
+
+def origin_warning(old: str, new: str) -> str | None:
+    """What to say of an image that comes from another registry or repository than the one before; None of others."""
+    before, after = registry_and_repository(old), registry_and_repository(new)
+    if before == after or not old:
+        return None
+    kind = "repository" if before[0] == after[0] else "registry"
+    return f"another {kind}: {'/'.join(before)} -> {'/'.join(after)}."
 
 
 def image_problem(image: str) -> tuple[str, str] | None:
@@ -94,10 +182,16 @@ def image_warning(image: str) -> tuple[str, str] | None:
     """Return the code and the message of what is doubtful about a valid ``image``, or None."""
     host = _parts(image.partition("@")[0])[0]
     ecr = _ECR_HOST.fullmatch(host or "")
-    if ecr and len(ecr["account"]) != 12:
+    known = {**_ECR_SUFFIXES, **_ECR_DUAL_STACK_SUFFIXES}
+    if ecr and ecr["suffix"].lower() in known and len(ecr["account"]) != 12:
         return "W101", (
             f"the registry account {shown(ecr['account'])} has {len(ecr['account'])} digits, "
             "and AWS accounts have 12; check the image"
+        )
+    if looks_like_ecr(image):
+        return "W104", (
+            f"the registry host {shown(host or '')} only looks like Amazon ECR's; write it like "
+            "123456789012.dkr.ecr.eu-central-1.amazonaws.com, or make sure that this registry is meant"
         )
     return None
 

@@ -12,7 +12,9 @@ from itertools import groupby
 from typing import Any
 
 from ecs_release.estate import Live
+from ecs_release.image_reference import origin_warning
 from ecs_release.manifest import Item
+from ecs_release.registry import ImageFinding, not_asked
 from ecs_release.rollout import Status
 from ecs_release.store import ItemRecord, state_key
 from ecs_release.task_definition import (
@@ -132,6 +134,7 @@ def _decide(
     changes = {name: {"from": definition.images[name], "to": image} for name, image in images.items()}
     changed = any(change["from"] != change["to"] for change in changes.values())
     if changed:
+        warnings += filter(None, [origin_warning(c["from"], c["to"]) for c in changes.values()])
         warnings += [
             f"downgrade: {c['from'].rpartition(':')[2]} -> {c['to'].rpartition(':')[2]}."
             for c in changes.values()
@@ -202,9 +205,9 @@ def _prepared_checks(
     warnings: list[str] = []
     architecture = definition.body.get("runtimePlatform", {}).get("cpuArchitecture", "X86_64")
     for change in changes.values():
-        finding = live.registry.get(change["to"])
-        if finding is None:
+        if change["from"] == change["to"]:
             continue
+        finding = live.registry.get(change["to"]) or ImageFinding(warning=not_asked(change["to"]))
         if finding.digest:
             change["digest"] = finding.digest
         if finding.movable:

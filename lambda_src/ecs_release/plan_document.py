@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ecs_release.plan import NO_WAY_BACK, PlannedItem
@@ -66,55 +67,80 @@ def _image_rows(item: Mapping[str, Any]) -> list[list[str | None]]:
     return sorted([name, c["from"], c["to"], c.get("digest")] for name, c in item["images"].items())
 
 
+@dataclass(frozen=True)
+class Difference:
+    """What differs between the plan that was approved and the one that would be carried out.
+
+    Attributes
+    ----------
+    drift : it lies in what is live alone. What would be deployed, where and in which order, is as it was approved.
+    """
+
+    text: str
+    drift: bool = False
+
+
 def differences(approved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What makes a plan stale, one line each."""
+    return [difference.text for difference in compare(approved, now)]
+
+
+def compare(approved: Mapping[str, Any], now: Mapping[str, Any]) -> list[Difference]:
+    """What makes a plan stale."""
     if approved.get("digest") == now.get("digest"):
         return []
     old, new = _by_key(approved), _by_key(now)
-    lines = []
+    found = []
     for key in [*old, *(key for key in new if key not in old)]:
         name = key[2]
         if key not in new:
-            lines.append(f"{name}: was in the plan and is not any more")
+            found.append(Difference(f"{name}: was in the plan and is not any more"))
         elif key not in old:
-            lines.append(f"{name}: was not in the plan")
+            found.append(Difference(f"{name}: was not in the plan"))
         else:
-            lines += [f"{name}: {line}" for line in _item_differences(old[key], new[key])]
+            found += [replace(d, text=f"{name}: {d.text}") for d in _item_differences(old[key], new[key])]
     if approved.get("onFailure") != now.get("onFailure"):
-        lines.append(f"onFailure: was {approved.get('onFailure')}, is {now.get('onFailure')}")
-    return lines or ["the plan differs"]
+        found.append(Difference(f"onFailure: was {approved.get('onFailure')}, is {now.get('onFailure')}"))
+    return found or [Difference("the plan differs")]
 
 
 def _by_key(document: Mapping[str, Any]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
     return {(i["target"], i["kind"], i["name"], i.get("targetId")): i for i in document.get("items", ())}
 
 
-def _item_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    lines = []
+def _item_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
     if old["live"] != new["live"] and new["live"]:  # of what is blocked, its problems say what is the matter
-        lines.append(f"{old['live']} was live, now {new['live']} is")
+        yield Difference(f"{old['live']} was live, now {new['live']} is", drift=True)
     for name in sorted({*old["images"], *new["images"]}):
         was, now = old["images"].get(name, {}), new["images"].get(name, {})
-        if was.get("to") == now.get("to") and was.get("digest") != now.get("digest"):
-            if new["action"] != "blocked":
-                lines.append(_moved(str(was["to"]), was.get("digest"), now.get("digest")))
-        elif (was.get("from"), was.get("to")) != (now.get("from"), now.get("to")):
-            lines.append(
-                f"{name} was {was.get('from')} -> {was.get('to')}, is {now.get('from')} -> {now.get('to')}"
+        if was.get("to") != now.get("to") or was.get("from") != now.get("from"):
+            yield Difference(
+                f"{name} was {was.get('from')} -> {was.get('to')}, is {now.get('from')} -> {now.get('to')}",
+                drift=was.get("to") == now.get("to"),
             )
+        if was.get("to") == now.get("to") and new["action"] != "blocked":
+            image, before, after = str(was["to"]), _known_digest(was), _known_digest(now)
+            if before != after:
+                yield Difference(_moved(image, before, after, seen=old["action"] != "unchanged"))
     if old["action"] != new["action"]:
         reasons = f" ({'; '.join(new['problems'])})" if new["problems"] else ""
-        lines.append(f"was {old['action']}, is {new['action']}{reasons}")
+        yield Difference(f"was {old['action']}, is {new['action']}{reasons}", drift=True)
     if old["targets"] != new["targets"] and old["live"] == new["live"]:
-        lines.append("its targets or its schedule were changed")
+        yield Difference("its targets or its schedule were changed", drift=True)
     if old["wave"] != new["wave"]:
-        lines.append(f"was in wave {old['wave']}, is in wave {new['wave']}")
-    return lines
+        yield Difference(f"was in wave {old['wave']}, is in wave {new['wave']}")
 
 
-def _moved(image: str, old: str | None, new: str | None) -> str:
+def _known_digest(change: Mapping[str, str]) -> str | None:
+    """What the registry said, or what the image itself names."""
+    return change.get("digest") or change["to"].partition("@")[2] or None
+
+
+def _moved(image: str, old: str | None, new: str | None, *, seen: bool) -> str:
     if new is None:
         return f"ECR can't tell any more what the tag of {image} means"
-    if old is None:
+    if old is None and seen:
         return f"the tag of {image} means {new[:19]} now; the plan could not tell"
+    if old is None:
+        return f"the tag of {image} means {new[:19]} now; nothing was to be changed here, so nobody approved that"
     return f"the tag of {image} moved from {old} to {new}"

@@ -1,24 +1,29 @@
 """The plan as a page of its own: no script, no network, readable on a desk and on a phone, in light and in dark.
 
-``python3 -m ecs_release.plan_page PLAN.json PAGE.html SUMMARY.txt [ALLOW_STALE]`` is what the Build stage runs.
+:func:`main` with ``PLAN.json PAGE.html SUMMARY.txt ALLOW_STALE`` is what the Build stage runs (modules/pipeline/show_plan.py).
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from ecs_release.image_reference import registry_and_repository
 from ecs_release.plan_text import (
     approval_summary,
     by_cluster,
     common_cluster,
+    digest_unknown,
     duration,
+    full_name,
     grouped_warnings,
+    origin_changes,
+    updates_in_reading_order,
+    usual_registry,
     where,
 )
 from ecs_release.status import split_image
@@ -86,14 +91,25 @@ def page(plan: Mapping[str, Any]) -> str:
 
 
 def _body(plan: Mapping[str, Any]) -> Iterator[str]:
-    common, host = common_cluster(plan), _usual_registry(plan)
-    if common:
-        yield f'<p class="soft">Services in {escape(common)}.</p>'
+    common, usual = common_cluster(plan), usual_registry(plan)
+    intro = [f"Services in {escape(common)}."] if common else []
+    if usual:
+        intro.append(f"Images in <b>{escape(usual)}</b> where no other registry is named.")
+    if intro:
+        yield f'<p class="soft">{" ".join(intro)}</p>'
     yield _figures(plan)
     blocked = [(where(item, common), problem) for item in plan["items"] for problem in item["problems"]]
     if blocked:
         rows = "".join(f"<li><b>{escape(name)}</b>: {escape(problem)}</li>" for name, problem in blocked)
         yield f'<h2 class="bad">Blocked ({len(blocked)})</h2><div class="box"><ul>{rows}</ul></div>'
+    moves = list(origin_changes(plan, common))
+    if moves:
+        rows = "".join(
+            f"<li><b>{escape(name)}</b>: <code>{escape(old)}</code> \u2192 "
+            f'<code class="bad">{escape(new)}</code></li>'
+            for name, old, new in moves
+        )
+        yield f'<h2 class="bad">Another registry or repository ({len(moves)})</h2><div class="box"><ul>{rows}</ul></div>'
     warnings = grouped_warnings(plan, common)
     if warnings:
         rows = "".join(
@@ -101,7 +117,7 @@ def _body(plan: Mapping[str, Any]) -> Iterator[str]:
             for message, names in warnings
         )
         yield f'<h2 class="warn">Warnings</h2><div class="box amber"><ul>{rows}</ul></div>'
-    updates = [item for item in plan["items"] if item["action"] == "update"]
+    updates = updates_in_reading_order(plan)
     waves = sorted({item["wave"] for item in updates})
     for wave in waves:
         members = [item for item in updates if item["wave"] == wave]
@@ -109,10 +125,8 @@ def _body(plan: Mapping[str, Any]) -> Iterator[str]:
         for heading, cluster, group in by_cluster(members, common):
             if heading:
                 yield f"<h3>{escape(heading)}</h3>"
-            yield from _table(group, cluster, host)
+            yield from _table(group, cluster, usual)
     unchanged = [where(item, common) for item in plan["items"] if item["action"] == "unchanged"]
-    if host and updates:
-        yield f'<p class="soft small">Images without a registry are in {escape(host)}.</p>'
     if unchanged:
         yield f'<h2>Unchanged ({len(unchanged)})</h2><p class="soft">{escape(", ".join(unchanged))}</p>'
     yield f'<p class="soft small"><br>Plan <code>{escape(plan["digest"])}</code></p>'
@@ -136,39 +150,34 @@ def _figures(plan: Mapping[str, Any]) -> str:
     return f'<div class="figures">{boxes}</div>'
 
 
-def _usual_registry(plan: Mapping[str, Any]) -> str:
-    """The registry of most new images, which then needs to be said only once; "" where there is none."""
-    images = [change["to"] for item in plan["items"] for change in item["images"].values()]
-    hosts = Counter(
-        host for host, slash, _ in (image.partition("/") for image in images) if slash and "." in host
-    )
-    (host, count) = (hosts.most_common(1) or [("", 0)])[0]
-    return host if 2 * count > len(images) else ""
-
-
-def _table(items: Sequence[Mapping[str, Any]], cluster: str, host: str) -> Iterator[str]:
+def _table(items: Sequence[Mapping[str, Any]], cluster: str, usual: str) -> Iterator[str]:
     yield '<table><colgroup><col class="item"><col class="now"><col class="after"><col></colgroup>'
     yield "<thead><tr><th>Item</th><th>Now</th><th>After</th><th>Image</th></tr></thead><tbody>"
     for item in items:
-        yield from _rows(item, cluster, host)
+        yield from _rows(item, cluster, usual)
     yield "</tbody></table>"
 
 
-def _rows(item: Mapping[str, Any], cluster: str, host: str) -> Iterator[str]:
+def _rows(item: Mapping[str, Any], cluster: str, usual: str) -> Iterator[str]:
     name = f"<b>{escape(where(item, cluster))}</b>"
     kinds = [warning.partition(":")[0].rstrip(".") for warning in item["warnings"]]
     marks = f' <span class="warn small">{escape(", ".join(kinds))}</span>' if kinds else ""
     for number, (container, change) in enumerate(item["images"].items()):
-        (old_repository, old_tag), (repository, tag) = split_image(change["from"]), split_image(change["to"])
-        old = old_tag if old_repository == repository else change["from"]
+        (_, old_tag), (_, tag) = split_image(change["from"]), split_image(change["to"])
+        before, after = registry_and_repository(change["from"]), registry_and_repository(change["to"])
+        old = old_tag if before == after else full_name(change["from"])
+        registry = "" if after[0] == usual else f'<b class="warn">{escape(after[0])}/</b>'
+        if change.get("digest"):
+            told = f" {escape(change['digest'][:19])}"
+        else:
+            told = ' <span class="warn">digest unknown</span>' if digest_unknown(change) else ""
         shown = container if len(item["images"]) > 1 or not item["name"].endswith(f"/{container}") else ""
         container_name = f' <span class="soft">{escape(shown)}</span>' if shown else ""
         first = f"{name}{container_name}{marks}" if number == 0 else container_name
         yield (
             f'<tr class="{"more" if number else "first"}"><td class="item">{first}</td>'
             f'<td class="now">{escape(old)} </td><td class="after">{escape(tag)}</td>'
-            f'<td class="image soft"><code>{escape(repository.removeprefix(host + "/") if host else repository)}'
-            f"{' ' + escape(change['digest'][:19]) if change.get('digest') else ''}</code></td></tr>"
+            f'<td class="image soft"><code>{registry}{escape(after[1])}{told}</code></td></tr>'
         )
 
 

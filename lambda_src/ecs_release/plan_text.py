@@ -1,7 +1,7 @@
 """The plan in words: for a terminal, for the approval's thousand characters, for a pull request's comment.
 
 All three are made from the plan's JSON form, so that the Build stage can make them from what the function answered.
-``python3 -m ecs_release.plan_text PLAN.json`` prints the comment of a plan that the function answered.
+``python3 -I -m ecs_release.plan_text PLAN.json`` prints the comment of a plan that the function answered.
 """
 
 from __future__ import annotations
@@ -10,13 +10,15 @@ import json
 import re
 import sys
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ecs_release.status import image_change
+from ecs_release.image_reference import origin_warning, registry_and_repository
+from ecs_release.status import split_image
 
 APPROVAL_CHARACTERS = 900
 """CodePipeline shows 1,000 characters (API_ManualApproval CustomData); the rest is left for what surrounds them."""
@@ -29,6 +31,7 @@ Cell = tuple[str, str]
 _COLUMN_GAP = 3
 _ONE_COLUMN = 6  # so few lines read best below each other
 _CLUSTER_ITEMS = 4  # so many services of one cluster get a heading, and the cluster's name is said once
+_SUMMARY_NAME = 80  # the summary clips what is longer, so that one name can't push out the rest
 
 
 def headline(plan: Document) -> str:
@@ -57,20 +60,28 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
     """The whole plan for a terminal: blocked first, then wave by wave, in columns where the width allows."""
     common = common_cluster(plan)
     lines = [headline(plan), f"plan {plan['digest'][:16]}" + (f" of {common}" if common else "")]
+    usual = usual_registry(plan)
+    if usual:
+        lines += _wrapped(f"images are in {usual} where no other registry is named", width, 0, 4)
     blocked = [item for item in plan["items"] if item["action"] == "blocked"]
     if blocked:
         lines += ["", "blocked"]
         for item in blocked:
             for problem in item["problems"]:
                 lines += _wrapped(f"{where(item, common)}: {problem}", width, 2, 6)
-    updates = [item for item in plan["items"] if item["action"] == "update"]
+    moves = list(origin_changes(plan, common))
+    if moves:
+        lines += ["", "ANOTHER REGISTRY OR REPOSITORY"]
+        for name, old, new in moves:
+            lines += _wrapped(f"{name}: {old} -> {new}", width, 2, 6)
+    updates = updates_in_reading_order(plan)
     waves = sorted({item["wave"] for item in updates})
     for wave in waves:
         lines += ["", f"wave {wave}" if len(waves) > 1 else "update"]
         members = [item for item in updates if item["wave"] == wave]
         for heading, cluster, group in by_cluster(members, common):
             lines += [f"  {heading}"] if heading else []
-            cells = [_cell(item, cluster) for item in group]
+            cells = [_cell(item, cluster, usual) for item in group]
             lines += _columns(cells, width, 4 if heading else 2)
     unchanged = [where(item, common) for item in plan["items"] if item["action"] == "unchanged"]
     if unchanged:
@@ -97,6 +108,52 @@ def common_cluster(plan: Document) -> str:
 
 def _cluster(item: Mapping[str, Any]) -> str:
     return str(item["name"]).partition("/")[0]
+
+
+def usual_registry(plan: Document) -> str:
+    """The registry of most new images, which then needs to be said only once; "" where there is none."""
+    images = [change["to"] for item in plan["items"] for change in item["images"].values()]
+    ((registry, count),) = Counter(registry_and_repository(image)[0] for image in images).most_common(1) or [
+        ("", 0)
+    ]
+    return registry if 2 * count > len(images) else ""
+
+
+def full_name(image: str, usual: str = "") -> str:
+    """The image with its registry, also where none is written; without it where it is the usual one."""
+    registry, repository = registry_and_repository(image)
+    name, at, digest = image.partition("@")
+    tag = name[len(split_image(name)[0]) :]
+    return f"{'' if registry == usual else registry + '/'}{repository}{tag}{at}{digest}"
+
+
+def origin_changes(plan: Document, cluster: str = "") -> Iterator[tuple[str, str, str]]:
+    """Item, old and new image of what comes from another registry or repository than what is live.
+
+    The container is named where it is one of several, or has another name than its service.
+    """
+    for item in plan["items"]:
+        for container, change in item["images"].items():
+            if item["action"] == "update" and origin_warning(change["from"], change["to"]):
+                own_name = str(item["name"]).endswith(f"/{container}") and len(item["images"]) == 1
+                name = where(item, cluster) + ("" if own_name else f" {container}")
+                yield name, full_name(change["from"]), full_name(change["to"])
+
+
+def changes_origin(item: Mapping[str, Any]) -> bool:
+    """Whether any image of the item comes from another registry or repository than the one that is live."""
+    return any(origin_warning(change["from"], change["to"]) for change in item["images"].values())
+
+
+def digest_unknown(change: Mapping[str, str]) -> bool:
+    """Whether no registry has said what the new image is: none was asked, or the one that was asked can't tell."""
+    return change["from"] != change["to"] and not change.get("digest")
+
+
+def updates_in_reading_order(plan: Document) -> list[Mapping[str, Any]]:
+    """What would be updated; what comes from another registry or repository first."""
+    updates = [item for item in plan["items"] if item["action"] == "update"]
+    return sorted(updates, key=lambda item: not changes_origin(item))
 
 
 def where(item: Mapping[str, Any], cluster: str = "") -> str:
@@ -138,16 +195,20 @@ _PARTICULARS = (
     (re.compile(r"^downgrade: .*"), "downgrade: the new tag is a lower version."),
     (re.compile(r"arn:[^\s;),]+[^\s;),.]"), "..."),
     (re.compile(r"^(ECR can't tell about) \S+:.*"), r"\1 the image."),
+    (re.compile(r"^no registry was asked: .*"), "no registry was asked: nobody has looked these images up."),
     (re.compile(r"^release \S+ did"), "an earlier release did"),
 )
 """What differs from item to item in warnings of one kind, and what is said of several at once."""
 
 
 def grouped_warnings(plan: Document, cluster: str = "") -> list[tuple[str, list[str]]]:
-    """Each kind of warning once, with the items it is about."""
+    """Each kind of warning once, with the items it is about; without those that :func:`origin_changes` tells in full."""
     groups: dict[str, list[tuple[str, str]]] = {}
     for item in plan["items"]:
+        told = {origin_warning(c["from"], c["to"]) for c in item["images"].values()}
         for warning in item["warnings"]:
+            if warning in told and item["action"] == "update":
+                continue
             kind = warning
             for pattern, general in _PARTICULARS:
                 kind = pattern.sub(general, kind)
@@ -171,18 +232,29 @@ def shortened(names: Sequence[str], characters: int) -> str:
 
 def approval_summary(plan: Document, allow_stale: bool = False) -> str:
     """One line for the approval: what would happen, blocked and warnings first, then as many changes as fit."""
-    common = common_cluster(plan)
+    common, usual = common_cluster(plan), usual_registry(plan)
     parts = [headline(plan)]
     if allow_stale:
         parts.append("ATTENTION: will be deployed even if what is live changes after this plan")
     blocked = [where(item, common) for item in plan["items"] if item["action"] == "blocked"]
     if blocked:
-        parts.append("BLOCKED: " + shortened(blocked, 200))
+        parts.append("BLOCKED: " + shortened([_clipped(name) for name in blocked], 200))
+    updates = updates_in_reading_order(plan)
+    unknown = [where(i, common) for i in updates if any(map(digest_unknown, i["images"].values()))]
+    if unknown:
+        parts.append("DIGEST UNKNOWN: " + shortened([_clipped(name) for name in unknown], 120))
+    moves = [
+        f"{_clipped(name)} {_clipped(old)} -> {_clipped(new)}"
+        for name, old, new in origin_changes(plan, common)
+    ]
+    if moves:
+        parts.append("ANOTHER REGISTRY OR REPOSITORY: " + shortened(moves, 250))
+    if usual and updates:
+        parts.append(f"images in {_clipped(usual)} where no other registry is named")
     for message, names in grouped_warnings(plan, common)[:4]:
         about = f"{len(names)} items" if len(names) > 1 else names[0]
         parts.append(f"{message.split(': ')[0].rstrip('.')[:120]} ({about})")
-    updates = [item for item in plan["items"] if item["action"] == "update"]
-    changes = [" ".join(_cell(item, common)) for item in updates]
+    changes = [" ".join(_cell(item, common, usual)) for item in updates]
     text = " | ".join(parts)
     place = f"{common}: " if common else ""
     room = APPROVAL_CHARACTERS - len(text) - len(place) - 40
@@ -191,15 +263,28 @@ def approval_summary(plan: Document, allow_stale: bool = False) -> str:
     return text[:APPROVAL_CHARACTERS].encode("ascii", "replace").decode()
 
 
+def _clipped(text: str) -> str:
+    """Both ends of a text that is too long: a registry's name stands at one, a tag at the other."""
+    half = _SUMMARY_NAME // 2
+    return text if len(text) <= _SUMMARY_NAME else f"{text[: half - 2]}...{text[-half + 1 :]}"
+
+
 def as_markdown(plan: Document) -> str:
     """The plan as a comment on a pull request: what is blocked first."""
+    usual = usual_registry(plan)
     lines = [f"### ECS Release plan\n\n{headline(plan)}\n"]
+    if usual:
+        lines.append(f"Images are in `{usual}` where no other registry is named.\n")
     blocked = [f"- **{where(item)}**: {problem}" for item in plan["items"] for problem in item["problems"]]
     if blocked:
-        lines += ["**Blocked**\n", *_fitting(blocked, COMMENT_CHARACTERS // 3, "- and {} more"), ""]
-    rows = list(_markdown_rows(plan))
+        lines += ["**Blocked**\n", *_fitting(blocked, COMMENT_CHARACTERS // 4, "- and {} more"), ""]
+    moves = [f"- **{name}**: `{old}` -> `{new}`" for name, old, new in origin_changes(plan)]
+    if moves:
+        moves = _fitting(moves, COMMENT_CHARACTERS // 4, "- and {} more")
+        lines += ["**Another registry or repository**\n", *moves, ""]
+    rows = list(_markdown_rows(plan, usual))
     if rows:
-        rows = _fitting(rows, COMMENT_CHARACTERS // 3, "| and {} more | | |")
+        rows = _fitting(rows, COMMENT_CHARACTERS // 4, "| and {} more | | |")
         lines += ["| item | wave | change |", "|---|---|---|", *rows, ""]
     warnings = grouped_warnings(plan)
     if warnings:
@@ -207,7 +292,7 @@ def as_markdown(plan: Document) -> str:
         said = [
             f"- {message} ({shortened([f'`{name}`' for name in names], 2000)})" for message, names in warnings
         ]
-        lines += [*_fitting(said, COMMENT_CHARACTERS // 3, "- and {} more"), "", "</details>"]
+        lines += [*_fitting(said, COMMENT_CHARACTERS // 4, "- and {} more"), "", "</details>"]
     return "\n".join([*lines, "", f"Plan `{plan['digest'][:16]}`"])
 
 
@@ -221,20 +306,35 @@ def _fitting(lines: list[str], characters: int, rest: str) -> list[str]:
     return lines
 
 
-def _markdown_rows(plan: Document) -> Iterator[str]:
-    for item in plan["items"]:
-        if item["action"] == "update":
-            name, change = where(item), image_change(item["images"])
-            yield f"| `{name}` | {item['wave']} | {change.replace('|', chr(92) + '|')} |"
+def _markdown_rows(plan: Document, usual: str) -> Iterator[str]:
+    for item in updates_in_reading_order(plan):
+        name, change = where(item), _image_changes(item, usual)
+        yield f"| `{name}` | {item['wave']} | {change.replace('|', chr(92) + '|')} |"
 
 
-def _cell(item: Mapping[str, Any], cluster: str = "") -> Cell:
+def _cell(item: Mapping[str, Any], cluster: str, usual: str) -> Cell:
     """Name and change; the container's name where the change needs it: one of several, or one of another name."""
-    change = image_change(item["images"])
+    change = _image_changes(item, usual)
     containers = list(item["images"])
     if len(containers) == 1 and item["kind"] == "service":
         change = change.removeprefix(f"{containers[0]} ")
     return where(item, cluster), change
+
+
+def _image_changes(item: Mapping[str, Any], usual: str) -> str:
+    """``api 1.1 -> 1.2``; the whole name where its registry is not the usual one, or is another one than before."""
+    parts = []
+    for container, change in item["images"].items():
+        old, new = full_name(change["from"], usual), full_name(change["to"], usual)
+        elsewhere = registry_and_repository(change["to"])[0] != usual
+        if origin_warning(change["from"], change["to"]):
+            text = f"{full_name(change['from'])} -> {full_name(change['to'])}"
+        elif change["from"] == change["to"]:
+            text = new if elsewhere else split_image(new)[1]
+        else:
+            text = f"{old if elsewhere else split_image(old)[1]} -> {split_image(new)[1]}"
+        parts.append(f"{container} {text}{' (digest unknown)' if digest_unknown(change) else ''}")
+    return ", ".join(parts)
 
 
 def _wrapped(text: str, width: int, first: int, then: int) -> list[str]:

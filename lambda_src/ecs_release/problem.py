@@ -67,6 +67,7 @@ CODES = {
     "W101": "a registry account that is not 12 digits long",
     "W102": "a number where text is meant",
     "W103": "a character in a comment that changes the direction of text",
+    "W104": "a registry host that only looks like Amazon ECR's",
 }
 
 

@@ -1,27 +1,24 @@
 """Amazon ECR: whether an image is there, which digest its tag means now, and whether it was built for the architecture.
 
 A registry that can't be asked (another vendor's, another account's without a policy for us) is a warning, never a
-problem: ECS may still be able to pull from it.
+problem: ECS may still be able to pull from it. It is never passed over in silence: whoever approves has to know which
+images nobody has looked at.
 """
 
 from __future__ import annotations
 
+import functools
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import create_loader
 
 from ecs_release.aws import Connections, error_code, explain
+from ecs_release.image_reference import EcrImage, ecr_image, looks_like_ecr
 
-# Other hosts of the same registry (dual stack, FIPS) spell it differently:
-# https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-requests.html
-_ECR = re.compile(
-    r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[^/]+/"
-    r"(?P<repository>[^:@]+)(?::(?P<tag>[^@]+))?(?:@(?P<digest>sha256:[0-9a-f]{64}))?"
-)
 _INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
@@ -65,24 +62,29 @@ class Registry:
 
     def find(self, image: str) -> ImageFinding:
         """Look an image up. Never raises for the image's or the registry's sake."""
-        match = _ECR.fullmatch(image)
-        if match is None:
-            return ImageFinding()
-        own = match["account"] == self._connections.targets[self._target].account
-        client = self._connections.client(self._target, "ecr", region=match["region"])
-        which = {"imageDigest": match["digest"]} if match["digest"] else {"imageTag": match["tag"]}
-        where = {"registryId": match["account"], "repositoryName": match["repository"]}
+        wanted = ecr_image(image)
+        if wanted is None:
+            return ImageFinding(warning=not_asked(image))
+        if not any(wanted.region in _regions(partition) for partition in wanted.partitions):
+            return ImageFinding(
+                warning=f"no registry was asked: {image} is in the Region {wanted.region}, which is no known Region of "
+                f"{' or '.join(wanted.partitions)}."
+            )
+        own = wanted.account == self._connections.targets[self._target].account
+        client = self._connections.client(self._target, "ecr", region=wanted.region)
+        which = {"imageDigest": wanted.digest} if wanted.digest else {"imageTag": wanted.tag}
+        where = {"registryId": wanted.account, "repositoryName": wanted.repository}
         try:
             details = client.describe_images(**where, imageIds=[which])["imageDetails"]
             digest = str(details[0]["imageDigest"])
             media_type = details[0].get("imageManifestMediaType", "")
             platforms = self._platforms(client, where, digest) if media_type in _INDEX_TYPES else ()
-            movable = not match["digest"] and self._tags_move(client, where)
+            movable = not wanted.digest and self._tags_move(client, where)
             return ImageFinding(digest, platforms, movable)
         except ClientError as error:
             code = error_code(error)
             missing = code == "ImageNotFoundException" or (code == "RepositoryNotFoundException" and own)
-            if missing and not _pulled_through(client, match):
+            if missing and not _pulled_through(client, wanted):
                 return ImageFinding(problem=f"ECR has no image {image} ({code}).")
             return ImageFinding(warning=f"ECR can't tell about {image}: {explain(error)}")
         except (BotoCoreError, IndexError) as error:
@@ -111,14 +113,36 @@ class Registry:
         )
 
 
-def _pulled_through(client: Any, match: re.Match[str]) -> bool:
+def not_asked(image: str) -> str:
+    """What to say of an image that nobody has looked for."""
+    if looks_like_ecr(image):
+        return f"no registry was asked: {image} has a host that only looks like Amazon ECR's."
+    if ecr_image(image) is None:
+        return f"no registry was asked: {image} is not in Amazon ECR."
+    return f"no registry was asked: nobody looked for {image}."
+
+
+@functools.cache
+def _regions(partition: str) -> frozenset[str]:
+    """The Regions that the SDK in use lists for a partition. A name that merely fits its pattern is none of them."""
+    partitions = create_loader().load_data("partitions")["partitions"]
+    return frozenset(
+        region
+        for known in partitions
+        if known["id"] == partition
+        for region in known["regions"]
+        if not region.endswith("-global")  # stands for services without Regions
+    )
+
+
+def _pulled_through(client: Any, image: EcrImage) -> bool:
     """Whether a missing image may still arrive with the first pull, through a pull-through cache rule."""
     try:
-        rules = client.describe_pull_through_cache_rules(registryId=match["account"])["pullThroughCacheRules"]
+        rules = client.describe_pull_through_cache_rules(registryId=image.account)["pullThroughCacheRules"]
     except (ClientError, BotoCoreError):
         return False
     return any(
         rule["ecrRepositoryPrefix"] == "ROOT"
-        or match["repository"].startswith(rule["ecrRepositoryPrefix"] + "/")
+        or image.repository.startswith(rule["ecrRepositoryPrefix"] + "/")
         for rule in rules
     )

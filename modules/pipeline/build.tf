@@ -33,9 +33,12 @@ locals {
     "export AUTHOR=\"$(aws codecommit get-commit --repository-name \"$REPOSITORY_NAME\" --commit-id \"$COMMIT_ID\" --query commit.author.name --output text || true)\"",
   ] : ["export AUTHOR=\"\""]
 
-  # Commands run in the checkout of the repository. -P keeps Python from looking for modules there: a json.py that somebody pushed would run
-  # in the build, and could forge the plan. As an option and not as PYTHONSAFEPATH, because a Python that does not know it (before 3.11) then
-  # fails instead of passing over it. https://docs.python.org/3/using/cmdline.html#cmdoption-P
+  # Nothing that somebody pushed decides what runs here, and nobody forges the plan with it. So the commands run in an empty folder: in the
+  # checkout, a .python-version would choose the Python (the image's python3 is pyenv's: https://github.com/pyenv/pyenv#choose-which-python-version-when-a-file-is-present),
+  # and a link with the name of a result would lead what is written elsewhere. All commands share one shell, so the folder stays the current
+  # one: https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html#build-spec-ref-versions
+  # And -I: Python takes modules neither from the current folder nor from where an environment variable or a home directory points.
+  # https://docs.python.org/3/using/cmdline.html#cmdoption-I
   #
   # Everything in one phase: CodeBuild runs post_build also after a build phase that failed.
   # https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
@@ -49,35 +52,43 @@ locals {
         build = {
           commands = concat(
             [
+              "cd \"$(mktemp -d)\"",
               # The very code that the functions run, checked against the digest that Terraform read from the file.
-              "export PACKAGE=\"$(mktemp -d)/package.zip\"",
+              "export PACKAGE=\"$PWD/package.zip\"",
               # How objects are read and put: S3 may need another look at them.
-              "export OBJECTS=\"$(dirname \"$PACKAGE\")/objects.py\"",
+              "export OBJECTS=\"$PWD/objects.py\"",
               "printf %s '${file("${path.module}/objects.py")}' > \"$OBJECTS\"",
               "python3 -I \"$OBJECTS\" get-object \"$PACKAGE_KEY\" \"$PACKAGE\" > /dev/null",
               "echo \"$PACKAGE_SHA256  $PACKAGE\" | sha256sum -c -",
               # Validates as well; its errors name line and column, and its exit status fails the build.
-              "PYTHONPATH=\"$PACKAGE\" python3 -P -m ecs_release compile \"$MANIFEST_FILE\" -o deployment.json",
+              "python3 -I -c '${file("${path.module}/compile.py")}'",
               # With its version, so that nobody can change what was validated before it is released.
               "export MANIFEST_KEY=\"manifests/$PIPELINE_EXECUTION_ID/deployment.json\"",
               "export MANIFEST_VERSION_ID=\"$(python3 -I \"$OBJECTS\" put-object \"$MANIFEST_KEY\" deployment.json application/json)\"",
               "test -n \"$MANIFEST_VERSION_ID\" && test \"$MANIFEST_VERSION_ID\" != None",
             ],
             local.author_command,
-            ["python3 -P -c '${file("${path.module}/execution_input.py")}'"],
+            ["python3 -I -c '${file("${path.module}/execution_input.py")}'"],
             var.approval == null ? [] : [
+              # What the pipeline was started with, as data: in the action's configuration it would be pasted into JSON text (main.tf).
+              # https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_PipelineExecution.html
+              "aws codepipeline get-pipeline-execution --pipeline-name \"$PIPELINE_NAME\" --pipeline-execution-id \"$PIPELINE_EXECUTION_ID\" --output json > pipeline-execution.json",
+              "python3 -I -c '${file("${path.module}/allow_stale.py")}'",
+              "export ALLOW_STALE_PLAN=\"$(cat allow-stale.txt)\"",
               # The plan is made by the code that Parse runs, in a function that can read and nothing else (docs/adr/0007-plan-in-a-function.md).
               "aws lambda invoke --function-name \"$PLAN_FUNCTION\" --payload fileb://execution-input.json --cli-read-timeout ${local.plan_timeout} plan.json > invocation.json",
-              "python3 -P -c '${file("${path.module}/plan_answer.py")}'",
-              "PYTHONPATH=\"$PACKAGE\" python3 -P -m ecs_release.plan_page plan.json plan.html summary.txt \"$ALLOW_STALE_PLAN\"",
+              "python3 -I -c '${file("${path.module}/plan_answer.py")}'",
+              "python3 -I -c '${file("${path.module}/show_plan.py")}'",
               "export PLAN_KEY=\"plans/$PIPELINE_EXECUTION_ID/plan.json\"",
               "export PLAN_VERSION_ID=\"$(python3 -I \"$OBJECTS\" put-object \"$PLAN_KEY\" plan.json application/json)\"",
               "test -n \"$PLAN_VERSION_ID\" && test \"$PLAN_VERSION_ID\" != None",
               "aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"plans/$PIPELINE_EXECUTION_ID/plan.html\" --body plan.html --content-type \"text/html; charset=utf-8\" > /dev/null",
               # Stops here when an item is blocked: nobody should approve what can't be deployed.
-              "python3 -P -c '${file("${path.module}/plan_input.py")}'",
+              "python3 -I -c '${file("${path.module}/plan_input.py")}'",
               "export PLAN_SUMMARY=\"$(cat summary.txt)\" PLAN_DIGEST=\"$(cat digest.txt)\" MANIFEST_SHA256=\"$(sha256sum deployment.json | cut -d \" \" -f 1)\"",
             ],
+            # Artifacts are taken from the checkout. What lies there under this name, a link or a folder, is not written through or into.
+            ["rm -rf \"$CODEBUILD_SRC_DIR/execution-input.json\" && cp execution-input.json \"$CODEBUILD_SRC_DIR/execution-input.json\""],
           )
         }
       })
@@ -109,7 +120,7 @@ resource "aws_codebuild_project" "this" {
     image_pull_credentials_type = "CODEBUILD"
 
     dynamic "environment_variable" {
-      for_each = merge(var.approval == null ? {} : { PLAN_FUNCTION = var.approval.plan_function.qualified_arn }, {
+      for_each = merge(var.approval == null ? {} : { PIPELINE_NAME = var.name, PLAN_FUNCTION = var.approval.plan_function.qualified_arn }, {
         ARTIFACT_BUCKET = aws_s3_bucket.artifacts.bucket
         MANIFEST_FILE   = var.origin.file
         PACKAGE_KEY     = local.package_key

@@ -82,6 +82,13 @@ locals {
       Resource = "${try(var.approval.plan_function.arn, "")}:*"
     },
     {
+      # https://docs.aws.amazon.com/service-authorization/latest/reference/list_awscodepipeline.html
+      Sid      = "AskWhatThePipelineWasStartedWith"
+      Effect   = "Allow"
+      Action   = ["codepipeline:GetPipelineExecution"]
+      Resource = "arn:${var.aws.partition}:codepipeline:${var.aws.region}:${var.aws.account_id}:${var.name}"
+    },
+    {
       Sid      = "WriteThePlan"
       Effect   = "Allow"
       Action   = ["s3:PutObject"]

@@ -98,15 +98,16 @@ resource "aws_codepipeline" "this" {
       output_artifacts = ["release"]
 
       # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodeBuild.html
+      #
+      # CodePipeline puts values into this text before it reads it as JSON (https://github.com/aws/aws-cdk/issues/8458): one with a quotation
+      # mark would define further variables of the build, and choose with them what the build runs. Only values that AWS makes stand here;
+      # what somebody may write, as ALLOW_STALE_PLAN, the build asks CodePipeline for (build.tf).
       configuration = {
         ProjectName = aws_codebuild_project.this.name
-        EnvironmentVariables = jsonencode(concat(
-          [
-            { name = "COMMIT_ID", type = "PLAINTEXT", value = "#{SourceVariables.CommitId}" },
-            { name = "PIPELINE_EXECUTION_ID", type = "PLAINTEXT", value = "#{codepipeline.PipelineExecutionId}" },
-          ],
-          var.approval == null ? [] : [{ name = "ALLOW_STALE_PLAN", type = "PLAINTEXT", value = "#{variables.ALLOW_STALE_PLAN}" }],
-        ))
+        EnvironmentVariables = jsonencode([
+          { name = "COMMIT_ID", type = "PLAINTEXT", value = "#{SourceVariables.CommitId}" },
+          { name = "PIPELINE_EXECUTION_ID", type = "PLAINTEXT", value = "#{codepipeline.PipelineExecutionId}" },
+        ])
       }
     }
   }

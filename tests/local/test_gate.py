@@ -248,13 +248,47 @@ def test_25_a_tag_that_moved_since_the_plan_is_refused(gate: Gate) -> None:
     assert gate.live() == before
 
 
-def test_the_override_of_a_stale_plan_is_said_to_the_approver_and_holds(gate: Gate) -> None:
+def start_with(gate: Gate, value: str) -> str:
+    """Start the pipeline by hand with a value of the override; its execution, waiting at the gate (or ended)."""
     started = gate.pipeline.start_pipeline_execution(
-        name=gate.stack.pipeline, variables=[{"name": "ALLOW_STALE_PLAN", "value": "yes"}]
+        name=gate.stack.pipeline, variables=[{"name": "ALLOW_STALE_PLAN", "value": value}]
     )["pipelineExecutionId"]
-    gate.stack.until("approval", lambda: gate.waiting(started), 60)
-    assert "ATTENTION" in gate.shown(started)["CustomData"]
+    gate.stack.until("approval", lambda: gate.waiting(started) or gate.status(started) in ENDED, 60)
+    return str(started)
+
+
+def test_a_crafted_override_decides_nothing_about_the_build(gate: Gate) -> None:
+    item = {"service": "api", "clusterName": CLUSTER, "serviceName": "api", "image": f"{REPOSITORY}:1.6"}
+    gate.push_along("other.yaml", yaml.safe_dump({"services": [item]}))
+    gate.decide(gate.push("1.4"), "Rejected")
+    for value in ('yes"},{"name":"MANIFEST_FILE","value":"other.yaml', 'no"', "YES"):
+        started = start_with(gate, value)
+        assert gate.status(started) == "Failed"
+        build = next(a for a in gate.stack.actions(started) if a["actionName"] == "Build")
+        message = build["output"]["executionResult"]["errorDetails"]["message"]
+        assert "Code: COMMAND_EXECUTION_ERROR" in message, value
+        assert "ALLOW_STALE_PLAN is" in message, "it was another command than the one that reads the value"
+
+
+def test_the_override_does_not_forgive_a_tag_that_moved(gate: Gate) -> None:
+    before = gate.live()
+    started = start_with(gate, "yes")
     gate.put_image("1.4", "moved once more")
+    gate.decide(started, "Approved")
+    answer = gate.release(started)
+    assert answer["error"] == "EcsRelease.REJECTED"
+    assert "ALLOW_STALE_PLAN forgives a change of what is live" in answer["cause"]
+    assert "moved from sha256:" in answer["cause"]
+    assert gate.live() == before
+
+
+def test_the_override_of_a_stale_plan_is_said_to_the_approver_and_forgives_drift(gate: Gate) -> None:
+    started = start_with(gate, "yes")
+    assert "ATTENTION" in gate.shown(started)["CustomData"]
+    drift = Estate(gate.stack.aws).family(
+        "gate-api", [container("api", f"{REPOSITORY}:1.1")], cpu="1024", memory="2048"
+    )
+    gate.ecs.update_service(cluster=CLUSTER, service="api", taskDefinition=drift)
     gate.decide(started, "Approved")
     assert gate.status(started) == "Succeeded"
     assert gate.live_image() == f"{REPOSITORY}:1.4"

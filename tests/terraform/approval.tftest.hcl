@@ -147,7 +147,7 @@ run "pipeline_on" {
   }
 
   assert {
-    condition = alltrue([for must in ["aws lambda invoke", "plan.html", "ecs_release.plan_page", "plans/$PIPELINE_EXECUTION_ID/plan.json", "allowStale", "FunctionError"] :
+    condition = alltrue([for must in ["aws lambda invoke", "plan.html", "ecs_release.plan_page", "aws codepipeline get-pipeline-execution", "plans/$PIPELINE_EXECUTION_ID/plan.json", "allowStale", "FunctionError"] :
       strcontains(join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands), must)
     ])
     error_message = "The build leaves out a step: plan, its failure, page, upload, or override."
@@ -155,15 +155,28 @@ run "pipeline_on" {
 
   # One single quote inside would end the command's argument.
   assert {
-    condition     = alltrue([for command in yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands : length(regexall("'", command)) == 2 if startswith(command, "python3 -P -c")])
+    condition     = alltrue([for command in yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands : length(regexall("'", command)) == 2 if strcontains(command, "python3 -I -c")])
     error_message = "A Python snippet has a single quote, but runs between single quotes."
   }
 
-  # Commands run in the checkout, where a file json.py would otherwise forge plan and gate.
+  # A file json.py of the repository would otherwise forge plan and gate.
   assert {
-    condition = length(regexall("python3 ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 8 && (
-    length(regexall("python3 -[IP] ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 8)
-    error_message = "Python looks for modules in the repository that it builds: a call lacks -I or -P."
+    condition = length(regexall("\\bpython3? ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 9 && (
+    length(regexall("\\bpython3 -I ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 9)
+    error_message = "Python looks for modules in the repository that it builds, or where the environment says: a call lacks -I."
+  }
+
+  # Whatever somebody may write stays out of a text that CodePipeline fills in and then reads as JSON.
+  assert {
+    condition = alltrue([for reference in regexall("#{([^}]*)}", aws_codepipeline.this.stage[1].action[0].configuration.EnvironmentVariables) :
+      contains(["SourceVariables.CommitId", "codepipeline.PipelineExecutionId"], reference[0])
+    ])
+    error_message = "A value that somebody may write is pasted into the JSON of the build's environment."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.build.policy).Statement : statement.Resource if contains(statement.Action, "codepipeline:GetPipelineExecution")] == ["arn:aws:codepipeline:us-east-1:111111111111:unit"]
+    error_message = "The build may not ask what its pipeline was started with, or may ask another one."
   }
 
   assert {

@@ -86,17 +86,17 @@ run "build" {
   }
 
   assert {
-    condition = alltrue([for must in ["sha256sum -c", "python3 -P -m ecs_release compile", "get-object", "put-object", "VersionId", "codecommit get-commit", "execution-input.json"] :
+    condition = alltrue([for must in ["sha256sum -c", "from ecs_release.cli import main", "get-object", "put-object", "VersionId", "codecommit get-commit", "execution-input.json"] :
       strcontains(join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands), must)
     ])
     error_message = "The build leaves out a step: digest, compile, upload with version, author, or input."
   }
 
-  # Commands run in the checkout, where a file json.py would otherwise forge what is released.
+  # A file json.py of the repository would otherwise forge what is released.
   assert {
-    condition = length(regexall("python3 ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 4 && (
-    length(regexall("python3 -[IP] ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 4)
-    error_message = "Python looks for modules in the repository that it builds: a call lacks -I or -P."
+    condition = length(regexall("\\bpython3? ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 4 && (
+    length(regexall("\\bpython3 -I ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 4)
+    error_message = "Python looks for modules in the repository that it builds, or where the environment says: a call lacks -I."
   }
 
   assert {
@@ -145,8 +145,8 @@ run "build" {
 
   # One single quote inside would end the command's argument.
   assert {
-    condition     = length(regexall("'", one([for command in yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands : command if startswith(command, "python3 -P -c")]))) == 2
-    error_message = "execution_input.py has a single quote, but runs between single quotes."
+    condition     = alltrue([for command in yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands : length(regexall("'", command)) == 2 if strcontains(command, "python3 -I -c")])
+    error_message = "A Python snippet has a single quote, but runs between single quotes."
   }
 }
 

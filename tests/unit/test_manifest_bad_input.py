@@ -267,6 +267,7 @@ EXPECTED: dict[str, list[str]] = {
     "image-of-images-without-tag": ["E012 6:12 services[0].images.web"],
     "account-of-11-digits": ["W101 5:12 services[0].image"],
     "account-of-13-digits": ["W101 5:12 services[0].image"],
+    "registry-like-ecr": ["W104 5:12 services[0].image"],
     # Git merge conflicts
     "merge-conflict": ["E008 5:1"],
     "merge-conflict-three-way": ["E008 5:1"],

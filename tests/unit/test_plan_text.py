@@ -93,7 +93,11 @@ def test_a_cluster_of_many_services_is_named_once_and_a_single_one_with_its_serv
 
 def test_a_container_is_named_where_it_is_one_of_several_or_of_a_task() -> None:
     several = item(1)
-    several["images"]["side"] = {"from": "side:1", "to": "side:2"}
+    several["images"]["side"] = {
+        "from": "r.example/side:1",
+        "to": "r.example/side:2",
+        "digest": "sha256:" + "b" * 64,
+    }
     lines = as_lines(plan(item(0), several, item(2, kind="task", name="nightly")), 120)
     assert any("service-00  1.4.0 -> 1.5.0" in line for line in map(_squeezed, lines))
     assert any("service-01  api 1.4.0 -> 1.5.0, side 1 -> 2" in line for line in map(_squeezed, lines))

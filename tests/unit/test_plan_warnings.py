@@ -49,7 +49,7 @@ def decide(
     found = Live(
         service=ServiceState(state),
         definition=definition,
-        **{"completed": ARN, "registry": {to: finding} if finding else {}, **more},
+        **{"completed": ARN, "registry": {to: finding or ImageFinding(DIGEST)}, **more},
     )
     item = Item("service", {"api": to}, False, cluster="c", service="api")
     holds = {("default", "service", "c/api"): hold} if hold else {}

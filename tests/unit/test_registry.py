@@ -96,7 +96,14 @@ def test_it_is_asked_in_the_registry_s_own_region_and_account() -> None:
     "host",
     [
         "dkr-ecr.eu-west-1.on.aws",
+        "dkr-ecr-fips.us-east-2.on.aws",
         "dkr.ecr-fips.us-gov-west-1.amazonaws.com",
+        "dkr.ecr.us-iso-east-1.c2s.ic.gov",
+        "dkr.ecr.us-isob-east-1.sc2s.sgov.gov",
+        "dkr.ecr.eu-isoe-west-1.cloud.adc-e.uk",
+        "dkr.ecr.us-isof-south-1.csp.hci.ic.gov",
+        "dkr.ecr.eusc-de-east-1.amazonaws.eu",
+        "dkr-ecr.cn-north-1.on.amazonwebservices.com.cn",
         "dkr.ecr.cn-north-1.amazonaws.com.cn",
     ],
 )
@@ -107,8 +114,10 @@ def test_the_registry_s_other_hosts_are_known(host: str) -> None:
 @pytest.mark.parametrize(
     "name", ["nginx:1.27", "ghcr.io/shop/api:1", "registry.example.com:5000/api:1", "1111.dkr.ecr.x.y/a:1"]
 )
-def test_another_registry_is_not_asked(name: str) -> None:
-    assert find(name, describe_images=AssertionError("asked")) == ImageFinding()
+def test_another_registry_is_not_asked_and_that_is_said(name: str) -> None:
+    found = find(name, describe_images=AssertionError("asked"))
+    assert found == ImageFinding(warning=found.warning)
+    assert str(found.warning).startswith(f"no registry was asked: {name} ")
 
 
 def test_a_tag_that_can_be_moved_is_said_and_a_digest_can_not_be() -> None:

@@ -27,7 +27,7 @@ from ecs_release.errors import (
 from ecs_release.manifest import Manifest, Validation, from_document
 from ecs_release.observability import logger
 from ecs_release.plan import PlannedItem, cut, items_back, make_plan, plan_back
-from ecs_release.plan_document import differences, plan_document
+from ecs_release.plan_document import compare, digest, plan_document
 from ecs_release.steps.report import close
 from ecs_release.steps.work import Worker
 from ecs_release.store import Lock, ReleaseRecord, Store, fitting, state_key
@@ -91,7 +91,7 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         _check_approval(worker, request)
         manifest = request.manifest
         plan = _kept(worker, release, lambda: plan_release(worker.store, worker.connections, manifest))
-        problems = _stale(request, plan)
+        problems = _stale(worker.connections, request, plan)
         undid = {}
     else:
         undone = releases_undone(worker.store, request.to, release)
@@ -199,21 +199,54 @@ def _check_approval(worker: Worker, request: Request) -> None:
     )
 
 
-def _stale(request: Request, plan: list[PlannedItem]) -> list[str]:
-    """What has changed since the plan that was approved; nothing when there was none, or staleness is allowed."""
+def _stale(connections: Connections, request: Request, plan: list[PlannedItem]) -> list[str]:
+    """What has changed since the plan that was approved, and is not forgiven; nothing when there was no plan.
+
+    Where a stale plan is allowed, what is live may have changed and nothing else: the images, the digests behind their tags
+    and the set of items stay the ones that the approver saw.
+    """
     if request.plan is None or request.manifest is None:
         return []
-    changed = differences(request.plan, plan_document(plan, request.manifest.on_failure))
-    if not changed:
+    now = plan_document(plan, request.manifest.on_failure)
+    if not compare(request.plan, now):
+        return []
+    _look_up_what_is_live_already(connections, request.plan, now)
+    changed = compare(request.plan, now)
+    beyond = [difference.text for difference in changed if not difference.drift]
+    if request.allow_stale and not beyond:
+        logger.warning("releasing a stale plan, as asked", extra={"changed": [d.text for d in changed]})
         return []
     if request.allow_stale:
-        logger.warning("releasing a stale plan, as asked", extra={"changed": changed})
-        return []
-    return [
-        "the plan is stale; what changed since it was made:",
-        *changed,
-        "run the pipeline again for a new plan.",
+        first, lines = (
+            "ALLOW_STALE_PLAN forgives a change of what is live, and this is more than that:",
+            beyond,
+        )
+    else:
+        first, lines = "the plan is stale; what changed since it was made:", [d.text for d in changed]
+    return [first, *lines, "run the pipeline again for a new plan."]
+
+
+def _look_up_what_is_live_already(
+    connections: Connections, approved: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+    """Note the digests of approved images that somebody else deployed meanwhile; a plan asks only about what it changes."""
+    told = {
+        (item["target"], change["to"])
+        for item in approved["items"]
+        for change in item["images"].values()
+        if change.get("digest")
+    }
+    live_already = [
+        (item["target"], change)
+        for item in now["items"]
+        if item["action"] == "unchanged"
+        for change in item["images"].values()
+        if (item["target"], change["to"]) in told
     ]
+    found = estate.read_digests({(target, change["to"]) for target, change in live_already}, connections)
+    for target, change in live_already:
+        if known := found[target, change["to"]]:
+            change["digest"] = known
 
 
 def in_utc(instant: str) -> str:
@@ -306,9 +339,33 @@ def read_request(document: Any, *, patience: float = _OBJECT_WAIT_SECONDS) -> Re
         _valid(from_document(_download(reference, "manifest", until))),
         source=source,
         manifest_sha256=str(reference["sha256"]),
-        plan=_download(plan, "plan", until) if plan else None,
+        plan=_approved_plan(plan, until) if plan else None,
         allow_stale=document.get("allowStale") is True,
     )
+
+
+def _approved_plan(reference: Any, until: float) -> Mapping[str, Any]:
+    """The plan that was approved. Its digest is computed here: what a file says of itself proves nothing.
+
+    Raises
+    ------
+    ManifestInvalidError
+        for anything but what the Build stage writes.
+    """
+    if not isinstance(reference, Mapping):
+        raise ManifestInvalidError('"plan" is not an object; write {"bucket", "key", "versionId", "sha256"}.')
+    plan = _download(reference, "plan", until)
+    try:
+        sound = plan["digest"] == digest(plan["items"], plan["onFailure"])
+    except (AttributeError, KeyError, TypeError):
+        sound = False
+    if not sound:
+        raise ManifestInvalidError(
+            "the plan's digest is not the one of its items: it was changed, or made by another version of this module; "
+            "run the pipeline again for a new plan."
+        )
+    result: Mapping[str, Any] = plan
+    return result
 
 
 def plan_release(store: Store, connections: Connections, manifest: Manifest) -> list[PlannedItem]:

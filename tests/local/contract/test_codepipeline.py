@@ -376,6 +376,53 @@ def test_a_commit_and_variables_can_be_chosen_at_the_start(aws: LocalAws, tmp_pa
     assert pipeline.execution(execution)["variables"] == [{"name": "Who", "resolvedValue": "me"}]
 
 
+def test_a_variable_s_value_is_put_into_json_text_as_it_is_and_read_afterwards(
+    aws: LocalAws, tmp_path: Path
+) -> None:
+    """https://github.com/aws/aws-cdk/issues/8458: a quotation mark in it ends the text that it stands in."""
+    name, copy = repository(aws, tmp_path)
+    copy.push({"word.txt": "hello"})
+    spec = """
+version: 0.2
+env: {exported-variables: [SEEN]}
+phases: {build: {commands: ['export SEEN="$WHO $OTHER"', "touch built"]}}
+artifacts: {files: [built]}
+"""
+    variables = json.dumps([{"name": "WHO", "value": "#{variables.Who}"}])
+    pipeline = Pipeline(
+        aws,
+        source_action(name),
+        build_action(project(aws, spec), EnvironmentVariables=variables),
+        variables=[{"name": "Who", "defaultValue": "nobody"}],
+    )
+
+    def build_of(value: str) -> dict[str, Any]:
+        execution = pipeline.start(variables=[{"name": "Who", "value": value}])
+        pipeline.ended(execution)
+        return pipeline.actions(execution)["Build"]
+
+    crafted = build_of('me"},{"name":"OTHER","value":"crafted')
+    assert crafted["output"]["outputVariables"]["SEEN"] == "me crafted"
+    broken = build_of('me"')
+    assert broken["status"] == "Failed"
+    assert broken["output"]["executionResult"]["errorDetails"]["code"] == "ConfigurationError"
+
+
+@pytest.mark.parametrize("value", ["a\nb", "x" * 1001])
+def test_a_variable_s_value_has_a_thousand_characters_and_no_line_break(
+    aws: LocalAws, tmp_path: Path, value: str
+) -> None:
+    name, _ = repository(aws, tmp_path)
+    pipeline = Pipeline(
+        aws,
+        source_action(name),
+        approval(CustomData="#{variables.Who}"),
+        variables=[{"name": "Who", "defaultValue": "nobody"}],
+    )
+    with pytest.raises(ClientError, match="ValidationException"):
+        pipeline.start(variables=[{"name": "Who", "value": value}])
+
+
 def test_the_states_of_an_execution_become_events(
     aws: LocalAws, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:

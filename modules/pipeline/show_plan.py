@@ -1,0 +1,5 @@
+# Runs inside the build, between single quotes: write no single quote here.
+import os, sys
+sys.path.insert(0, os.environ["PACKAGE"])
+from ecs_release.plan_page import main
+sys.exit(main(["plan.json", "plan.html", "summary.txt", os.environ["ALLOW_STALE_PLAN"]]))
