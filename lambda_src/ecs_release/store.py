@@ -68,7 +68,8 @@ class ReleaseRecord:
     problems : why it was REJECTED.
     culprits : ``name: reason`` of the items that made it fail.
     failing_since : epoch seconds of the first bad verdict; None while there is none.
-    phase : what the machine does now: prepare, tasks, services or rollback.
+    turn, turn_before : names of the machine's present decision and of the one before, see :mod:`ecs_release.due`.
+    due : the machine's state as it was decided last: its next step, phase, wave and batches.
     """
 
     release: str
@@ -90,6 +91,9 @@ class ReleaseRecord:
     culprits: list[str] = field(default_factory=list)
     failing_since: int | None = None
     throttles: int = 0
+    turn: str | None = None
+    turn_before: str | None = None
+    due: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
 
@@ -367,6 +371,27 @@ class Store:
             condition=condition,
             values=values,
             names={"#condition_status": "status"} if only_running else {},
+        )
+
+    def take_turn(self, release: str, seen: str | None, turn: str, changes: Mapping[str, Any]) -> None:
+        """Set attributes of a running release together with its next turn.
+
+        Raises
+        ------
+        RecordChangedError
+            when it is closed, or its turn is another one than ``seen`` (None: it has had none).
+        """
+        self._update(
+            {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
+            {
+                **{name: _fitting_value(value) for name, value in changes.items()},
+                "turn": turn,
+                "turn_before": seen,
+            },
+            condition="#status = :running AND "
+            + ("attribute_not_exists(#turn)" if seen is None else "#turn = :seen"),
+            values={":running": "RUNNING"} | ({} if seen is None else {":seen": seen}),
+            names={"#status": "status"},
         )
 
     def add_throttles(self, release: str, count: int) -> None:

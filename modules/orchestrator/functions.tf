@@ -57,7 +57,7 @@ locals {
       timeout     = 120
       environment = merge(local.environment.common, local.environment.topic)
       record      = ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
-      statements  = ["publish"]
+      statements  = ["publish", "read_executions"]
     }
     }, var.approval ? {
     # No state of the machine: the Build stage asks it before the approval. It can read, and nothing else.

@@ -9,6 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
+from ecs_release import due
 from ecs_release.errors import LockLostError, RecordChangedError
 from ecs_release.notification import message
 from ecs_release.settings import Settings
@@ -17,7 +18,10 @@ from ecs_release.steps.report import close, report
 from ecs_release.store import ItemRecord, ReleaseRecord, Store, fitting
 from moto import mock_aws
 
-RELEASE = ReleaseRecord("r1", "arn:execution:r1", 1, "2026-01-01T00:00:00.000Z")
+RELEASE = ReleaseRecord(
+    "r1", "arn:execution:r1", 1, "2026-01-01T00:00:00.000Z", turn="last", due={"next": "REPORT"}
+)
+LAST: dict[str, Any] = {"turn": "last"}
 ITEM = ItemRecord(
     "r1", 0, 0, 1, "service", "c/s", "default", 0, "update", 60, {}, before="api:1", after="api:2"
 )
@@ -91,7 +95,7 @@ def test_report_finishes_what_an_attempt_began_that_died_after_the_status(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _died_after_the_status_was_written(store, monkeypatch)
-    assert report(Settings("releases"), store, "r1", "arn:execution:r1", {})["status"] == "SUCCEEDED"
+    assert report(Settings("releases"), store, "r1", "arn:execution:r1", LAST)["status"] == "SUCCEEDED"
     assert store.lock().holder is None
     assert store.unwhole([ITEM.state_key]) == {}
 
@@ -112,7 +116,7 @@ def test_a_late_report_takes_nothing_from_the_release_after_it(store: Store) -> 
     close(store, "r1", "SUCCEEDED")
     store.acquire("r2", "arn:execution:r2", store.lock())
     store.mark_unwhole(dataclasses.replace(ITEM, release="r2", before="api:2"))
-    report(Settings("releases"), store, "r1", "arn:execution:r1", {})
+    report(Settings("releases"), store, "r1", "arn:execution:r1", LAST)
     assert store.lock().holder == "r2"
     assert store.unwhole([ITEM.state_key])[ITEM.state_key]["before"] == "api:2"
 
@@ -145,7 +149,7 @@ def test_a_machine_that_stopped_early_says_what_is_where_and_how_to_finish(store
     )
     _settled(store, WRITTEN, never)
     error = {"Error": "Sandbox.Timedout", "Cause": '{"errorMessage": "the function took too long"}'}
-    result = report(Settings("releases"), store, "r1", "arn:execution:r1", {"error": error})
+    result = report(Settings("releases"), store, "r1", "arn:execution:r1", {**LAST, "error": error})
     assert result["status"] == "ROLLBACK_INCOMPLETE"
     lines = result["cause"].splitlines()
     assert "the release stopped early: Sandbox.Timedout: the function took too long" in lines
@@ -229,7 +233,7 @@ def test_a_parse_whose_execution_was_stopped_closes_what_it_opened(
         def describe_execution(self, **_: Any) -> dict[str, str]:
             return {"status": status}
 
-    monkeypatch.setattr(parse, "own_client", lambda _: StepFunctions())
+    monkeypatch.setattr(due, "own_client", lambda _: StepFunctions())
     epoch = store.acquire("r1", "arn:execution:r1", store.lock())
     store.put_release(RELEASE)
     if status == "RUNNING":
@@ -257,7 +261,7 @@ def test_an_execution_that_is_not_known_has_ended_only_when_it_began_long_ago(
         def describe_execution(self, **_: Any) -> Any:
             raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
 
-    monkeypatch.setattr(parse, "own_client", lambda _: Forgetful())
+    monkeypatch.setattr(due, "own_client", lambda _: Forgetful())
     started = (datetime.now(UTC) - timedelta(days=age_days)).isoformat()
     store.put_release(dataclasses.replace(RELEASE, started=started))
     assert parse._ended(store, Lock(RELEASE.release, "arn:execution", 1)) is ended

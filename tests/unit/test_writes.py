@@ -310,6 +310,11 @@ def test_a_failure_that_nobody_expected_costs_the_siblings_nothing() -> None:
     class Batch(World):
         remaining, request = staticmethod(lambda: 900.0), "me"
         throttles = SimpleNamespace(count=0)
+        step = "update_service"
+
+        def release(self, _: str) -> ReleaseRecord:
+            due = {"next": "UPDATE_SERVICES", "phase": "services", "services": [0]}
+            return ReleaseRecord("r", "arn", 1, "2026-01-01T00:00:00.000Z", due=due)
 
         def items(self, *_: Any) -> list[ItemRecord]:
             return [ITEM, dataclasses.replace(ITEM, number=1)]

@@ -7,17 +7,19 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ecs_release import estate
 from ecs_release.approval import check_approval
-from ecs_release.aws import Connections, error_code, explain, own_client
+from ecs_release.aws import Connections, explain, own_client
+from ecs_release.due import ensure_execution, has_ended, next_turn
 from ecs_release.errors import (
     LockLostError,
     ManifestInvalidError,
+    NotDueError,
     RecordChangedError,
     ReleaseLockedError,
     ReleaseRejectedError,
@@ -57,16 +59,22 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     ------
     ManifestInvalidError, ReleaseRejectedError, ReleaseLockedError
         nothing was touched; the message lists every problem.
+    NotDueError
+        the release is no execution of the state machine, or is past its beginning; no lock was taken.
     LockLostError
         the release was closed while it began.
     """
     request = read_request(document)
+    ensure_execution(release, execution, started, document)
+    record = worker.store.release(release)
+    if record is not None and (record.execution != execution or record.turn_before is not None):
+        raise NotDueError(f"release {release} has begun, as {record.execution}.")
     epoch = take_lock(worker, release, execution)
     record = worker.store.release(release)
-    if record is not None and record.waves:
+    if record is not None and record.turn is not None:
         _give_up_if_over(worker.store, release, execution, epoch)
         logger.info("an earlier attempt has cut this release already")
-        return first_state(record)
+        return record.due
     record = ReleaseRecord(
         release=release,
         execution=execution,
@@ -103,9 +111,10 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         "prepare": batches.prepare,
         "warnings": [f"{p.item.name}: {warning}" for p in plan for warning in p.warnings],
     }
-    worker.store.update_release(release, changes)
+    state = first_state(dataclasses.replace(record, **changes))
+    state = next_turn(worker.store, release, None, state, **changes)
     worker.store.add_throttles(release, worker.connections.throttles.count)
-    return first_state(dataclasses.replace(record, **changes))
+    return state
 
 
 def _check_approval(worker: Worker, request: Request) -> None:
@@ -203,7 +212,10 @@ def read_request(document: Any) -> Request:
             f"the execution input has version {document.get('version')!r} and mode {mode!r}; "
             f'this release understands version {_VERSION} and the modes "deploy" and "rollback".'
         )
-    source = {key: str(value) for key, value in (document.get("source") or {}).items() if value}
+    named = document.get("source") or {}
+    if not isinstance(named, Mapping):
+        raise ManifestInvalidError('"source" is not an object; write {"commit", "author"}, or leave it out.')
+    source = {str(key): str(value) for key, value in named.items() if value}
     if mode == "rollback":
         to = document.get("to")
         if to is not None and not isinstance(to, str):
@@ -344,18 +356,5 @@ def _give_up_if_over(store: Store, release: str, execution: str, epoch: int) -> 
 
 
 def _ended(store: Store, lock: Lock) -> bool:
-    """Whether the holder's execution is known to have ended.
-
-    DescribeExecution is eventually consistent, so an execution that has just begun may not be known yet
-    (https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html); Step Functions forgets one
-    90 days after it ended. Only what began long ago has ended when it is not known.
-    """
-    try:
-        status = own_client("stepfunctions").describe_execution(executionArn=lock.execution)["status"]
-    except ClientError as error:
-        record = store.release(str(lock.holder))
-        if error_code(error) != "ExecutionDoesNotExist" or record is None:
-            return False
-        age = datetime.now(UTC) - datetime.fromisoformat(record.started)
-        return age > timedelta(days=1)
-    return bool(status not in ("RUNNING", "PENDING_REDRIVE"))
+    """Whether the holder's execution is known to have ended."""
+    return has_ended(store, str(lock.holder), str(lock.execution)) is not None

@@ -13,7 +13,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import explain, own_client
-from ecs_release.errors import RecordChangedError
+from ecs_release.due import ensure_report, ensure_running, has_ended
+from ecs_release.errors import NotDueError, RecordChangedError
 from ecs_release.notification import message, subject
 from ecs_release.observability import MetricUnit, logger, metrics
 from ecs_release.repair import repair_command
@@ -41,7 +42,14 @@ def report(
     -------
     dict
         ``{"release", "status", "counts"}``, and ``error`` and ``cause`` when the release is not whole.
+
+    Raises
+    ------
+    NotDueError
+        when the release is not at its end, or the execution is not its own.
     """
+    if "Error" in state:  # Parse got no further; who says so has no turn to show
+        ensure_running(release, execution)
     try:
         record, items = _closed(store, release, execution, state)
     except (ClientError, BotoCoreError) as error:
@@ -70,17 +78,22 @@ def _closed(
 ) -> tuple[ReleaseRecord, list[ItemRecord]]:
     refusal = state.get("Error")
     record = store.release(release)
+    if record is not None:
+        ensure_report(record, store.items(release), execution, state)
+    elif not refusal:
+        raise NotDueError(f"there is no release {release}; nothing was closed.")
     if record is None:
         record = ReleaseRecord(
             release=release, execution=execution, epoch=0, started=_now(), problems=_problems(state)
         )
         store.put_release(record)
-    elif refusal and not record.problems:
+    elif refusal and not record.problems and record.status == "RUNNING":
         store.update_release(release, {"problems": _problems(state)})
     if record.status != "RUNNING" and store.lock().holder == release:
         close(store, release, record.status)  # an earlier attempt died after it had written the status
     elif record.status == "RUNNING":
         items = store.items(release)
+        # Parse got no further, and ensure_report has seen that no item was begun.
         status = "REJECTED" if refusal else judge_release(record, items)
         if error := state.get("error"):
             logger.error(
@@ -101,12 +114,25 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
     ----------
     detail : of the event "Step Functions Execution Status Change"
         (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html).
+
+    Raises
+    ------
+    NotDueError
+        when the execution is not the release's, or Step Functions does not say that it has ended. It may not say so yet;
+        Lambda tries an event again a minute later.
     """
     release = str(detail["name"])
     record = store.release(release)
-    if record is None or (record.status != "RUNNING" and store.lock().holder != release):
-        return {"release": release, "status": record.status if record else "UNKNOWN", "counts": {}}
-    close(store, release, "ABORTED", f"its execution ended as {detail['status']}")
+    if record is None:
+        return {"release": release, "status": "UNKNOWN", "counts": {}}
+    if detail.get("executionArn") != record.execution:
+        raise NotDueError(f"release {release} is {record.execution}, not {detail.get('executionArn')}.")
+    if record.status != "RUNNING" and store.lock().holder != release:
+        return {"release": release, "status": record.status, "counts": {}}
+    ended = has_ended(store, release, record.execution)
+    if ended is None:
+        raise NotDueError(f"{record.execution} is not known to have ended; its record stays as it is.")
+    close(store, release, "ABORTED", f"its execution ended as {ended}")
     closed = store.release(release)
     assert closed is not None  # noqa: S101 - read above
     if settings.topic_arn:

@@ -21,14 +21,14 @@ _DONE = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED
 def rollback(worker: Worker, release: str, epoch: int, batch: int, phase: str) -> dict[str, Any]:
     """Put a batch back, or with the phase ``cleanup`` deregister the revisions it no longer needs."""
     if phase != "cleanup":
-        return run_batch(worker, release, epoch, batch, _put_back, failed=Status.ROLLBACK_FAILED)
+        return run_batch(worker, release, epoch, batch, _put_back, failed=Status.ROLLBACK_FAILED, phase=phase)
     unused = {item.after for item in to_deregister(worker.store.items(release))}
 
     def clean_up(worker: Worker, item: ItemRecord) -> None:
         if item.registered and item.after in unused:
             _deregister(worker, item)
 
-    return run_batch(worker, release, epoch, batch, clean_up, failed=Status.ROLLBACK_FAILED)
+    return run_batch(worker, release, epoch, batch, clean_up, failed=Status.ROLLBACK_FAILED, phase=phase)
 
 
 def to_deregister(items: Sequence[ItemRecord]) -> list[ItemRecord]:

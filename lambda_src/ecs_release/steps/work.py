@@ -28,6 +28,7 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from botocore.exceptions import ClientError
 
 from ecs_release.aws import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Connections, explain, own_client
+from ecs_release.due import ensure_batch
 from ecs_release.errors import ItemBusyError, ItemError, LockLostError, RecordChangedError, SupersededError
 from ecs_release.observability import about_item, logger
 from ecs_release.permissions import STEPS, WRITERS
@@ -102,13 +103,15 @@ def run_batch(
     write: Callable[[Worker, ItemRecord], None],
     *,
     failed: Status = Status.FAILED,
+    phase: str | None = None,
 ) -> dict[str, Any]:
-    """Run ``write`` for every item of a batch that has something to write.
+    """Run ``write`` for every item of a batch that has something to write, if the batch is due.
 
     Parameters
     ----------
     epoch : the epoch this release got with the lock; items that carry another one belong to a closed release.
     failed : what a final failure is called in this direction.
+    phase : the machine's phase, where the step has several.
 
     Returns
     -------
@@ -119,9 +122,13 @@ def run_batch(
     ------
     LockLostError
         at once, before another write.
+    NotDueError
+        before the first one.
     Exception
         the first passing failure, after every item had its turn.
     """
+    record = worker.store.release(release)
+    ensure_batch(record, release, epoch=epoch, step=worker.step, batch=batch, phase=phase)
     passing: Exception | None = None
     count = 0
     with _Presence(worker, release):
