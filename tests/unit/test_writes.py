@@ -279,7 +279,12 @@ def test_what_an_earlier_release_left_is_not_what_a_rule_goes_back_to() -> None:
     )
     assert put_task_back(rule, left)["rollback_to"] == f"{PREFIX}job:1"
     assert rule.written == [f"{PREFIX}job:1"]
-    assert f"{PREFIX}job:1" in repair_command(left, "eu-west-1")
+    execution = "arn:aws:states:eu-west-1:111111111111:execution:release:r"
+    machine = "arn:aws:states:eu-west-1:111111111111:stateMachine:release"
+    assert (
+        repair_command(left, "eu-west-1", execution)
+        == f"ecs-release repair --state-machine-arn {machine} --release r nightly"
+    )
 
 
 UNPINNED = dataclasses.replace(JOB, pinned=False, before_raw=recorded(f"{PREFIX}job"))

@@ -59,7 +59,7 @@ def report(
         problems = [*_problems(state), f"the record can't be written: {explain(error)}"]
         record = ReleaseRecord(release, execution, 0, _now(), status="REJECTED", problems=problems)
         items = []
-    text = message(record, items, _commands(store, _not_back(record, items)))
+    text = message(record, items, _commands(store, not_back(record, items), record.execution))
     if settings.topic_arn:
         _notify(settings, record, text)
     metrics.add_dimension(name="Status", value=record.status)
@@ -242,7 +242,7 @@ def _problems(state: Mapping[str, Any]) -> list[str]:
     return [line for line in text.splitlines() if line] or [str(state.get("Error"))]
 
 
-def _not_back(record: ReleaseRecord, items: Sequence[ItemRecord]) -> list[ItemRecord]:
+def not_back(record: ReleaseRecord, items: Sequence[ItemRecord]) -> list[ItemRecord]:
     """The items that a rollback did not bring back: it failed, or the machine stopped before their turn."""
     if record.status != "ROLLBACK_INCOMPLETE":
         return []
@@ -253,12 +253,12 @@ def _waits_for_rollback(item: ItemRecord) -> bool:
     return needs_rollback(item) and item.status not in (Status.ROLLED_BACK, Status.SUPERSEDED)
 
 
-def _commands(store: Store, items: Sequence[ItemRecord]) -> list[str]:
+def _commands(store: Store, items: Sequence[ItemRecord], execution: str) -> list[str]:
     """One command for each item that should be back and is not."""
     if not items:
         return []
     targets = store.targets()
-    return [repair_command(item, targets[item.target].region) for item in items]
+    return [repair_command(item, targets[item.target].region, execution) for item in items]
 
 
 def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:
