@@ -30,7 +30,7 @@ SUITES = {
     "tests/local": ("tests/local", "--ignore=tests/local/contract", *(f"--ignore={one}" for one in HEAVY)),
     "tests/local at scale, killed": HEAVY,
     "tests/local/contract": ("tests/local/contract",),
-    "tests/unit attacks statemachine": ("tests/unit", "tests/attacks", "tests/statemachine"),
+    "tests/unit, attacks, statemachine": ("tests/unit", "tests/attacks", "tests/statemachine"),
 }
 _AT_ONCE = 3
 _STOP_SECONDS = 20.0

@@ -385,6 +385,62 @@ def _unhold(arguments: argparse.Namespace, console: Console) -> int:
     return DONE
 
 
+# --- repair ---------------------------------------------------------------------------------------------------
+
+
+def _repair_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="ITEM",
+        help="items as status names them (default: all that were not put back)",
+    )
+    parser.add_argument("--release", metavar="RELEASE", help="a release's id (default: the newest)")
+    parser.add_argument("--yes", action="store_true", help="go ahead without asking")
+    _machine_argument(parser)
+
+
+def _repair(arguments: argparse.Namespace, console: Console) -> int:
+    from ecs_release import finishing
+    from ecs_release.orchestrator import Orchestrator
+
+    worker = finishing.by_hand(Orchestrator.find(arguments.state_machine_arn))
+    store = worker.store
+    store.check_lock("", 0)
+    record = store.release(arguments.release) if arguments.release else next(iter(store.releases(1)), None)
+    if record is None:
+        named = f"there is no release {arguments.release}; ecs-release history lists them."
+        raise EcsReleaseError(named if arguments.release else "nothing was released yet.")
+    left = finishing.left_over(record, store.items(record.release), arguments.names)
+    repairs = [finishing.look(worker, item) for item in left]
+    if not repairs:
+        console.say(f"Release {record.release} is {record.status}; nothing of it is left to put back.")
+    for repair in repairs:
+        console.say(_repair_line(repair))
+    waiting = [repair for repair in repairs if repair.outcome == finishing.TO_DO]
+    if waiting:
+        question = f"Put {_count(len(waiting), 'item')} back?"
+        if not arguments.yes and not console.confirms(question):
+            console.say("Nothing was changed.")
+            console.result([repair.as_document() for repair in repairs])
+            return FAILED
+        for place, repair in enumerate(repairs):
+            if repair in waiting:
+                repairs[place] = finishing.put_back(worker, repair.item)
+                console.say(_repair_line(repairs[place]))
+    console.result([repair.as_document() for repair in repairs])
+    return DONE if all(repair.outcome in finishing.GOOD for repair in repairs) else FAILED
+
+
+def _repair_line(repair: Any) -> str:
+    from ecs_release.notification import in_target
+
+    where = f"{repair.item.state_key[2]}{in_target(repair.item)}"
+    live = ", ".join(repair.live) or "?"
+    change = live if set(repair.live) == {repair.goal} else f"{live} -> {repair.goal}"
+    return f"{repair.outcome:<12} {where}  {change}" + (f"  ({repair.reason})" if repair.reason else "")
+
+
 def _names_of(hold: dict[str, Any]) -> set[str]:
     """A hold on one target of a rule is named ``rule#targetId``; status --json has the rule's name."""
     return {hold["name"], hold["name"].partition("#")[0]}
@@ -415,5 +471,11 @@ COMMANDS: tuple[Command, ...] = (
         "List or lift the holds that a rollback by hand leaves on images.",
         _unhold_arguments,
         _unhold,
+    ),
+    Command(
+        "repair",
+        "Put back what a rollback did not bring back, and leave alone what somebody else has set since.",
+        _repair_arguments,
+        _repair,
     ),
 )

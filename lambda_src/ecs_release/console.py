@@ -8,6 +8,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
+from ecs_release.errors import EcsReleaseError
 from ecs_release.problem import Problem, one_line
 
 _STYLES = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
@@ -36,6 +37,7 @@ class Console:
         self.json_wanted = json_wanted
         self.out = out or sys.stdout
         self.err = err or sys.stderr
+        self._in = sys.stdin
         self._environment = os.environ if environment is None else environment
 
     def is_coloured(self, stream: TextIO) -> bool:
@@ -57,6 +59,20 @@ class Console:
     def complain(self, text: str) -> None:
         """Print a line for people where it is seen although the output is redirected, ``--json`` or not."""
         _write(self.err, text)
+
+    def confirms(self, question: str) -> bool:
+        """Ask the person at the terminal; the question goes where it is seen although the output is redirected.
+
+        Raises
+        ------
+        EcsReleaseError
+            when nobody can be asked.
+        """
+        if not self._in.isatty():
+            raise EcsReleaseError("nobody is there to be asked; write --yes to go ahead.")
+        self.err.write(f"{question} [y/N] ")
+        self.err.flush()
+        return self._in.readline().strip().lower() in ("y", "yes")
 
     def problem(self, problem: Problem, file_name: str) -> None:
         """Print one problem of a manifest, its code in colour."""

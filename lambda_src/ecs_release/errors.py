@@ -35,6 +35,10 @@ class LockLostError(EcsReleaseError):
     """This release no longer holds the lock: it must not write any more."""
 
 
+class NotDueError(EcsReleaseError):
+    """Somebody asks a function for what is not due, by the record or by Step Functions; it did nothing."""
+
+
 class TargetUnreachableError(EcsReleaseError):
     """The role of a target can't be assumed; the message names account and role."""
 

@@ -60,7 +60,15 @@ class Orchestrator:
         return cls(found)
 
     def store(self) -> Store:
-        """The releases table, found by the tag that Terraform put on the state machine."""
+        """The releases table."""
+        return Store(self.dynamodb(), self.table())
+
+    def dynamodb(self) -> Any:
+        """The client of the releases table's account and Region."""
+        return boto3.client("dynamodb", region_name=self._region)
+
+    def table(self) -> str:
+        """Name of the releases table, from the tag that Terraform put on the state machine."""
         try:
             answer = self._states.list_tags_for_resource(resourceArn=self.arn)
         except ClientError as error:
@@ -68,14 +76,21 @@ class Orchestrator:
         tags = {tag["key"]: tag["value"] for tag in answer.get("tags", ())}
         if TABLE_TAG not in tags:
             raise SettingsError(f"{self.arn} has no tag {TABLE_TAG}; run terraform apply of the module.")
-        return Store(boto3.client("dynamodb", region_name=self._region), tags[TABLE_TAG])
+        return str(tags[TABLE_TAG])
 
     def reader(self, store: Store) -> Connections:
         """Connections that read what is live, with the caller's own credentials in the orchestrator's account."""
+        return self._connections(store, "parse", write=False)
+
+    def writer(self, store: Store) -> Connections:
+        """Connections that may do what Rollback does, with the caller's own credentials in the orchestrator's account."""
+        return self._connections(store, "rollback", write=True)
+
+    def _connections(self, store: Store, step: str, *, write: bool) -> Connections:
         return Connections(
             store.targets(),
-            STEPS["parse"],
-            write=False,
+            STEPS[step],
+            write=write,
             session_name="ecs-release-cli",
             own_account=self._account,
         )

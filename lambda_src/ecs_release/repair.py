@@ -1,52 +1,37 @@
-"""The commands that finish a rollback by hand, complete enough to be pasted into a shell with the AWS CLI."""
+"""The commands that finish a rollback by hand, complete enough to be pasted into a shell.
+
+They name things and repeat nothing of what a rule's targets or a schedule hold: overrides and inputs carry secrets, and these
+commands go into mails, logs and the execution's cause. The record and AWS hold what is to be written.
+"""
 
 from __future__ import annotations
 
-import json
+import re
 import shlex
-import time
 
-from ecs_release.scheduled_task import (
-    recorded_targets,
-    reference_before,
-    start_may_go,
-    start_warning,
-    with_task_definition,
-)
 from ecs_release.store import ItemRecord
 
-_NOT_AN_ARGUMENT = ("Arn", "CreationDate", "LastModificationDate")
 
+def repair_command(item: ItemRecord, region: str, execution: str) -> str:
+    """The command that puts one item back to its before-image.
 
-def repair_command(item: ItemRecord, region: str) -> str:
-    """The command that puts one item back to its before-image."""
-    where = ["--region", region]
+    Parameters
+    ----------
+    execution : ARN of the release's execution, which names the state machine.
+    """
     if item.kind == "service":
         return shlex.join(
             [
-                *("aws", "ecs", "update-service", *where, "--cluster", str(item.cluster)),
+                *("aws", "ecs", "update-service", "--region", region, "--cluster", str(item.cluster)),
                 *("--service", str(item.service), "--task-definition", item.rollback_to or item.before),
             ]
         )
-    back = item.rollback_to or reference_before(item)
-    targets = [with_task_definition(target, back) for target in recorded_targets(item)]
-    if item.rule is not None:
-        return shlex.join(
-            [
-                *(
-                    "aws",
-                    "events",
-                    "put-targets",
-                    *where,
-                    "--rule",
-                    item.rule,
-                    "--event-bus-name",
-                    item.event_bus,
-                ),
-                *("--targets", json.dumps(targets)),
-            ]
-        )
-    body = {key: value for key, value in targets[0].items() if key not in _NOT_AN_ARGUMENT}
-    if start_warning(body, time.time()) and start_may_go(body):
-        del body["StartDate"]
-    return shlex.join(["aws", "scheduler", "update-schedule", *where, "--cli-input-json", json.dumps(body)])
+    machine = state_machine_of(execution)
+    where = ["--state-machine-arn", machine] if machine else []
+    return shlex.join(["ecs-release", "repair", *where, "--release", item.release, item.state_key[2]])
+
+
+def state_machine_of(execution: str) -> str | None:
+    """ARN of the state machine that an execution runs; None when that is no execution's ARN."""
+    found = re.fullmatch(r"(arn:[^:]+:states:[^:]*:\d{12}):execution:([^:]+):[^:]+", execution)
+    return f"{found[1]}:stateMachine:{found[2]}" if found else None

@@ -86,6 +86,8 @@ class ReleaseRecord:
     failing_since : epoch seconds of the first bad verdict; None while there is none.
     begun_at : epoch seconds at which the first wave began; from then on production may have been touched.
     cut_by : the worker that writes the items, or has written them.
+    turn, turn_before : names of the machine's present decision and of the one before, see :mod:`ecs_release.due`.
+    due : the machine's state as it was decided last: its next step, phase, wave and batches.
     """
 
     release: str
@@ -110,6 +112,9 @@ class ReleaseRecord:
     cut_by: str | None = None
     unused: int = 0
     throttles: int = 0
+    turn: str | None = None
+    turn_before: str | None = None
+    due: dict[str, Any] = field(default_factory=dict)
     schema: int = SCHEMA
 
 
@@ -460,12 +465,54 @@ class Store:
             self._update(
                 {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
                 {"problems": fitting(problems)},
-                condition="#condition_status = :running AND waves = :none",
-                values={":running": "RUNNING", ":none": []},
+                condition="#condition_status = :running AND attribute_not_exists(turn)",
+                values={":running": "RUNNING"},
                 names={"#condition_status": "status"},
             )
         except RecordChangedError:
             return
+
+    def take_turn(
+        self,
+        release: str,
+        seen: str | None,
+        turn: str,
+        changes: Mapping[str, Any],
+        *,
+        cut_by: str | None = None,
+    ) -> None:
+        """Set attributes of a running release together with its next turn.
+
+        Parameters
+        ----------
+        cut_by : of the first turn, the worker whose items count with it.
+
+        Raises
+        ------
+        RecordChangedError
+            when it is closed, its turn is another one than ``seen`` (None: it has had none), or another worker writes its items.
+        """
+        conditions = ["#status = :running"]
+        values: dict[str, Any] = {":running": "RUNNING"}
+        if seen is None:
+            conditions.append("attribute_not_exists(#turn)")
+        else:
+            conditions.append("#turn = :seen")
+            values[":seen"] = seen
+        if cut_by is not None:
+            conditions.append("cut_by = :cut_by")
+            values[":cut_by"] = cut_by
+        self._update(
+            {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
+            {
+                **{name: _fitting_value(value) for name, value in changes.items()},
+                "turn": turn,
+                "turn_before": seen,
+            },
+            condition=" AND ".join(conditions),
+            values=values,
+            names={"#status": "status"},
+        )
 
     def add_throttles(self, release: str, count: int) -> None:
         if count:
@@ -503,8 +550,8 @@ class Store:
         self._update(
             {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
             {"cut_by": worker},
-            condition="#condition_status = :running AND waves = :none",
-            values={":running": "RUNNING", ":none": []},
+            condition="#condition_status = :running AND attribute_not_exists(turn)",
+            values={":running": "RUNNING"},
             names={"#condition_status": "status"},
         )
 
@@ -531,28 +578,12 @@ class Store:
             "ConditionCheck": {
                 "TableName": self._table,
                 "Key": _item({"pk": f"RELEASE#{release}", "sk": "RELEASE"}),
-                "ConditionExpression": "cut_by = :worker AND waves = :none",
-                "ExpressionAttributeValues": _item({":worker": worker, ":none": []}),
+                "ConditionExpression": "cut_by = :worker AND attribute_not_exists(turn)",
+                "ExpressionAttributeValues": _item({":worker": worker}),
             }
         }
         for some in _transactions(writes):
             self._transact([mine, *some])
-
-    def finish_cut(self, release: str, worker: str, changes: Mapping[str, Any]) -> None:
-        """Make the items count, with the waves that ``changes`` holds.
-
-        Raises
-        ------
-        RecordChangedError
-            when the release was closed, or another worker has claimed it since.
-        """
-        self._update(
-            {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
-            {name: _fitting_value(value) for name, value in changes.items()},
-            condition="#condition_status = :running AND cut_by = :worker AND #waves = :none",
-            values={":running": "RUNNING", ":worker": worker, ":none": []},
-            names={"#condition_status": "status"},
-        )
 
     def _transact(self, writes: Sequence[Mapping[str, Any]]) -> None:
         """One transaction, whole or not at all; one that collides with another's is tried again."""
@@ -616,6 +647,27 @@ class Store:
         RecordChangedError
             when the epoch was raised, another worker has changed the item since, or the condition does not hold.
         """
+        request, changed = self._item_request(item, changes, verdict_open, condition, values)
+        self._send_update(request)
+        return changed
+
+    def settle_item(
+        self, item: ItemRecord, changes: Mapping[str, Any], *, verdict_open: bool = False
+    ) -> ItemRecord:
+        """Change an item as :meth:`update_item` does, and demand that its release is not closed."""
+        request, changed = self._item_request(item, changes, verdict_open)
+        self._transact([{"Update": request}, self._is_running(item.release)])
+        return changed
+
+    def _item_request(
+        self,
+        item: ItemRecord,
+        changes: Mapping[str, Any],
+        verdict_open: bool,
+        condition: str | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> tuple[dict[str, Any], ItemRecord]:
+        """The request that changes an item, and the item after it."""
         conditions = ["epoch = :epoch", "#revision = :revision"]
         if not item.revision:  # of a version that did not count
             conditions[1] = "(attribute_not_exists(#revision) OR #revision = :revision)"
@@ -630,8 +682,21 @@ class Store:
             all_values |= {":pending": "PENDING", ":prepared": "PREPARED", ":updated": "UPDATED"}
         if condition:
             conditions.append(f"({condition})")
-        self._update(item.key, changes, condition=" AND ".join(conditions), values=all_values)
-        return dataclasses.replace(item, **changes)
+        request = self._update_request(
+            item.key, changes, condition=" AND ".join(conditions), values=all_values
+        )
+        return request, dataclasses.replace(item, **changes)
+
+    def _is_running(self, release: str) -> dict[str, Any]:
+        return {
+            "ConditionCheck": {
+                "TableName": self._table,
+                "Key": _item({"pk": f"RELEASE#{release}", "sk": "RELEASE"}),
+                "ConditionExpression": "#status = :running",
+                "ExpressionAttributeNames": {"#status": "status"},
+                "ExpressionAttributeValues": _item({":running": "RUNNING"}),
+            }
+        }
 
     def fence_items(self, release: str, epoch: int) -> None:
         """Raise the epoch of all items, so that workers of a release that was closed by force can't write to them."""
@@ -871,6 +936,23 @@ class Store:
         values: Mapping[str, Any] | None = None,
         names: Mapping[str, str] | None = None,
     ) -> None:
+        self._send_update(self._update_request(key, changes, condition=condition, values=values, names=names))
+
+    def _send_update(self, request: Mapping[str, Any]) -> None:
+        try:
+            self._client.update_item(**request)
+        except ClientError as error:
+            _raise_conditional(error)
+
+    def _update_request(
+        self,
+        key: Mapping[str, str],
+        changes: Mapping[str, Any],
+        *,
+        condition: str,
+        values: Mapping[str, Any] | None = None,
+        names: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
         sets = {name: value for name, value in changes.items() if value is not None}
         removes = [name for name, value in changes.items() if value is None]
         expression = ""
@@ -888,10 +970,7 @@ class Store:
         }
         if all_values:
             request["ExpressionAttributeValues"] = _item(all_values)
-        try:
-            self._client.update_item(**request)
-        except ClientError as error:
-            _raise_conditional(error)
+        return request
 
     def _query(
         self, pk: str, *, begins: str | None = None, between: tuple[str, str] | None = None

@@ -40,7 +40,7 @@ locals {
       memory      = 1769
       timeout     = 300
       environment = merge(local.environment.common, local.environment.poll)
-      record      = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
+      record      = ["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = ["assume_reader"]
     }
     rollback = {
@@ -57,7 +57,7 @@ locals {
       timeout     = 120
       environment = merge(local.environment.common, local.environment.topic)
       record      = ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
-      statements  = ["publish"]
+      statements  = ["publish", "read_executions"]
     }
     # No state of the machine: it begins when the execution has ended (events.tf).
     clean-up = {

@@ -71,7 +71,7 @@ locals {
     }]
 
     read_executions = [{
-      # Whether the holder of the lock has ended.
+      # Whether the holder of the lock has ended, and whether an execution that is spoken of is one.
       # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
       Sid      = "LookAtExecutions"
       Effect   = "Allow"

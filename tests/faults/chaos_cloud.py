@@ -264,7 +264,8 @@ def cloud() -> Iterator[Cloud]:
                 "stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:release",
                 "name": name,
                 "status": execution.status,
-                "startDate": 0,
+                "startDate": execution.started,
+                "input": json.dumps(execution.document),
             }
 
         try:

@@ -79,7 +79,8 @@ class Execution:
         self.events = 0
         self.ended = Event()
         self._machine = machine
-        self._input = document
+        self.document = document
+        self.started = simulation.now
         self._invoke = invoke
         self._entered = entered
         self._branches: list[Task] = []
@@ -109,12 +110,12 @@ class Execution:
             "Execution": {
                 "Name": self.name,
                 "Id": self.arn,
-                "StartTime": _instant(self.simulation.now),
-                "Input": self._input,
+                "StartTime": _instant(self.started),
+                "Input": self.document,
             }
         }
         try:
-            self.output = self._states(self._machine, self._input, context)
+            self.output = self._states(self._machine, self.document, context)
         except StatesError as error:
             self.error, self.cause = error.error, error.cause
             self._end("FAILED")

@@ -328,9 +328,9 @@ class Oracle:
         keys: list[tuple[str, str]] = []
         if call.operation == "TransactWriteItems":
             for write in call.input["TransactItems"]:
-                if "Put" in write:
-                    row = write["Put"]["Item"]
-                    keys.append((row["pk"]["S"], row["sk"]["S"]))
+                ((_, members),) = write.items()
+                row = members.get("Item") or members["Key"]
+                keys.append((row["pk"]["S"], row["sk"]["S"]))
         elif call.input["TableName"] == TABLE:
             row = call.input.get("Key") or call.input["Item"]
             keys.append((row["pk"]["S"], row["sk"]["S"]))

@@ -259,6 +259,8 @@ class Tables:
                 rows[self._key(members["TableName"], members["Item"])] = members["Item"]
             elif action == "Delete":
                 rows.pop(self._key(members["TableName"], members["Key"]), None)
+            elif action == "Update":
+                self.UpdateItem(members)
             else:
                 assert action == "ConditionCheck", action
         return {}

@@ -58,9 +58,9 @@ run "function_roles" {
         "prepare"        = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "update-task"    = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "update-service" = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
-        "check-rollouts" = ["dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
+        "check-rollouts" = ["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "rollback"       = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
-        "report"         = ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "kms:GenerateDataKey", "sns:Publish"]
+        "report"         = ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "kms:GenerateDataKey", "sns:Publish", "states:DescribeExecution"]
         "clean-up"       = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         } : step => sort(concat(more, [
           "kms:Decrypt", "logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTelemetryRecords", "xray:PutTraceSegments",

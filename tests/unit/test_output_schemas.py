@@ -9,6 +9,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+from ecs_release import finishing
 from ecs_release.estate import Live
 from ecs_release.manifest import Item
 from ecs_release.plan import make_plan
@@ -46,7 +47,7 @@ def check(name: str, value: Any) -> None:
     ).validate(json.loads(json.dumps(value)))
 
 
-@pytest.mark.parametrize("name", ["plan", "status", "history"])
+@pytest.mark.parametrize("name", ["plan", "status", "history", "repair"])
 def test_the_schema_is_one(name: str) -> None:
     jsonschema.Draft7Validator.check_schema(schema(name))
 
@@ -134,3 +135,12 @@ def test_the_status_schema_knows_every_status() -> None:
     for status in release["status"]["enum"]:
         assert f'"{status}"' in written, status
     assert schema("history")["items"]["properties"] == {k: v for k, v in release.items() if k != "items"}
+
+
+@pytest.mark.parametrize("outcome", ["to do", "done", "already back", "left alone", "failed"])
+def test_a_repair_is_as_its_schema_says(outcome: str) -> None:
+    assert outcome in vars(finishing).values()
+    for item in (ITEM, dataclasses.replace(ITEM, kind="task", name="nightly", target_id="t")):
+        check("repair", [finishing.Repair(item, (ARN,), ARN, outcome, "why").as_document()])
+    with pytest.raises(jsonschema.ValidationError):
+        check("repair", [finishing.Repair(ITEM, (), ARN, "invented").as_document()])

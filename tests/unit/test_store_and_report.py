@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ecs_release import due
 from ecs_release.errors import LockLostError, RecordChangedError
 from ecs_release.notification import message
 from ecs_release.settings import Settings
@@ -15,7 +16,11 @@ from ecs_release.steps import parse
 from ecs_release.steps.report import close, report, report_ended_execution
 from ecs_release.store import ItemRecord, ReleaseRecord, Store, fitting
 
-RELEASE = ReleaseRecord("r1", "arn:execution:r1", 1, "2026-01-01T00:00:00.000Z")
+RELEASE = ReleaseRecord(
+    "r1", "arn:execution:r1", 1, "2026-01-01T00:00:00.000Z", turn="last", due={"next": "REPORT"}
+)
+LAST: dict[str, Any] = {"turn": "last"}
+FRESH = dataclasses.replace(RELEASE, turn=None, due={})
 ITEM = ItemRecord(
     "r1", 0, 0, 1, "service", "c/s", "default", 0, "update", 60, {}, before="api:1", after="api:2"
 )
@@ -42,7 +47,7 @@ def test_short_lists_stay_whole() -> None:
 
 
 def test_cutting_again_leaves_no_row_of_the_first_cut(store: Store) -> None:
-    store.put_release(RELEASE)
+    store.put_release(FRESH)
     _cut(store, ITEM, dataclasses.replace(ITEM, number=1, name="c/t"))
     _cut(store, ITEM, dataclasses.replace(ITEM, batch=1, name="c/t", action="unchanged"))
     assert [(i.batch, i.number, i.name) for i in store.items("r1")] == [(0, 0, "c/s"), (1, 0, "c/t")]
@@ -53,19 +58,35 @@ def _cut(store: Store, *items: ItemRecord, worker: str = "w") -> None:
     store.put_items("r1", items, worker)
 
 
+def test_a_late_verdict_changes_nothing_of_a_release_that_is_closed(store: Store) -> None:
+    _begun(store, RELEASE, dataclasses.replace(ITEM, verdict="UPDATED", status="UPDATED"))
+    (item,) = store.items("r1")
+    close(store, "r1", "FAILED")
+    with pytest.raises(RecordChangedError):
+        store.settle_item(item, {"verdict": "SUCCEEDED"})
+    assert store.items("r1") == [item]
+
+
+def _begun(store: Store, record: ReleaseRecord, *items: ItemRecord) -> None:
+    """A release that is at its last turn."""
+    store.open_release(dataclasses.replace(record, turn=None, due={}), store.lock())
+    _cut(store, *items)
+    store.update_release("r1", {"turn": record.turn, "due": record.due})
+
+
 def test_a_late_attempt_at_cutting_changes_nothing_of_what_another_has_cut(store: Store) -> None:
-    store.put_release(RELEASE)
+    store.put_release(FRESH)
     late = dataclasses.replace(ITEM, before="api:7")
     store.claim_cut("r1", "late")
     _cut(store, ITEM, worker="first")
     with pytest.raises(RecordChangedError):
         store.put_items("r1", [late], "late")
-    store.finish_cut("r1", "first", {"waves": [{"wave": 0}]})
+    due.next_turn(store, "r1", None, {"next": "PREPARE"}, cut_by="first", waves=[{"wave": 0}])
     for attempt in (
         lambda: store.claim_cut("r1", "late"),
         lambda: store.put_items("r1", [late], "late"),
         lambda: store.put_items("r1", [late], "first"),
-        lambda: store.finish_cut("r1", "late", {"waves": []}),
+        lambda: store.take_turn("r1", None, "t", {"waves": []}, cut_by="late"),
     ):
         with pytest.raises(RecordChangedError):
             attempt()
@@ -81,13 +102,13 @@ def test_a_late_attempt_at_cutting_changes_nothing_of_what_another_has_cut(store
 def test_a_release_is_cut_in_transactions_that_dynamodb_takes(store: Store) -> None:
     large = [dataclasses.replace(ITEM, number=n, before_raw="x" * 250_000) for n in range(30)]
     many = [dataclasses.replace(ITEM, batch=1 + n // 25, number=n % 25) for n in range(230)]
-    store.put_release(RELEASE)
+    store.put_release(FRESH)
     _cut(store, *large, *many)
     assert len(store.items("r1")) == 260
 
 
 def test_a_decision_from_an_older_copy_is_never_written(store: Store) -> None:
-    store.put_release(RELEASE)
+    store.put_release(FRESH)
     _cut(store, ITEM)
     newer = store.update_item(ITEM, {"started_at": 1})
     for changes in ({"verdict": "SUPERSEDED"}, {"claim_by": "me"}, {"after": "api:9"}):
@@ -99,8 +120,7 @@ def test_a_decision_from_an_older_copy_is_never_written(store: Store) -> None:
 
 def _released(store: Store) -> None:
     done = dataclasses.replace(ITEM, started_at=1, verdict="SUCCEEDED", status="SUCCEEDED")
-    store.open_release(RELEASE, store.lock())
-    _cut(store, done)
+    _begun(store, RELEASE, done)
     store.mark_unwhole(done)
 
 
@@ -119,7 +139,7 @@ def test_report_finishes_what_an_attempt_began_that_died_after_the_status(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _died_after_the_status_was_written(store, monkeypatch)
-    assert report(Settings("releases"), store, "r1", "arn:execution:r1", {})["status"] == "SUCCEEDED"
+    assert report(Settings("releases"), store, "r1", "arn:execution:r1", LAST)["status"] == "SUCCEEDED"
     assert store.lock().holder is None
     assert store.unwhole([ITEM.state_key]) == {}
 
@@ -148,7 +168,7 @@ def test_two_that_close_a_release_at_once_remember_it_as_the_same(
         written(me, release, changes, **more)
 
     monkeypatch.setattr(Store, "update_release", stopped_first)
-    assert report(Settings("releases"), store, "r1", "arn:execution:r1", {})["status"] == "ABORTED"
+    assert report(Settings("releases"), store, "r1", "arn:execution:r1", LAST)["status"] == "ABORTED"
     assert store.unwhole([ITEM.state_key])[ITEM.state_key]["before"] == "api:1"
 
 
@@ -157,7 +177,7 @@ def test_a_late_report_takes_nothing_from_the_release_after_it(store: Store) -> 
     close(store, "r1", "SUCCEEDED")
     store.open_release(dataclasses.replace(RELEASE, release="r2"), store.lock())
     store.mark_unwhole(dataclasses.replace(ITEM, release="r2", before="api:2"))
-    report(Settings("releases"), store, "r1", "arn:execution:r1", {})
+    report(Settings("releases"), store, "r1", "arn:execution:r1", LAST)
     assert store.lock().holder == "r2"
     assert store.unwhole([ITEM.state_key])[ITEM.state_key]["before"] == "api:2"
 
@@ -166,8 +186,7 @@ TARGET = {"account": "1", "region": "eu-west-1", "roleArn": "arn:w", "readerRole
 
 
 def _settled(store: Store, *items: ItemRecord, on_failure: str = "rollback") -> None:
-    store.open_release(dataclasses.replace(RELEASE, on_failure=on_failure), store.lock())
-    _cut(store, *items)
+    _begun(store, dataclasses.replace(RELEASE, on_failure=on_failure), *items)
     store._put({"pk": "CONFIG", "sk": "TARGETS", "targets": json.dumps({"default": TARGET})})
 
 
@@ -189,7 +208,7 @@ def test_a_machine_that_stopped_early_says_what_is_where_and_how_to_finish(store
     )
     _settled(store, WRITTEN, never)
     error = {"Error": "Sandbox.Timedout", "Cause": '{"errorMessage": "the function took too long"}'}
-    result = report(Settings("releases"), store, "r1", "arn:execution:r1", {"error": error})
+    result = report(Settings("releases"), store, "r1", "arn:execution:r1", {**LAST, "error": error})
     assert result["status"] == "ROLLBACK_INCOMPLETE"
     lines = result["cause"].splitlines()
     assert "the release stopped early: Sandbox.Timedout: the function took too long" in lines
@@ -233,8 +252,11 @@ def test_a_void_memory_is_replaced_once(store: Store) -> None:
 
 
 def test_a_hold_that_was_lifted_after_a_stop_does_not_come_back(store: Store) -> None:
-    store.open_release(dataclasses.replace(RELEASE, mode="rollback"), store.lock())
-    _cut(store, dataclasses.replace(ITEM, verdict="SUCCEEDED", status="SUCCEEDED"))
+    _begun(
+        store,
+        dataclasses.replace(RELEASE, mode="rollback"),
+        dataclasses.replace(ITEM, verdict="SUCCEEDED", status="SUCCEEDED"),
+    )
     close(store, "r1", "ABORTED", "stopped")
     assert store.holds([ITEM.state_key])
     assert store.lock().left_by == "r1"
@@ -274,6 +296,8 @@ def test_a_release_has_its_record_and_the_lock_at_once_or_neither(store: Store) 
 def test_an_execution_that_was_stopped_before_it_began_can_not_begin_any_more(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ended = SimpleNamespace(describe_execution=lambda **_: {"status": "ABORTED"})
+    monkeypatch.setattr(due, "own_client", lambda _: ended)
     detail = {"name": "r1", "executionArn": "arn:execution:r1", "status": "ABORTED"}
     report_ended_execution(Settings("releases"), store, detail)
     found = store.release("r1")
@@ -302,7 +326,7 @@ def test_an_execution_that_is_not_known_has_ended_only_when_it_began_long_ago(
         def describe_execution(self, **_: Any) -> Any:
             raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
 
-    monkeypatch.setattr(parse, "own_client", lambda _: Forgetful())
+    monkeypatch.setattr(due, "own_client", lambda _: Forgetful())
     started = (datetime.now(UTC) - timedelta(days=age_days)).isoformat()
     store.put_release(dataclasses.replace(RELEASE, started=started))
     assert parse._ended(store, Lock(RELEASE.release, "arn:execution", 1)) is ended

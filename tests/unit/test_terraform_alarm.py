@@ -77,8 +77,9 @@ def test_the_alarm_knows_the_dimensions_of_a_release_that_was_closed_by_force(
     emitted: EphemeralMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step, "close", lambda *_: None)
+    monkeypatch.setattr(step, "has_ended", lambda *_: "ABORTED")
     store: Any = SimpleNamespace(release=lambda _: record("RUNNING"), items=lambda _: [])
-    step.report_ended_execution(SETTINGS, store, {"name": "r1", "status": "ABORTED"})
+    step.report_ended_execution(SETTINGS, store, {"name": "r1", "executionArn": "arn:execution:r1"})
     assert dimensions(emitted) == {"service": "unit"}
     assert "{ none = { service = var.name } }" in ALARM
 

@@ -355,7 +355,12 @@ def test_what_an_earlier_release_left_is_not_what_a_rule_goes_back_to() -> None:
     )
     assert put_task_back(Turn(rule, left))["rollback_to"] == f"{PREFIX}job:1"
     assert rule.written == [f"{PREFIX}job:1"]
-    assert f"{PREFIX}job:1" in repair_command(left, "eu-west-1")
+    execution = "arn:aws:states:eu-west-1:111111111111:execution:release:r"
+    machine = "arn:aws:states:eu-west-1:111111111111:stateMachine:release"
+    assert (
+        repair_command(left, "eu-west-1", execution)
+        == f"ecs-release repair --state-machine-arn {machine} --release r nightly"
+    )
 
 
 UNPINNED = dataclasses.replace(JOB, pinned=False, before_raw=recorded(f"{PREFIX}job"))
@@ -389,6 +394,11 @@ def test_a_failure_that_nobody_expected_costs_the_siblings_nothing() -> None:
     class Batch(World):
         remaining = staticmethod(lambda: 900.0)
         throttles = SimpleNamespace(count=0)
+        step = "update_service"
+
+        def release(self, _: str) -> ReleaseRecord:
+            due = {"next": "UPDATE_SERVICES", "phase": "services", "services": [0]}
+            return ReleaseRecord("r", "arn", 1, "2026-01-01T00:00:00.000Z", due=due)
 
         def items(self, *_: Any) -> list[ItemRecord]:
             return [ITEM, dataclasses.replace(ITEM, number=1)]

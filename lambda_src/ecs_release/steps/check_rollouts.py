@@ -11,6 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import error_code, explain
+from ecs_release.due import decided_before, next_turn
 from ecs_release.errors import ItemError, LockLostError, RecordChangedError, TargetUnreachableError
 from ecs_release.observability import about_item, logger
 from ecs_release.rollout import BAD, OPEN, Judgement, Rollout, Status, judge
@@ -41,18 +42,32 @@ def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> di
 
     Parameters
     ----------
-    state : the machine's state: ``phase`` (prepare, tasks, services, rollback, cleanup), ``wave`` (place in the list of
-        waves), ``results`` of the Map before, if any.
+    state : the machine's state. Believed are its ``turn`` and the ``results`` of the Map before, if any; phase (prepare,
+        tasks, services, rollback, cleanup) and wave (place in the list of waves) are what the record says.
 
     Returns
     -------
     dict
         the machine's next state.
+
+    Raises
+    ------
+    LockLostError
+        when the record is closed.
+    NotDueError
+        when it is not this state's turn.
     """
     record = worker.store.release(release)
     if record is None or record.status != "RUNNING":
         raise LockLostError(f"the record of release {release} is closed; nothing is left to decide.")
-    next_state = _decide(worker, record, state, time.time())
+    decided = decided_before(record, state.get("turn"))
+    if decided is not None:
+        logger.info("this turn was decided before", extra={"next": decided["next"]})
+        return decided
+    believed = {**record.due, "results": state.get("results", [])}
+    next_state = _decide(worker, record, believed, time.time())
+    if next_state["next"] != "WAIT":  # looking again is no turn of its own
+        next_state = next_turn(worker.store, release, record.turn, next_state)
     worker.store.add_throttles(release, worker.connections.throttles.count)
     return next_state
 
@@ -367,7 +382,7 @@ def _settle(worker: Worker, item: ItemRecord, judgement: Judgement) -> ItemRecor
         status = Status.UNCHANGED
     logger.info("verdict", extra={"item": item.name, "verdict": status, "reason": judgement.reason})
     try:
-        return worker.store.update_item(
+        return worker.store.settle_item(
             item,
             {
                 "verdict": status,
@@ -441,7 +456,8 @@ def _after_rollback(
     for item in items:
         if item.batch in dead and item.status not in _SETTLED_BACK and item.rollback_started_at is None:
             reason = f"it was not put back: {item.reason or 'no attempt got that far'} (its worker ended with {dead[item.batch]})"
-            worker.store.update_item(item, {"status": Status.ROLLBACK_FAILED, "reason": reason})
+            changes = {"status": Status.ROLLBACK_FAILED, "reason": reason}
+            worker.store.settle_item(item, changes)
     for item in going:
         about_item(item)
         if worker.remaining() < _SPARE_SECONDS:
@@ -462,7 +478,7 @@ def _after_rollback(
             else f"{item.reason}; going back: {verdict.reason}".strip("; ")
         )
         logger.info("back", extra={"item": item.name, "status": status, "reason": verdict.reason})
-        worker.store.update_item(item, {"status": status, "reason": reason})
+        worker.store.settle_item(item, {"status": status, "reason": reason})
     if waiting:
         return _next(state, "WAIT")
     if place > 0:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -15,10 +15,12 @@ from botocore.exceptions import ClientError
 from ecs_release import estate
 from ecs_release.approval import check_approval
 from ecs_release.aws import EXPIRED_CODES, THROTTLING_CODES, Connections, error_code, explain, own_client
+from ecs_release.due import ensure_execution, has_ended, next_turn
 from ecs_release.errors import (
     ItemBusyError,
     LockLostError,
     ManifestInvalidError,
+    NotDueError,
     ObjectNotThereYetError,
     RecordChangedError,
     ReleaseLockedError,
@@ -67,10 +69,13 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     ------
     ManifestInvalidError, ReleaseRejectedError, ReleaseLockedError
         nothing was touched; the message lists every problem.
+    NotDueError
+        the release is no execution of the state machine, or is past its beginning; no lock was taken.
     LockLostError
         the release was closed while it began.
     """
     request = read_request(document, patience=min(_OBJECT_WAIT_SECONDS, worker.remaining() / 2))
+    ensure_execution(release, execution, started, document)
     record = take_lock(
         worker,
         ReleaseRecord(
@@ -84,9 +89,9 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
             source=request.source,
         ),
     )
-    if record.waves:
+    if record.turn is not None:
         logger.info("an earlier attempt has cut this release already")
-        return first_state(record)
+        return record.due
     if request.manifest is not None:
         _check_approval(worker, request)
         manifest = request.manifest
@@ -109,14 +114,15 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         "prepare": batches.prepare,
         "warnings": [f"{p.item.name}: {warning}" for p in plan for warning in p.warnings],
     }
+    state = first_state(dataclasses.replace(record, **changes))
     try:
         worker.store.claim_cut(release, worker.request)
         worker.store.put_items(release, batches.records, worker.request)
-        worker.store.finish_cut(release, worker.request, changes)
+        state = next_turn(worker.store, release, None, state, cut_by=worker.request, **changes)
     except RecordChangedError:
         return _cut_by_another(worker.store, release)
     worker.store.add_throttles(release, worker.connections.throttles.count)
-    return first_state(dataclasses.replace(record, **changes))
+    return state
 
 
 def _cut_by_another(store: Store, release: str) -> dict[str, Any]:
@@ -132,9 +138,9 @@ def _cut_by_another(store: Store, release: str) -> dict[str, Any]:
     record = store.release(release)
     if record is None or record.status != "RUNNING":
         raise LockLostError(f"release {release} was closed while this worker began.")
-    if not record.waves:
+    if record.turn is None:
         raise ItemBusyError(f"another worker writes the items of release {release}")
-    return first_state(record)
+    return record.due
 
 
 def _kept(worker: Worker, release: str, make: Callable[[], list[PlannedItem]]) -> list[PlannedItem]:
@@ -319,7 +325,10 @@ def read_request(document: Any, *, patience: float = _OBJECT_WAIT_SECONDS) -> Re
             f"the execution input has version {document.get('version')!r} and mode {mode!r}; "
             f'this release understands version {_VERSION} and the modes "deploy" and "rollback".'
         )
-    source = {key: str(value) for key, value in (document.get("source") or {}).items() if value}
+    named = document.get("source") or {}
+    if not isinstance(named, Mapping):
+        raise ManifestInvalidError('"source" is not an object; write {"commit", "author"}, or leave it out.')
+    source = {str(key): str(value) for key, value in named.items() if value}
     if mode == "rollback":
         to = document.get("to")
         if to is not None and not isinstance(to, str):
@@ -465,12 +474,16 @@ def take_lock(worker: Worker, record: ReleaseRecord) -> ReleaseRecord:
         naming the holder.
     LockLostError
         when the release is closed: it was stopped while it began.
+    NotDueError
+        when it is another execution's, or past its beginning.
     """
     store, release = worker.store, record.release
     until = time.monotonic() + min(_TAKEOVER_WAIT_SECONDS, worker.remaining() / 2)
     while True:
         opened = store.release(release)
         if opened is not None:
+            if opened.execution != record.execution or opened.turn_before is not None:
+                raise NotDueError(f"release {release} has begun, as {opened.execution}.")
             if opened.status != "RUNNING":
                 raise LockLostError(f"release {release} is over ({opened.status}); nothing was touched.")
             return opened
@@ -507,18 +520,5 @@ def take_lock(worker: Worker, record: ReleaseRecord) -> ReleaseRecord:
 
 
 def _ended(store: Store, lock: Lock) -> bool:
-    """Whether the holder's execution is known to have ended.
-
-    DescribeExecution is eventually consistent, so an execution that has just begun may not be known yet
-    (https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html); Step Functions forgets one
-    90 days after it ended. Only what began long ago has ended when it is not known.
-    """
-    try:
-        status = own_client("stepfunctions").describe_execution(executionArn=lock.execution)["status"]
-    except ClientError as error:
-        record = store.release(str(lock.holder))
-        if error_code(error) != "ExecutionDoesNotExist" or record is None:
-            return False
-        age = datetime.now(UTC) - datetime.fromisoformat(record.started)
-        return age > timedelta(days=1)
-    return bool(status not in ("RUNNING", "PENDING_REDRIVE"))
+    """Whether the holder's execution is known to have ended."""
+    return has_ended(store, str(lock.holder), str(lock.execution)) is not None

@@ -14,7 +14,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import explain, own_client
-from ecs_release.errors import RecordChangedError
+from ecs_release.due import ensure_report, ensure_running, has_ended
+from ecs_release.errors import NotDueError, RecordChangedError
 from ecs_release.notification import message, subject
 from ecs_release.observability import MetricUnit, logger, metrics
 from ecs_release.repair import repair_command
@@ -43,7 +44,14 @@ def report(
     -------
     dict
         ``{"release", "status", "counts"}``, and ``error`` and ``cause`` when the release is not whole.
+
+    Raises
+    ------
+    NotDueError
+        when the release is not at its end, or the execution is not its own.
     """
+    if "Error" in state:  # Parse got no further; who says so has no turn to show
+        ensure_running(release, execution)
     try:
         record, items = _closed(store, release, execution, state)
     except (ClientError, BotoCoreError) as error:
@@ -53,7 +61,7 @@ def report(
         problems = [*_problems(state), f"the record can't be written: {explain(error)}"]
         record = ReleaseRecord(release, execution, 0, _now(), status="REJECTED", problems=problems)
         items = []
-    text = message(record, items, _commands(store, _not_back(record, items)))
+    text = message(record, items, _commands(store, not_back(record, items), record.execution))
     if settings.topic_arn:
         _notify(settings, record, text)
     metrics.add_dimension(name="Status", value=record.status)
@@ -72,17 +80,22 @@ def _closed(
 ) -> tuple[ReleaseRecord, list[ItemRecord]]:
     refusal = state.get("Error")
     record = store.release(release)
+    if record is not None:
+        ensure_report(record, store.items(release), execution, state)
+    elif not refusal:
+        raise NotDueError(f"there is no release {release}; nothing was closed.")
     if record is None:
         record = ReleaseRecord(
             release=release, execution=execution, epoch=0, started=_now(), problems=_problems(state)
         )
         store.put_release(record)
-    elif refusal and not record.problems:
+    elif refusal and not record.problems and record.status == "RUNNING":
         store.update_release(release, {"problems": _problems(state)})
     if record.status != "RUNNING" and store.lock().holder == release:
         close(store, release, record.status)  # an earlier attempt died after it had written the status
     elif record.status == "RUNNING":
         items = store.items(release)
+        # Parse got no further, and ensure_report has seen that no item was begun.
         status = "REJECTED" if refusal else judge_release(record, items)
         if error := state.get("error"):
             logger.error(
@@ -103,24 +116,48 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
     ----------
     detail : of the event "Step Functions Execution Status Change"
         (https://docs.aws.amazon.com/step-functions/latest/dg/eventbridge-integration.html).
+
+    Raises
+    ------
+    NotDueError
+        when the execution is not the release's, or Step Functions does not say that it has ended. It may not say so yet;
+        Lambda tries an event again a minute later.
     """
     release = str(detail["name"])
-    reason = f"its execution ended as {detail['status']}"
     record = store.release(release)
     if record is None:
+        ended = _known_end(store, release, str(detail["executionArn"]))
         # Noted, so that a worker of it that is still on its way can't begin what nobody would close.
         now = _now()
         never = ReleaseRecord(release, str(detail["executionArn"]), 0, now, status="ABORTED", ended=now)
-        store.put_release(dataclasses.replace(never, problems=[f"{reason} before it began"]))
+        problem = f"its execution ended as {ended} before it began"
+        store.put_release(dataclasses.replace(never, problems=[problem]))
+    elif detail.get("executionArn") != record.execution:
+        raise NotDueError(f"release {release} is {record.execution}, not {detail.get('executionArn')}.")
     elif record.status != "RUNNING" and store.lock().holder != release:
         return {"release": release, "status": record.status, "counts": {}}
     else:
-        close(store, release, "ABORTED", reason)
+        ended = _known_end(store, release, record.execution)
+        close(store, release, "ABORTED", f"its execution ended as {ended}")
     closed = store.release(release)
     assert closed is not None  # noqa: S101 - read above
     if settings.topic_arn:
         _notify(settings, closed, message(closed, store.items(release)))
     return {"release": release, "status": closed.status, "counts": closed.counts}
+
+
+def _known_end(store: Store, release: str, execution: str) -> str:
+    """The status with which Step Functions says that an execution has ended.
+
+    Raises
+    ------
+    NotDueError
+        when it does not say so.
+    """
+    ended = has_ended(store, release, execution)
+    if ended is None:
+        raise NotDueError(f"{execution} is not known to have ended; its record stays as it is.")
+    return ended
 
 
 def judge_release(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
@@ -234,7 +271,7 @@ def _problems(state: Mapping[str, Any]) -> list[str]:
     return [line for line in text.splitlines() if line] or [str(state.get("Error"))]
 
 
-def _not_back(record: ReleaseRecord, items: Sequence[ItemRecord]) -> list[ItemRecord]:
+def not_back(record: ReleaseRecord, items: Sequence[ItemRecord]) -> list[ItemRecord]:
     """The items that a rollback did not bring back: it failed, or the machine stopped before their turn."""
     if record.status != "ROLLBACK_INCOMPLETE":
         return []
@@ -245,12 +282,12 @@ def _waits_for_rollback(item: ItemRecord) -> bool:
     return needs_rollback(item) and item.status not in (Status.ROLLED_BACK, Status.SUPERSEDED)
 
 
-def _commands(store: Store, items: Sequence[ItemRecord]) -> list[str]:
+def _commands(store: Store, items: Sequence[ItemRecord], execution: str) -> list[str]:
     """One command for each item that should be back and is not."""
     if not items:
         return []
     targets = store.targets()
-    return [repair_command(item, targets[item.target].region) for item in items]
+    return [repair_command(item, targets[item.target].region, execution) for item in items]
 
 
 def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:

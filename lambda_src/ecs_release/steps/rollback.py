@@ -21,14 +21,14 @@ _DONE = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED
 def rollback(worker: Worker, release: str, epoch: int, batch: int, phase: str) -> dict[str, Any]:
     """Put a batch back, or with the phase ``cleanup`` deregister what runs for as long as it is its family's newest revision."""
     if phase != "cleanup":
-        return run_batch(worker, release, epoch, batch, _put_back, failed=Status.ROLLBACK_FAILED)
+        return run_batch(worker, release, epoch, batch, _put_back, failed=Status.ROLLBACK_FAILED, phase=phase)
     undone = {item.after for item in runs_without_being_named(worker.store.items(release))}
 
     def clean_up(turn: Turn) -> None:
         if turn.item.registered and turn.item.after in undone:
             _deregister(turn)
 
-    return run_batch(worker, release, epoch, batch, clean_up, failed=Status.ROLLBACK_FAILED)
+    return run_batch(worker, release, epoch, batch, clean_up, failed=Status.ROLLBACK_FAILED, phase=phase)
 
 
 def _put_back(turn: Turn) -> None:

@@ -41,6 +41,7 @@ from ecs_release.aws import (
     explain,
     own_client,
 )
+from ecs_release.due import ensure_batch
 from ecs_release.errors import (
     ItemBusyError,
     ItemError,
@@ -124,13 +125,15 @@ def run_batch(
     write: Callable[[Turn], None],
     *,
     failed: Status = Status.FAILED,
+    phase: str | None = None,
 ) -> dict[str, Any]:
-    """Run ``write`` for every item of a batch that has something to write.
+    """Run ``write`` for every item of a batch that has something to write, if the batch is due.
 
     Parameters
     ----------
     epoch : the epoch this release got with the lock; items that carry another one belong to a closed release.
     failed : what a final failure is called in this direction.
+    phase : the machine's phase, where the step has several.
 
     Returns
     -------
@@ -141,9 +144,13 @@ def run_batch(
     ------
     LockLostError
         at once, before another write.
+    NotDueError
+        before the first one.
     Exception
         the first passing failure, after every item had its turn.
     """
+    record = worker.store.release(release)
+    ensure_batch(record, release, epoch=epoch, step=worker.step, batch=batch, phase=phase)
     passing: Exception | None = None
     count = 0
     with _Presence(worker, release):
