@@ -30,6 +30,7 @@ WRITES = (
     "scheduler:UpdateSchedule",
 )
 ENDED = ("Succeeded", "Failed", "Stopped")
+HANG_SECONDS = 300  # nothing takes so long on a busy machine either
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +113,9 @@ class Gate:
         }
         commit = self.stack.clone().push(yaml.safe_dump(manifest, sort_keys=False), f"release {tag}")
         execution = self.stack.pipeline_execution(commit)
-        self.stack.until("approval", lambda: self.waiting(execution) or self.status(execution) in ENDED, 60)
+        self.stack.until(
+            "approval", lambda: self.waiting(execution) or self.status(execution) in ENDED, HANG_SECONDS
+        )
         return execution
 
     def status(self, execution: str) -> str:
@@ -139,7 +142,7 @@ class Gate:
             result={"summary": "seen", "status": status},
             token=waiting["token"],
         )
-        self.stack.until("end of the pipeline", lambda: self.status(execution) in ENDED, 60)
+        self.stack.until("end of the pipeline", lambda: self.status(execution) in ENDED, HANG_SECONDS)
 
     def shown(self, execution: str) -> dict[str, Any]:
         """What the approval shows: the action's resolved configuration."""
@@ -157,7 +160,9 @@ class Gate:
         arn = machine.start_execution(
             stateMachineArn=self.stack.state_machine, name=name, input=json.dumps(document)
         )
-        self.stack.until("end", lambda: self.stack.execution(arn["executionArn"])["status"] != "RUNNING", 60)
+        self.stack.until(
+            "end", lambda: self.stack.execution(arn["executionArn"])["status"] != "RUNNING", HANG_SECONDS
+        )
         return self.stack.execution(arn["executionArn"])
 
     def writes(self) -> dict[str, int]:
@@ -253,7 +258,7 @@ def start_with(gate: Gate, value: str) -> str:
     started = gate.pipeline.start_pipeline_execution(
         name=gate.stack.pipeline, variables=[{"name": "ALLOW_STALE_PLAN", "value": value}]
     )["pipelineExecutionId"]
-    gate.stack.until("approval", lambda: gate.waiting(started) or gate.status(started) in ENDED, 60)
+    gate.stack.until("approval", lambda: gate.waiting(started) or gate.status(started) in ENDED, HANG_SECONDS)
     return str(started)
 
 
