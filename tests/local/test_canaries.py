@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ecs_release.cli import main
 from stack import Outcome, Stack
 from world import World, container, image
 
+Command = Callable[..., tuple[int, str]]
 CLUSTER = "canaries"
 _CANARY = re.compile(r"canary-[a-z-]+")
 
@@ -96,25 +95,24 @@ def failed(world: World) -> Outcome:
     refusal = f"1 validation error detected: Value '{repeated}' at 'targets.1.member.input' failed. It was {repeated}"
     fault = {"kind": "error", "error": "ValidationException", "message": refusal, "times": None}
     stack.aws.control("faults", [{"operation": "events:PutTargets", "match": "/canaries-rule:1", **fault}])
-    pipeline = stack.wait_for_pipeline(stack.push(MANIFEST, "Canaries"), seconds=120)
+    pipeline = stack.wait_for_pipeline(stack.push(MANIFEST, "Canaries"), seconds=300)
     stack.aws.control("faults", [])
     return stack.release_of(pipeline)
 
 
-def command(stack: Stack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {
-        **os.environ,
-        **stack.aws.environment(),
-        "ECS_RELEASE_STATE_MACHINE_ARN": stack.outputs["state_machine_arn"],
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "ecs_release", *arguments],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+@pytest.fixture
+def command(stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run ``ecs-release``; its exit status and all that it printed."""
+    for name, value in stack.aws.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ECS_RELEASE_STATE_MACHINE_ARN", stack.outputs["state_machine_arn"])
+
+    def run(*arguments: str) -> tuple[int, str]:
+        status = main(list(arguments))
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return run
 
 
 def logs(stack: Stack) -> str:
@@ -155,7 +153,7 @@ def rows(stack: Stack) -> tuple[str, str]:
 
 
 def test_no_canary_is_found_outside_of_ecs_and_eventbridge(
-    world: World, failed: Outcome, tmp_path: Path
+    world: World, failed: Outcome, command: Command, tmp_path: Path
 ) -> None:
     stack = world.stack
     assert failed.error == "EcsRelease.ROLLBACK_INCOMPLETE", failed.cause
@@ -170,7 +168,7 @@ def test_no_canary_is_found_outside_of_ecs_and_eventbridge(
             ("repair", "--json"),
         ),
     ]
-    printed = [command(stack, *arguments) for arguments in asked]
+    printed = [command(*arguments)[1] for arguments in asked]
     plain, raw = rows(stack)
     found = {
         "log": logs(stack),
@@ -178,7 +176,7 @@ def test_no_canary_is_found_outside_of_ecs_and_eventbridge(
         "tables": plain,
         "execution": json.dumps([failed.execution, failed.history], default=str),
         "notifications": json.dumps(stack.aws.notifications()),
-        "commands": "\n".join(done.stdout + done.stderr for done in printed),
+        "commands": "\n".join(printed),
         "page": page.read_text(),
     }
     for where, text in found.items():
@@ -188,14 +186,14 @@ def test_no_canary_is_found_outside_of_ecs_and_eventbridge(
     assert {"canary-rule-environment", "canary-schedule-environment", "canary-rule-tag"} <= kept
 
 
-@pytest.mark.usefixtures("failed")
-def test_the_command_to_finish_by_hand_puts_the_rule_back_as_it_was(world: World, failed: Outcome) -> None:
+def test_the_command_to_finish_by_hand_puts_the_rule_back_as_it_was(
+    world: World, failed: Outcome, command: Command
+) -> None:
     (line,) = [line.strip() for line in failed.cause.splitlines() if line.startswith("  ecs-release repair")]
     recorded = json.loads(failed.items["canaries-rule"].before_raw or "[]")
-    done = command(world.stack, *line.split()[1:], "--yes", "--json")
-    assert done.returncode == 0, done.stderr
-    (entry,) = json.loads(done.stdout)
-    assert (entry["name"], entry["outcome"]) == ("canaries-rule", "done")
-    assert list(world.targets("canaries-rule").values()) == recorded
-    again = command(world.stack, *line.split()[1:], "--yes", "--json")
-    assert (again.returncode, json.loads(again.stdout)[0]["outcome"]) == (0, "already back")
+    for outcome in ("done", "already back"):
+        status, printed = command(*line.split()[1:], "--yes", "--json")
+        assert status == 0, printed
+        (entry,) = json.loads(printed)
+        assert (entry["name"], entry["outcome"]) == ("canaries-rule", outcome)
+        assert list(world.targets("canaries-rule").values()) == recorded
