@@ -312,6 +312,26 @@ def test_an_execution_that_was_stopped_before_it_began_can_not_begin_any_more(
     assert store.lock().holder is None
 
 
+@pytest.mark.parametrize(
+    ("status", "turn", "recorded"),
+    [
+        ("FAILED", None, "REJECTED"),
+        ("ABORTED", None, "ABORTED"),
+        ("TIMED_OUT", None, "ABORTED"),
+        ("FAILED", "last", "ABORTED"),
+    ],
+)
+def test_a_release_that_was_refused_while_its_record_could_not_be_written_is_recorded_as_refused(
+    store: Store, monkeypatch: pytest.MonkeyPatch, status: str, turn: str | None, recorded: str
+) -> None:
+    ended = SimpleNamespace(describe_execution=lambda **_: {"status": status})
+    monkeypatch.setattr(due, "own_client", lambda _: ended)
+    store.open_release(dataclasses.replace(RELEASE, turn=turn), store.lock())
+    detail = {"name": "r1", "executionArn": "arn:execution:r1", "status": status}
+    assert report_ended_execution(Settings("releases"), store, detail)["status"] == recorded
+    assert store.lock().holder is None
+
+
 @pytest.mark.parametrize(("age_days", "ended"), [(0, False), (91, True)])
 def test_an_execution_that_is_not_known_has_ended_only_when_it_began_long_ago(
     store: Store, monkeypatch: pytest.MonkeyPatch, age_days: int, ended: bool

@@ -138,7 +138,9 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
         return {"release": release, "status": record.status, "counts": {}}
     else:
         ended = _known_end(store, release, record.execution)
-        close(store, release, "ABORTED", f"its execution ended as {ended}")
+        # Without a first turn nothing was begun: what failed is Parse, and Report after it because it could not write the record.
+        refused = ended == "FAILED" and record.turn is None
+        close(store, release, "REJECTED" if refused else "ABORTED", f"its execution ended as {ended}")
     closed = store.release(release)
     assert closed is not None  # noqa: S101 - read above
     if settings.topic_arn:
