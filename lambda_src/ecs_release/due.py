@@ -94,6 +94,12 @@ def has_ended(store: Store, release: str, execution: str) -> str | None:
     return str(answer["status"]) if _is_over(answer) else None
 
 
+def was_refused(execution: str) -> bool:
+    """Whether an execution failed as REJECTED: Report has told people, though it may not have written the record."""
+    answer = own_client("stepfunctions").describe_execution(executionArn=execution)
+    return bool(answer.get("error") == "EcsRelease.REJECTED")
+
+
 def _describe(release: str, execution: str) -> Mapping[str, Any]:
     if not re.fullmatch(rf"arn:[^:]+:states:[^:]*:\d{{12}}:execution:[^:]+:{re.escape(release)}", execution):
         raise NotDueError(f"{execution!r} is not the ARN of an execution with the name {release!r}.")

@@ -144,7 +144,9 @@ def test_29_releases_table_unavailable_at_the_start(arena: Arena, impatient: dic
     outcome = impatient["unavailable"]
     assert outcome.error == "EcsRelease.REJECTED", outcome.cause
     assert "the record can't be written: ResourceNotFoundException" in outcome.cause
-    assert outcome.stack.store.release(outcome.id) is None
+    # The table may be there again when Step Functions tells of the execution's end; then the refusal is on record.
+    record = outcome.stack.store.release(outcome.id)
+    assert record is None or (record.status, record.waves) == ("REJECTED", [])
     assert set(outcome.states) == {"Parse", "Report", "ChooseResult", "ReleaseFailed"}, "no rollback either"
     assert arena.all_revisions("r29") == ["r29:1"]
     (message,) = outcome.messages

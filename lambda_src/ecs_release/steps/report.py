@@ -14,7 +14,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import explain, own_client
-from ecs_release.due import ensure_report, ensure_running, has_ended
+from ecs_release.due import ensure_report, ensure_running, has_ended, was_refused
 from ecs_release.errors import NotDueError, RecordChangedError
 from ecs_release.notification import message, subject
 from ecs_release.observability import MetricUnit, logger, metrics
@@ -123,43 +123,30 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
         when the execution is not the release's, or Step Functions does not say that it has ended. It may not say so yet;
         Lambda tries an event again a minute later.
     """
-    release = str(detail["name"])
+    release, execution = str(detail["name"]), str(detail["executionArn"])
     record = store.release(release)
-    if record is None:
-        ended = _known_end(store, release, str(detail["executionArn"]))
-        # Noted, so that a worker of it that is still on its way can't begin what nobody would close.
-        now = _now()
-        never = ReleaseRecord(release, str(detail["executionArn"]), 0, now, status="ABORTED", ended=now)
-        problem = f"its execution ended as {ended} before it began"
-        store.put_release(dataclasses.replace(never, problems=[problem]))
-    elif detail.get("executionArn") != record.execution:
-        raise NotDueError(f"release {release} is {record.execution}, not {detail.get('executionArn')}.")
-    elif record.status != "RUNNING" and store.lock().holder != release:
+    if execution.rpartition(":")[2] != release or (record is not None and record.execution != execution):
+        raise NotDueError(f"release {release} is not {execution}; its record stays as it is.")
+    if record is not None and record.status != "RUNNING" and store.lock().holder != release:
         return {"release": release, "status": record.status, "counts": {}}
-    else:
-        ended = _known_end(store, release, record.execution)
-        # Without a first turn nothing was begun: what failed is Parse, and Report after it because it could not write the record.
-        refused = ended == "FAILED" and record.turn is None
-        close(store, release, "REJECTED" if refused else "ABORTED", f"its execution ended as {ended}")
-    closed = store.release(release)
-    assert closed is not None  # noqa: S101 - read above
-    if settings.topic_arn:
-        _notify(settings, closed, message(closed, store.items(release)))
-    return {"release": release, "status": closed.status, "counts": closed.counts}
-
-
-def _known_end(store: Store, release: str, execution: str) -> str:
-    """The status with which Step Functions says that an execution has ended.
-
-    Raises
-    ------
-    NotDueError
-        when it does not say so.
-    """
     ended = has_ended(store, release, execution)
     if ended is None:
         raise NotDueError(f"{execution} is not known to have ended; its record stays as it is.")
-    return ended
+    # Without a first turn nothing was begun. What failed then is Parse, and Report after it because it could not write the record.
+    refused = ended == "FAILED" and (record is None or record.turn is None)
+    status, reason = "REJECTED" if refused else "ABORTED", f"its execution ended as {ended}"
+    if record is None:
+        # Noted, so that a worker of it that is still on its way can't begin what nobody would close.
+        now = _now()
+        never = ReleaseRecord(release, execution, 0, now, status=status, ended=now)
+        store.put_release(dataclasses.replace(never, problems=[f"{reason} before it began"]))
+    else:
+        close(store, release, status, reason)
+    closed = store.release(release)
+    assert closed is not None  # noqa: S101 - written above
+    if settings.topic_arn and not (refused and was_refused(execution)):
+        _notify(settings, closed, message(closed, store.items(release)))
+    return {"release": release, "status": closed.status, "counts": closed.counts}
 
 
 def judge_release(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
