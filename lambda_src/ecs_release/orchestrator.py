@@ -76,7 +76,7 @@ class Orchestrator:
         tags = {tag["key"]: tag["value"] for tag in answer.get("tags", ())}
         if TABLE_TAG not in tags:
             raise SettingsError(f"{self.arn} has no tag {TABLE_TAG}; run terraform apply of the module.")
-        return tags[TABLE_TAG]
+        return str(tags[TABLE_TAG])
 
     def reader(self, store: Store) -> Connections:
         """Connections that read what is live, with the caller's own credentials in the orchestrator's account."""

@@ -223,18 +223,14 @@ def read_request(document: Any) -> Request:
                 '"to" is not text; write the id of a release, or leave it out to undo the newest.'
             )
         return Request(mode, to=to, source=source)
-    reference = document.get("manifest")
-    if not isinstance(reference, Mapping):
-        raise ManifestInvalidError(
-            '"manifest" is not an object; write {"bucket", "key", "versionId", "sha256"}.'
-        )
-    plan = document.get("plan")
+    reference = _reference(document, "manifest")
+    plan = _reference(document, "plan") if document.get("plan") else None
     return Request(
         mode,
         _valid(from_document(_download(reference, "manifest"))),
         source=source,
         manifest_sha256=str(reference["sha256"]),
-        plan=_download(plan, "plan") if plan else None,
+        plan=_download(plan, "plan") if plan is not None else None,
         allow_stale=document.get("allowStale") is True,
     )
 
@@ -279,6 +275,15 @@ def _valid(validation: Validation) -> Manifest:
 def _in_an_error(problems: list[str]) -> str:
     """As many lines as an error may carry: a larger one ends the execution with an error that nothing can catch."""
     return "\n".join(fitting(problems, _ERROR_BYTES))
+
+
+def _reference(document: Mapping[str, Any], what: str) -> Mapping[str, str]:
+    reference = document.get(what)
+    if not isinstance(reference, Mapping):
+        raise ManifestInvalidError(
+            f'"{what}" is not an object; write {{"bucket", "key", "versionId", "sha256"}}.'
+        )
+    return reference
 
 
 def _download(reference: Mapping[str, str], what: str) -> Any:
