@@ -353,6 +353,8 @@ def test_a_parse_that_comes_late_gets_neither_turn_nor_lock(running: Account) ->
         {"version": 1, "mode": "rollback", "to": {"release": "r0"}},
         {"version": 1, "mode": "deploy", "manifest": "s3://bucket/key"},
         {"version": 1, "mode": "deploy", "manifest": {}},
+        {"version": 1, "mode": "deploy", "manifest": {"bucket": "b"}, "plan": "s3://bucket/key"},
+        {"version": 1, "mode": "deploy", "manifest": {"bucket": "b"}, "plan": ["digest"]},
         {"version": 2},
         [],
         "",

@@ -336,24 +336,20 @@ def read_request(document: Any, *, patience: float = _OBJECT_WAIT_SECONDS) -> Re
                 '"to" is not text; write the id of a release, or leave it out to undo the newest.'
             )
         return Request(mode, to=to, source=source)
-    reference = document.get("manifest")
-    if not isinstance(reference, Mapping):
-        raise ManifestInvalidError(
-            '"manifest" is not an object; write {"bucket", "key", "versionId", "sha256"}.'
-        )
-    plan = document.get("plan")
+    reference = _reference(document, "manifest")
+    plan = _reference(document, "plan") if document.get("plan") else None
     until = time.monotonic() + patience
     return Request(
         mode,
         _valid(from_document(_download(reference, "manifest", until))),
         source=source,
         manifest_sha256=str(reference["sha256"]),
-        plan=_approved_plan(plan, until) if plan else None,
+        plan=_approved_plan(plan, until) if plan is not None else None,
         allow_stale=document.get("allowStale") is True,
     )
 
 
-def _approved_plan(reference: Any, until: float) -> Mapping[str, Any]:
+def _approved_plan(reference: Mapping[str, str], until: float) -> Mapping[str, Any]:
     """The plan that was approved. Its digest is computed here: what a file says of itself proves nothing.
 
     Raises
@@ -361,8 +357,6 @@ def _approved_plan(reference: Any, until: float) -> Mapping[str, Any]:
     ManifestInvalidError
         for anything but what the Build stage writes.
     """
-    if not isinstance(reference, Mapping):
-        raise ManifestInvalidError('"plan" is not an object; write {"bucket", "key", "versionId", "sha256"}.')
     plan = _download(reference, "plan", until)
     try:
         sound = plan["digest"] == digest(plan["items"], plan["onFailure"])
@@ -417,6 +411,15 @@ def _valid(validation: Validation) -> Manifest:
 def _in_an_error(problems: list[str]) -> str:
     """As many lines as an error may carry: a larger one ends the execution with an error that nothing can catch."""
     return "\n".join(fitting(problems, _ERROR_BYTES))
+
+
+def _reference(document: Mapping[str, Any], what: str) -> Mapping[str, str]:
+    reference = document.get(what)
+    if not isinstance(reference, Mapping):
+        raise ManifestInvalidError(
+            f'"{what}" is not an object; write {{"bucket", "key", "versionId", "sha256"}}.'
+        )
+    return reference
 
 
 def _download(reference: Mapping[str, str], what: str, until: float) -> Any:
