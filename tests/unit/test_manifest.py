@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ecs_release.manifest import Item, Validation, from_document, load, to_document
-from ecs_release.problem import one_line
+from ecs_release.manifest.problem import one_line
 
 SERVICE = {"service": "api", "clusterName": "shop", "serviceName": "api", "image": "api:1.2.3"}
 TASK = {"service": "cleanup", "cwRuleName": "nightly", "image": "cleanup:2.0"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ecs_release.manifest import load
-from ecs_release.problem import CODES, one_line
+from ecs_release.manifest.problem import CODES, one_line
 
 FIXTURES = Path(__file__).parent / "bad_input"
 

@@ -16,8 +16,8 @@ from typing import Any
 import jsonschema
 import yaml
 from ecs_release.manifest import Validation, from_document, load, to_document
-from ecs_release.manifest_schema import deployment_schema
-from ecs_release.problem import CODES, one_line
+from ecs_release.manifest.problem import CODES, one_line
+from ecs_release.manifest.schema import deployment_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ecs_release.manifest import Validation, load
-from ecs_release.yaml_source import LARGEST_FILE
+from ecs_release.manifest.source import LARGEST_FILE
 
 MIB = LARGEST_FILE
 SOURCE = Path(__file__).parents[2] / "lambda_src"
@@ -125,7 +125,7 @@ def test_hostile_files_are_refused_in_less_than_200_megabytes(tmp_path: Path) ->
     for number, (make, _) in enumerate(HOSTILE[name] for name in large):
         (tmp_path / f"{number}.yaml").write_bytes(make())
     program = (
-        "import sys, resource; from pathlib import Path; from ecs_release.manifest_file import load_file\n"
+        "import sys, resource; from pathlib import Path; from ecs_release.manifest.file import load_file\n"
         "resource.setrlimit(resource.RLIMIT_AS, (200_000_000, 200_000_000))\n"
         "for path in sorted(Path(sys.argv[1]).iterdir()):\n"
         "    assert load_file(path).manifest is None\n"

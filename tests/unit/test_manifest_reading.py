@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import yaml
-from ecs_release.yaml_source import _Events
+from ecs_release.manifest.source import _Events
 from hypothesis import given
 from hypothesis import strategies as st
 

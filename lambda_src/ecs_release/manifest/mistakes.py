@@ -2,7 +2,7 @@
 
 A YAML parser stops at the first mistake, in words for people who know its grammar. Here each mistake gets a
 message that says what to write, and the line is repaired in memory (`HOLE` for what cannot be read), so that
-the mistakes after it are found as well. `yaml_slips.py` has those that need no parser.
+the mistakes after it are found as well. `slips.py` has those that need no parser.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from dataclasses import replace
 
 from yaml.error import Mark, MarkedYAMLError
 
-from ecs_release.foreign_characters import first_odd_colon
-from ecs_release.problem import Problem, plain, shown, spelled_out
-from ecs_release.yaml_lines import KEY, Lines, content_offset, indent_of
-from ecs_release.yaml_slips import odd_colon_message
+from ecs_release.manifest.characters import first_odd_colon
+from ecs_release.manifest.lines import KEY, Lines, content_offset, indent_of
+from ecs_release.manifest.problem import Problem, plain, shown, spelled_out
+from ecs_release.manifest.slips import odd_colon_message
 
 
 class UnclosedQuoteError(MarkedYAMLError):

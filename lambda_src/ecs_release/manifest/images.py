@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from ecs_release.problem import shown
+from ecs_release.manifest.problem import shown
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")

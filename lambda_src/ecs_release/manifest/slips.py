@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from ecs_release.foreign_characters import ODD_COLONS, described, first_foreign
-from ecs_release.manifest_fields import KNOWN_KEYS
-from ecs_release.problem import HOLE, Problem, plain
-from ecs_release.yaml_lines import Lines, content_offset, indent_of
+from ecs_release.manifest.characters import ODD_COLONS, described, first_foreign
+from ecs_release.manifest.keys import KNOWN_KEYS
+from ecs_release.manifest.lines import Lines, content_offset, indent_of
+from ecs_release.manifest.problem import HOLE, Problem, plain
 
 _KNOWN = "|".join(sorted(KNOWN_KEYS))
 _ODD_SPACES = "\u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200C))) + "\u202f\u205f\u2060\u3000"

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from ecs_release.problem import HOLE
+from ecs_release.manifest.problem import HOLE
 
 LINE_BREAK = re.compile("\r\n|\r|\n")
 KEY = re.compile(r"""([ \t]*(?:-[ \t]+)*)([^\s:#'"\[\]{},&*!|>%@`-][^:#]*?|"[^"]*"|'[^']*')(:(?=\s|$))(.*)""")

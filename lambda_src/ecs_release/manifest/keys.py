@@ -1,6 +1,6 @@
 """The fields of a manifest, each described once: name, meaning, pattern, example.
 
-Validation (`manifest.py`) and the JSON Schema for editors (`manifest_schema.py`) both read this list.
+Validation (`values.py`) and the JSON Schema for editors (`schema.py`) both read this list.
 The limits on names are AWS's own; the document a limit comes from stands beside it.
 """
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ecs_release.item import Item
-from ecs_release.manifest_values import Keys
-from ecs_release.problem import Problem, shown
-from ecs_release.yaml_source import Mapping, Scalar, key_path
+from ecs_release.manifest.item import Item
+from ecs_release.manifest.problem import Problem, shown
+from ecs_release.manifest.source import Mapping, Scalar, key_path
+from ecs_release.manifest.values import Keys
 
 # What tells items apart: (kind, target, cluster, service) | (kind, target, bus, rule, targetId) | (kind, target, group, schedule)
 Identity = tuple[str | None, ...]

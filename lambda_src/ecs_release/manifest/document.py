@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ecs_release.problem import HOLE, Problem
-from ecs_release.yaml_source import (
+from ecs_release.manifest.problem import HOLE, Problem
+from ecs_release.manifest.source import (
     DEEPEST,
     MOST_ENTRIES,
     MOST_VALUES,

@@ -31,17 +31,17 @@ from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
-from ecs_release.foreign_characters import BIDIRECTIONAL, described
-from ecs_release.manifest_fields import KNOWN_KEYS
-from ecs_release.problem import HOLE, MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem, shown
-from ecs_release.yaml_lines import LINE_BREAK, Lines
-from ecs_release.yaml_mistakes import (
+from ecs_release.manifest.characters import BIDIRECTIONAL, described
+from ecs_release.manifest.keys import KNOWN_KEYS
+from ecs_release.manifest.lines import LINE_BREAK, Lines
+from ecs_release.manifest.mistakes import (
     KeyNotTextError,
     UnclosedQuoteError,
     ValueTooLongError,
     explain_and_repair,
 )
-from ecs_release.yaml_slips import slips
+from ecs_release.manifest.problem import HOLE, MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem, shown
+from ecs_release.manifest.slips import slips
 
 LARGEST_FILE = 1024 * 1024
 DEEPEST = 20

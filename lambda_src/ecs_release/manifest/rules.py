@@ -1,9 +1,9 @@
 """The rules of a manifest, in the order they are applied.
 
-1. Every key is known and its value right (`manifest_values.py`, from the list in `manifest_fields.py`).
+1. Every key is known and its value right (`values.py`, from the list in `keys.py`).
 2. There is something to release (`_something_to_release`).
 3. Every entry is complete and does not contradict itself (`ENTRY_RULES`).
-4. Entries for the same thing fit together (`manifest_items.py`).
+4. Entries for the same thing fit together (`entries.py`).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from ecs_release.item import Item
-from ecs_release.manifest_fields import SERVICE_FIELDS, TASK_FIELDS, TOP_LEVEL_FIELDS
-from ecs_release.manifest_items import items_of
-from ecs_release.manifest_values import Keys, is_nothing, kind_of, read_keys
-from ecs_release.problem import MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem
-from ecs_release.yaml_source import Mapping, Node, Scalar, Sequence, Source
+from ecs_release.manifest.entries import items_of
+from ecs_release.manifest.item import Item
+from ecs_release.manifest.keys import SERVICE_FIELDS, TASK_FIELDS, TOP_LEVEL_FIELDS
+from ecs_release.manifest.problem import MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem
+from ecs_release.manifest.source import Mapping, Node, Scalar, Sequence, Source
+from ecs_release.manifest.values import Keys, is_nothing, kind_of, read_keys
 
 _EXAMPLE = (
     "a manifest looks like this: "

@@ -11,16 +11,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ecs_release.foreign_characters import (
+from ecs_release.manifest.arns import arn_message
+from ecs_release.manifest.characters import (
     described,
     first_foreign,
     first_odd_colon,
     in_ascii,
     is_invisible,
 )
-from ecs_release.image_reference import image_problem, image_warning
-from ecs_release.manifest_arns import arn_message
-from ecs_release.manifest_fields import (
+from ecs_release.manifest.images import image_problem, image_warning
+from ecs_release.manifest.keys import (
     CONTAINER_NAME,
     IMAGE,
     LONGEST_LABEL,
@@ -30,8 +30,8 @@ from ecs_release.manifest_fields import (
     TOP_LEVEL_FIELDS,
     Field,
 )
-from ecs_release.problem import Problem, plain, shown, spelled_out
-from ecs_release.yaml_source import Entry, Mapping, Node, Scalar, Sequence, key_path
+from ecs_release.manifest.problem import Problem, plain, shown, spelled_out
+from ecs_release.manifest.source import Entry, Mapping, Node, Scalar, Sequence, key_path
 
 
 @dataclass(slots=True)
