@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 
 from ecs_release.manifest.problem import Problem, shown
-from ecs_release.manifest.source import LARGEST_FILE
+from ecs_release.manifest.text import LARGEST_FILE
 from ecs_release.manifest.validation import Validation, load
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from ecs_release.manifest import images
 from ecs_release.manifest.keys import (
     CONTAINER_NAME,
+    EXTENSION,
     IMAGE,
     LONGEST_LABEL,
     SERVICE_FIELDS,
@@ -22,8 +23,8 @@ from ecs_release.manifest.keys import (
     TOP_LEVEL_FIELDS,
     Field,
 )
+from ecs_release.manifest.nodes import MOST_ENTRIES
 from ecs_release.manifest.problem import CODES
-from ecs_release.manifest.source import MOST_ENTRIES
 
 # The draft that editors' YAML language server understands best.
 _DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -38,6 +39,9 @@ def deployment_schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": {one.name: _property(one) for one in TOP_LEVEL_FIELDS},
+        "patternProperties": {
+            f"^{EXTENSION}": {"description": "Your own: for example a value with an anchor."}
+        },
         "anyOf": [{"required": ["tasks"]}, {"required": ["services"]}],
         "definitions": {
             "task": _entry(TASK_FIELDS, [_one_of(["cwRuleName"], ["scheduleName"])]),
