@@ -6,7 +6,7 @@ from typing import Any
 
 from ecs_release.manifest.nodes import Mapping, Node, Scalar, Sequence
 from ecs_release.manifest.source import read
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from texts import texts
 
@@ -50,6 +50,7 @@ def files(draw: st.DrawFn) -> str:
     )
 
 
+@settings(deadline=None)
 @given(files())
 def test_anchors_aliases_and_merge_keys_mean_what_they_mean_to_pyyaml(text: str) -> None:
     source = read(text.encode())
@@ -60,6 +61,7 @@ def test_anchors_aliases_and_merge_keys_mean_what_they_mean_to_pyyaml(text: str)
         assert as_written(source.root) == texts(text)
 
 
+@settings(deadline=None)
 @given(files())
 def test_every_value_is_where_it_is_written(text: str) -> None:
     lines = text.split("\n")
