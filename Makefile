@@ -47,4 +47,4 @@ chaos: setup ## random fault schedules over drawn estates (CHAOS_EXAMPLES=300, S
 	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-300} CHAOS_SEED=$$seed $(PYTHON) -m pytest -q -n 2 -p no:cacheprovider tests/faults/test_chaos.py
 
 docs: setup ## write again what is generated: the manifest's and validate's JSON Schemas
-	@PYTHONPATH=lambda_src $(PYTHON) -m ecs_release.manifest_schema schemas
+	@PYTHONPATH=lambda_src $(PYTHON) -m ecs_release.manifest.schema schemas

@@ -18,8 +18,8 @@ from typing import Any
 from ecs_release.console import Console
 from ecs_release.errors import EcsReleaseError
 from ecs_release.manifest import Validation, to_document
-from ecs_release.manifest_file import load_file
-from ecs_release.problem import spelled_out
+from ecs_release.manifest.file import load_file
+from ecs_release.manifest.problem import spelled_out
 
 # Exit statuses; a command's own ones stand beside it.
 DONE = 0

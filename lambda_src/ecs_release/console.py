@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any, TextIO
 
 from ecs_release.errors import EcsReleaseError
-from ecs_release.problem import Problem, one_line
+from ecs_release.manifest.problem import Problem, one_line
 
 _STYLES = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
 

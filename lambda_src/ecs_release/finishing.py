@@ -7,7 +7,7 @@ with the task definition changed, and leave alone what somebody else has set sin
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -28,7 +28,7 @@ from ecs_release.settings import Settings
 from ecs_release.steps.report import not_back
 from ecs_release.steps.rollback import put_service_back, put_task_back
 from ecs_release.steps.update_task import current_targets, set_meanwhile
-from ecs_release.steps.work import NO_CLAIM, Turn, Worker
+from ecs_release.steps.work import Turn, Worker
 from ecs_release.store import ItemRecord, ReleaseRecord, Store
 
 TO_DO, DONE, BACK, LEFT_ALONE, FAILED = "to do", "done", "already back", "left alone", "failed"
@@ -70,6 +70,10 @@ class Repair:
 
 class ByHand(Store):
     """The releases table for whoever writes without the lock: nobody may hold it."""
+
+    def update_item(self, item: ItemRecord, changes: Mapping[str, Any], **_: Any) -> ItemRecord:
+        """The item as it would be: the release is closed, and its record stays what it was."""
+        return replace(item, **changes)
 
     def check_lock(self, release: str, epoch: int) -> None:  # noqa: ARG002 - the release is closed, its epoch is over
         """Refuse to write beside a release.
@@ -134,15 +138,11 @@ def look(worker: Worker, item: ItemRecord) -> Repair:
 
 
 def _write(turn: Turn) -> Mapping[str, Any]:
-    back = put_service_back if turn.item.kind == "service" else put_task_back
     while True:
         try:
-            written = back(turn)
-            turn.update(NO_CLAIM)
-        except RecordChangedError:  # whoever had it has ended
+            return (put_service_back if turn.item.kind == "service" else put_task_back)(turn)
+        except RecordChangedError:  # a worker that was still at it has ended
             turn.read_again()
-        else:
-            return written
 
 
 def put_back(worker: Worker, item: ItemRecord) -> Repair:

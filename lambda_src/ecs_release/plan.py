@@ -12,8 +12,8 @@ from itertools import groupby
 from typing import Any
 
 from ecs_release.estate import Live
-from ecs_release.image_reference import origin_warning
 from ecs_release.manifest import Item
+from ecs_release.manifest.images import origin_warning
 from ecs_release.registry import ImageFinding, not_asked
 from ecs_release.rollout import Status
 from ecs_release.store import ItemRecord, state_key

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from ecs_release.image_reference import registry_and_repository
+from ecs_release.manifest.images import registry_and_repository
 from ecs_release.plan_text import (
     approval_summary,
     by_cluster,

@@ -17,7 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ecs_release.image_reference import origin_warning, registry_and_repository
+from ecs_release.manifest.images import origin_warning, registry_and_repository
 from ecs_release.status import split_image
 
 APPROVAL_CHARACTERS = 900

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import create_loader
 
 from ecs_release.aws import Connections, error_code, explain
-from ecs_release.image_reference import EcrImage, ecr_image, looks_like_ecr
+from ecs_release.manifest.images import EcrImage, ecr_image, looks_like_ecr
 
 _INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from ecs_release.aws import Target
 from ecs_release.estate import Live, _with_registry
-from ecs_release.image_reference import image_warning
 from ecs_release.manifest import Item
+from ecs_release.manifest.images import image_warning
 from ecs_release.plan import PlannedItem, make_plan
 from ecs_release.plan_document import plan_document
 from ecs_release.plan_page import page

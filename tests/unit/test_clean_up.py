@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import ClientError
 from ecs_release.aws import RAW
 from ecs_release.errors import CleanUpUnfinishedError, ReleaseRejectedError
-from ecs_release.item import Item
+from ecs_release.manifest import Item
 from ecs_release.plan import PlannedItem
 from ecs_release.settings import Settings
 from ecs_release.steps import clean_up as step

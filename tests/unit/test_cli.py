@@ -16,7 +16,7 @@ import yaml
 from ecs_release.cli import main
 from ecs_release.console import Console
 from ecs_release.manifest import from_document, load
-from ecs_release.problem import Problem
+from ecs_release.manifest.problem import Problem
 
 ROOT = Path(__file__).parents[2]
 VALID = "services:\n  - {service: api, clusterName: shop, serviceName: api, image: 'api:1.2.3'}\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ecs_release.manifest import Item, Validation, from_document, load, to_document
-from ecs_release.problem import one_line
+from ecs_release.manifest.problem import one_line
 
 SERVICE = {"service": "api", "clusterName": "shop", "serviceName": "api", "image": "api:1.2.3"}
 TASK = {"service": "cleanup", "cwRuleName": "nightly", "image": "cleanup:2.0"}
@@ -47,21 +47,22 @@ services:
 """
 
 TEN_MISTAKES = """\
-release:4.0
+release:
 onFailure: rolback
 services:
-  - service: "api
+  - service: !Ref api
     clusterName: shop
     serviceName: api
     image: api:1.2.3
+    wave: 1.5
   - service: web
     clusterName: arn:aws:ecs:eu-central-1:123456789012:cluster/shop
     serviceNmae: web
     image: web
   - service: cron
-	clusterName: shop
-    serviceName: cron: job
-    image: &cron cron:1
+    clusterName: shop
+    serviceName: cron job
+    image: *cron
 tasks:
   - service: cleanup
     cwRuleName: nightly
@@ -181,6 +182,127 @@ def test_a_list_may_be_null_as_yaml_writes_it(word: str) -> None:
 
     assert valid(f"tasks: {word}\n{services}").manifest == valid(services).manifest
     assert [p.code for p in load(f"tasks: 'null'\n{services}".encode()).errors] == ["E052"]
+
+
+# --- what YAML offers against writing things again ---
+
+
+def test_anchors_and_aliases_are_read_as_in_compose_files() -> None:
+    api, web = items(
+        """
+x-tag: &tag registry.example.com/monolith:2025.10.1
+x-anything: {of: [the, &author author], never: 5}
+services:
+  - {service: api, clusterName: &cluster shop, serviceName: api, image: *tag}
+  - {service: web, clusterName: *cluster, serviceName: web, image: *tag, wave: &wave 1}
+"""
+    )
+
+    assert [dict(item.images) for item in (api, web)] == [
+        {"api": "registry.example.com/monolith:2025.10.1"},
+        {"web": "registry.example.com/monolith:2025.10.1"},
+    ]
+    assert (web.cluster, web.wave) == ("shop", 1)
+
+
+def test_merged_keys_give_way_to_what_is_written_and_to_what_is_merged_before_them() -> None:
+    first, second, third = items(
+        """
+x-shop: &shop {clusterName: shop, wave: 1, image: "api:1"}
+x-slow: &slow
+  wave: 2
+  timeoutMinutes: 120
+services:
+  - &api {<<: *shop, service: api, serviceName: api}
+  - <<: [*shop, *slow]
+    service: web
+    serviceName: web
+    image: web:1
+  - serviceName: cron
+    wave: 7
+    <<: [*slow, *api]
+"""
+    )
+
+    assert (first.name, first.wave, first.timeout_minutes, dict(first.images)) == (
+        "shop/api",
+        1,
+        60,
+        {"api": "api:1"},
+    )
+    assert (second.name, second.wave, second.timeout_minutes, dict(second.images)) == (
+        "shop/web",
+        1,
+        120,
+        {"web": "web:1"},
+    )
+    assert (third.name, third.wave, third.timeout_minutes, dict(third.images)) == (
+        "shop/cron",
+        7,
+        120,
+        {"api": "api:1"},
+    )
+
+
+def test_a_list_and_the_containers_of_an_entry_may_be_aliases_too() -> None:
+    (item,) = items(
+        """
+x-images: &images {proxy: "proxy:1", logs: "logs:2"}
+x-services: &services
+  - clusterName: shop
+    serviceName: api
+    images: {<<: *images, api: "api:1", proxy: "proxy:2"}
+services: *services
+"""
+    )
+
+    assert item.images == {"proxy": "proxy:2", "logs": "logs:2", "api": "api:1"}
+
+
+def test_a_merge_key_in_quotes_is_a_key_like_any_other() -> None:
+    (problem,) = load(f"'<<': {{release: 1}}\n{README_SAMPLE}".encode()).errors
+
+    assert (problem.code, problem.line, problem.column) == ("E053", 1, 1)
+
+
+def test_keys_of_the_top_level_that_begin_with_x_are_the_authors_own() -> None:
+    manifest = valid(f"x-owner: team shop\nx-: [1, {{a: b}}]\n{README_SAMPLE}").manifest
+
+    assert manifest == valid(README_SAMPLE).manifest
+    assert codes({"x-owner": {"team": None}, "services": [SERVICE]}) == []
+    assert codes({"X-owner": 1, "services": [{**SERVICE, "x-a": 1}]}) == [
+        "E053 X-owner",
+        "E053 services[0].x-a",
+    ]
+
+
+@pytest.mark.parametrize(
+    "before", ["", "---\n", "# today\n---\n", "---\n---\n", "--- # today\n", "...\n---\n"]
+)
+@pytest.mark.parametrize(
+    "behind", ["", "---\n", "...\n", "---", "...\n---\n", "---\n# nothing\n\n---\n...\n", "--- # end\n"]
+)
+def test_markers_without_a_document_are_no_second_document(before: str, behind: str) -> None:
+    assert valid(before + README_SAMPLE + behind).manifest == valid(README_SAMPLE).manifest
+
+
+def test_what_stands_behind_a_marker_is_another_document() -> None:
+    services = README_SAMPLE[README_SAMPLE.index("services:") :]
+    tasks = README_SAMPLE.removesuffix(services)
+
+    for between in ("---\n", "...\n---\n", "---\n# more\n"):
+        (problem,) = load(f"{tasks}{between}{services}---\n".encode()).errors
+        assert (problem.code, problem.line) == ("E037", 6 if between.startswith("...") else 5)
+
+
+def test_a_mistake_behind_an_alias_is_told_once_where_it_is_written() -> None:
+    uses = "".join(f"  - {{<<: *base, service: s{i}, serviceName: s{i}}}\n" for i in range(4))
+    text = f"x-base: &base\n  clusterName: shop\n  image: &image api:latest\nservices:\n{uses}"
+
+    (problem,) = load(text.encode()).errors
+
+    assert (problem.code, problem.line, problem.column, problem.path) == ("E013", 3, 17, "services[0].image")
+    assert problem.message.endswith("(used in services[1].image and 2 other places too)")
 
 
 # --- scalars keep the text that was written ---
@@ -421,16 +543,43 @@ def test_ten_mistakes_get_ten_lines_in_file_order() -> None:
     lines = [one_line(problem, "deployment.yaml") for problem in load(TEN_MISTAKES.encode()).errors]
 
     assert [line.split(" ")[0] + line.split("deployment.yaml")[1].split(" ")[0] for line in lines] == [
-        "E039:1:9",
+        "E055:1:1",
         "E074:2:12",
-        "E031:4:14",
-        "E072:9:18",
-        "E053:10:5",
-        "E012:11:12",
-        "E030:13:1",
-        "E032:14:22",
-        "E035:15:12",
-        "E038:20:5",
+        "E036:4:14",
+        "E073:8:11",
+        "E072:10:18",
+        "E053:11:5",
+        "E012:12:12",
+        "E071:15:18",
+        "E035:16:12",
+        "E038:21:5",
+    ]
+
+
+def test_what_is_no_yaml_gets_one_message_for_all_that_follows_from_it() -> None:
+    for mistake, expected in (
+        ("release:4.0", "E039 1:9"),
+        ('release: "4.0', "E031 1:10"),
+        ("release: 4: 0", "E032 1:11"),
+        ("release: [4", "E033 1:10"),
+        ("release: @4", "E034 1:10"),
+        ("release: 4\t0", "E030 1:11"),
+        ("release\uff1a 4", "E070 1:8"),
+        (" release: 4", "E040 1:2"),
+    ):
+        text = TEN_MISTAKES.replace("release:", mistake)
+
+        assert [f"{p.code} {p.line}:{p.column}" for p in load(text.encode()).errors] == [expected]
+
+
+def test_slips_that_are_seen_in_a_line_are_told_for_every_line() -> None:
+    text = README_SAMPLE.replace("service: ", "service:\u00a0").replace("image: ", "image:")
+
+    assert [f"{p.code} {p.line}:{p.column}" for p in load(text.encode()).errors] == [
+        "E070 2:11",
+        "E039 4:9",
+        "E070 6:11",
+        "E039 9:9",
     ]
 
 

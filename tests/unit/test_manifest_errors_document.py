@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from ecs_release.manifest import load
-from ecs_release.problem import CODES
+from ecs_release.manifest.problem import CODES
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
 BLOCK = r"(```\w+\n[^`]*?```)"

@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
-import yaml
 from ecs_release.manifest import Validation, from_document, load, to_document
-from ecs_release.manifest_schema import deployment_schema
-from ecs_release.problem import CODES, one_line
+from ecs_release.manifest.problem import CODES, one_line
+from ecs_release.manifest.schema import deployment_schema
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from texts import texts
 
 VALID = b"""\
+x-tag: &tag api:1.2.3
+x-base: &base
+  clusterName: shop
 release: "4.0"
 onFailure: stop
 tasks:
@@ -34,6 +37,7 @@ services:
     clusterName: shop
     serviceName: api
     image: 123456789012.dkr.ecr.eu-central-1.amazonaws.com/api:1.2.3
+  - {<<: *base, service: web, serviceName: web, image: *tag}
   - service: proxy
     clusterName: shop
     serviceName: api
@@ -79,6 +83,11 @@ PIECES = [
         b"!!str ",
         b"!t!x ",
         b"<<: ",
+        b"<<: *a\n",
+        b"&b ",
+        b"*b",
+        b"x-a: &a ",
+        b"x-b: &b {clusterName: shop}\n",
         b"@",
         b"`",
         b"%",
@@ -165,7 +174,7 @@ def check(data: bytes) -> Validation:
         with_spaces = data.replace(b"\t", b" ")
         assert load(with_spaces).manifest == validation.manifest
         # An editor that knows the schema underlines nothing in a file we take.
-        read = yaml.load(with_spaces, Loader=yaml.BaseLoader)
+        read = texts(with_spaces)
         SCHEMA.validate(read | _lists_without_value(read))
     return validation
 

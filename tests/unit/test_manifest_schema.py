@@ -10,8 +10,8 @@ import jsonschema
 import pytest
 import yaml
 from ecs_release.manifest import load
-from ecs_release.manifest_fields import SERVICE_FIELDS, TASK_FIELDS, TOP_LEVEL_FIELDS
-from ecs_release.manifest_schema import SCHEMAS, deployment_schema
+from ecs_release.manifest.keys import SERVICE_FIELDS, TASK_FIELDS, TOP_LEVEL_FIELDS
+from ecs_release.manifest.schema import SCHEMAS, deployment_schema
 
 ROOT = Path(__file__).parents[2]
 FIXTURES = Path(__file__).parent / "bad_input"
@@ -21,7 +21,7 @@ VALIDATOR = jsonschema.Draft7Validator(deployment_schema())
 
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_the_schema_that_is_checked_in_is_the_one_generated(name: str) -> None:
-    """When this fails: PYTHONPATH=lambda_src python3 -m ecs_release.manifest_schema schemas"""
+    """When this fails: PYTHONPATH=lambda_src python3 -m ecs_release.manifest.schema schemas"""
     assert (ROOT / "schemas" / name).read_text(encoding="utf-8") == json.dumps(
         SCHEMAS[name](), indent=2
     ) + "\n"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-from ecs_release.manifest import Validation, load
-from ecs_release.problem import Problem, shown
-from ecs_release.yaml_source import LARGEST_FILE
+from ecs_release.manifest.problem import Problem, shown
+from ecs_release.manifest.text import LARGEST_FILE
+from ecs_release.manifest.validation import Validation, load
 
 
 def load_file(path: Path) -> Validation:

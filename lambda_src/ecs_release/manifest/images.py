@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from ecs_release.problem import shown
+from ecs_release.manifest.problem import shown
 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -42,7 +42,15 @@ _ECR_OWN_HOST = re.compile(
 _ECR_LIKE = re.compile(r"\bdkr[.-]?ecr|amazonaws|\becr\.", re.IGNORECASE)
 _ECR_PUBLIC_HOSTS = frozenset({"public.ecr.aws", "ecr-public.aws.com"})
 """https://docs.aws.amazon.com/AmazonECR/latest/public/public-ecr-requests.html"""
-_PLACEHOLDER = re.compile(r"\$\([^)]*\)?|\$\{[^}]*\}?|\{\{[^}]*\}*|\$[A-Za-z_]\w*|<[^>]*>|%[A-Za-z_]+%")
+# What shells and template languages fill in, and what people write for it: __VERSION__, _REGION_, @TAG@, IMAGE_TAG, CHANGEME.
+_PLACEHOLDER = re.compile(
+    r"\$\([^)]*\)?|\$\{[^}]*\}?|#?\{+[^}]*\}*#?|\[\[[^\]]*\]*|\$[A-Za-z_]\w*|<[^>]*>|%[A-Za-z_]+%|@[A-Z_]+@"
+    r"|(?<![A-Za-z0-9])(?:__[A-Za-z0-9]\w*?__|_[A-Z][A-Z0-9_]*_)(?![A-Za-z0-9])"
+    r"|(?<=:)(?:(?:[A-Z]+[_-])*(?:TAG|VERSION|SHA|DIGEST|PLACEHOLDER|TODO|TBD)(?:[_-]HERE)?"
+    r"|(?i:(?:change|replace|fix|insert)[_-]?(?:me|this)))(?![A-Za-z0-9._-])"
+)
+# https://docs.aws.amazon.com/general/latest/gr/rande.html: us-west-2, us-gov-east-1, us-isob-east-1, eusc-de-east-1.
+_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SPACE = re.compile(r"\s")
 
@@ -146,6 +154,8 @@ def image_problem(image: str) -> tuple[str, str] | None:
         )
     if ecr_problem := _ecr_host(host or ""):
         return "E017", ecr_problem
+    if region_problem := _region(host or ""):
+        return "E017", region_problem
     if registry := _registry_alone(host, path):
         return "E010", (
             f"{shown(image)} names a registry and no repository in it; "
@@ -213,6 +223,16 @@ def _ecr_host(host: str) -> str | None:
         account = shown(ecr["account"])
         return f"the registry host {shown(host)} begins with {account}; write the account's 12 digits"
     return None
+
+
+def _region(host: str) -> str | None:
+    """Seen without asking the network, which would take its time to find no such host."""
+    ecr = _ECR_HOST.fullmatch(host)
+    if ecr is None or not ecr["suffix"].startswith(("amazonaws.", "on.")) or _REGION.fullmatch(ecr["region"]):
+        return None
+    meant = re.sub(r"([a-z])-?([0-9]+)$", r"\1-\2", ecr["region"].lower().replace("_", "-"))
+    advice = f"did you mean {meant}?" if _REGION.fullmatch(meant) else "write it like eu-central-1"
+    return f"{shown(ecr['region'])} in the registry host {shown(host)} is no Region; {advice}"
 
 
 def _registry_alone(host: str | None, path: str) -> str | None:

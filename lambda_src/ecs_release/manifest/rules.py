@@ -1,9 +1,9 @@
 """The rules of a manifest, in the order they are applied.
 
-1. Every key is known and its value right (`manifest_values.py`, from the list in `manifest_fields.py`).
+1. Every key is known and its value right (`values.py`, from the list in `keys.py`).
 2. There is something to release (`_something_to_release`).
 3. Every entry is complete and does not contradict itself (`ENTRY_RULES`).
-4. Entries for the same thing fit together (`manifest_items.py`).
+4. Entries for the same thing fit together (`entries.py`).
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from ecs_release.item import Item
-from ecs_release.manifest_fields import SERVICE_FIELDS, TASK_FIELDS, TOP_LEVEL_FIELDS
-from ecs_release.manifest_items import items_of
-from ecs_release.manifest_values import Keys, is_nothing, kind_of, read_keys
-from ecs_release.problem import MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem
-from ecs_release.yaml_source import Mapping, Node, Scalar, Sequence, Source
+from ecs_release.manifest.entries import items_of
+from ecs_release.manifest.item import Item
+from ecs_release.manifest.keys import SERVICE_FIELDS, TASK_FIELDS, TOP_LEVEL_FIELDS
+from ecs_release.manifest.nodes import Mapping, Node, Scalar, Sequence, Source
+from ecs_release.manifest.problem import MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem
+from ecs_release.manifest.values import Keys, is_nothing, kind_of, read_keys
 
 _EXAMPLE = (
     "a manifest looks like this: "
@@ -39,10 +39,10 @@ def check(source: Source) -> Checked:
     problems = list(source.problems)
     if not isinstance(source.root, Mapping):
         if not any(problem.code.startswith("E") for problem in problems):
-            problems.append(
-                _no_manifest(source.root)
-            )  # else it has been said what is wrong with the file itself
+            problems.append(_no_manifest(source.root))  # else what is wrong with the file has been said
         return Checked(_in_file_order(problems))
+    # What is no plain value (a tag, a template) has been said to be none.
+    said = {(problem.line, problem.column) for problem in problems}
     top, found = read_keys(source.root, "", TOP_LEVEL_FIELDS)
     problems += found
     entries = []
@@ -60,16 +60,27 @@ def check(source: Source) -> Checked:
     items, found = items_of(entries)
     problems += found
     release, on_failure = top.texts.get("release"), top.texts.get("onFailure", "rollback")
+    problems = [p for p in problems if p.code != "E052" or not p.line or (p.line, p.column) not in said]
     return Checked(_in_file_order(problems), release, on_failure, tuple(items))
 
 
 def _in_file_order(problems: list[Problem]) -> tuple[Problem, ...]:
-    problems = [problem for problem in problems if problem.code != "E009"]
-    ordered = sorted(problems, key=lambda problem: (problem.line, problem.column))
-    if len(ordered) <= MOST_PROBLEMS:
+    ordered = sorted(_once_each(problems), key=lambda problem: (problem.line, problem.column))
+    if len(problems) <= MOST_PROBLEMS:
         return tuple(ordered)
-    last = ordered[MOST_PROBLEMS]
+    last = ordered[min(MOST_PROBLEMS, len(ordered) - 1)]
     return (*ordered[:MOST_PROBLEMS], Problem("E009", last.line, last.column, "", TOO_MANY_PROBLEMS))
+
+
+def _once_each(problems: list[Problem]) -> Iterator[Problem]:
+    """Yield each problem once, where it is written, however many aliases use what is written there."""
+    uses: dict[Problem, list[str]] = {}
+    for problem in problems:
+        uses.setdefault(replace(problem, path="") if problem.line else problem, []).append(problem.path)
+    for problem, (path, *others) in uses.items():
+        used = f"{others[0]} and {len(others) - 1} other places" if others[1:] else "".join(others)
+        also = f" (used in {used} too)" if others else ""
+        yield replace(problem, path=path, message=problem.message + also)
 
 
 def _no_manifest(root: Node | None) -> Problem:

@@ -11,17 +11,18 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from ecs_release.foreign_characters import (
+from ecs_release.manifest.arns import arn_message
+from ecs_release.manifest.characters import (
     described,
     first_foreign,
     first_odd_colon,
     in_ascii,
     is_invisible,
 )
-from ecs_release.image_reference import image_problem, image_warning
-from ecs_release.manifest_arns import arn_message
-from ecs_release.manifest_fields import (
+from ecs_release.manifest.images import image_problem, image_warning
+from ecs_release.manifest.keys import (
     CONTAINER_NAME,
+    EXTENSION,
     IMAGE,
     LONGEST_LABEL,
     OTHER_NAMES,
@@ -30,8 +31,8 @@ from ecs_release.manifest_fields import (
     TOP_LEVEL_FIELDS,
     Field,
 )
-from ecs_release.problem import Problem, plain, shown, spelled_out
-from ecs_release.yaml_source import Entry, Mapping, Node, Scalar, Sequence, key_path
+from ecs_release.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence, key_path
+from ecs_release.manifest.problem import Problem, plain, shown, spelled_out
 
 
 @dataclass(slots=True)
@@ -78,9 +79,9 @@ def read_keys(
     by_name = {one.name: one for one in fields}
     written = {pair.key.text for pair in node.entries}
     for pair in node.entries:
-        if pair.key.is_hole:
-            continue
         name = pair.key.text
+        if pair.key.is_hole or (not kind and name.startswith(EXTENSION)):
+            continue
         if name not in by_name:
             meant, problem = _unknown_key(pair, path, list(by_name), written | set(keys.keys), kind)
             problems.append(problem)
@@ -123,7 +124,8 @@ def _unknown_key(
         return None, problem("E059", f"{text} belongs to the top level of the file; begin it in column 1")
     if meant:
         return meant, problem("E053", f"unknown key {text}; did you mean {meant}?")
-    return None, problem("E053", f"unknown key {text}; the keys here are {', '.join(names)}")
+    others = "" if kind else f", and any that begins with {EXTENSION}"
+    return None, problem("E053", f"unknown key {text}; the keys here are {', '.join(names)}{others}")
 
 
 _TOP_LEVEL = frozenset(one.name for one in TOP_LEVEL_FIELDS)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ecs_release.item import Item
-from ecs_release.manifest_values import Keys
-from ecs_release.problem import Problem, shown
-from ecs_release.yaml_source import Mapping, Scalar, key_path
+from ecs_release.manifest.item import Item
+from ecs_release.manifest.nodes import Mapping, Scalar, key_path
+from ecs_release.manifest.problem import Problem, shown
+from ecs_release.manifest.values import Keys
 
 # What tells items apart: (kind, target, cluster, service) | (kind, target, bus, rule, targetId) | (kind, target, group, schedule)
 Identity = tuple[str | None, ...]
@@ -63,7 +63,7 @@ def _named(entry: Keys) -> str:
 def _both(first: tuple[Scalar | Mapping, str], second: tuple[Scalar | Mapping, str]) -> str:
     """Name two places: by line, or by path where there are no lines."""
     (one, one_path), (other, other_path) = sorted((first, second), key=lambda place: place[0].line)
-    if one.line:
+    if one.line != other.line:  # an alias brings one line to several places
         return f"in line {one.line} and in line {other.line}"
     return f"in {one_path} and in {other_path}"
 

@@ -1,6 +1,6 @@
 """The JSON Schemas in ``schemas/``, generated from the same fields that validation reads.
 
-``python3 -m ecs_release.manifest_schema schemas`` writes them; a test holds them in step. The schema for editors is
+``python3 -m ecs_release.manifest.schema schemas`` writes them; a test holds them in step. The schema for editors is
 slightly wider than the rules (an editor that reads ``4.10`` sees a number, the rules see the text), and never
 narrower: what `manifest.load` accepts, it accepts.
 """
@@ -12,9 +12,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ecs_release import image_reference
-from ecs_release.manifest_fields import (
+from ecs_release.manifest import images
+from ecs_release.manifest.keys import (
     CONTAINER_NAME,
+    EXTENSION,
     IMAGE,
     LONGEST_LABEL,
     SERVICE_FIELDS,
@@ -22,8 +23,8 @@ from ecs_release.manifest_fields import (
     TOP_LEVEL_FIELDS,
     Field,
 )
-from ecs_release.problem import CODES
-from ecs_release.yaml_source import MOST_ENTRIES
+from ecs_release.manifest.nodes import MOST_ENTRIES
+from ecs_release.manifest.problem import CODES
 
 # The draft that editors' YAML language server understands best.
 _DRAFT = "http://json-schema.org/draft-07/schema#"
@@ -38,11 +39,14 @@ def deployment_schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": {one.name: _property(one) for one in TOP_LEVEL_FIELDS},
+        "patternProperties": {
+            f"^{EXTENSION}": {"description": "Your own: for example a value with an anchor."}
+        },
         "anyOf": [{"required": ["tasks"]}, {"required": ["services"]}],
         "definitions": {
             "task": _entry(TASK_FIELDS, [_one_of(["cwRuleName"], ["scheduleName"])]),
             "service": _entry(SERVICE_FIELDS, [{"required": ["clusterName", "serviceName"]}]),
-            "image": {"type": "string", "pattern": image_reference.PATTERN},
+            "image": {"type": "string", "pattern": images.PATTERN},
         },
     }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from ecs_release.manifest_fields import SERVICE_FIELDS, TASK_FIELDS, Field
-from ecs_release.problem import plain
+from ecs_release.manifest.keys import SERVICE_FIELDS, TASK_FIELDS, Field
+from ecs_release.manifest.problem import plain
 
 # What an ARN names, its service and its resource (Service Authorization Reference: Amazon ECS, EventBridge, EventBridge
 # Scheduler). Each group is called like the key that takes it. The buses of partners have slashes in their names.

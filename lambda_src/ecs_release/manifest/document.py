@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from ecs_release.problem import HOLE, Problem
-from ecs_release.yaml_source import (
+from ecs_release.manifest.nodes import (
     DEEPEST,
     MOST_ENTRIES,
     MOST_VALUES,
@@ -15,6 +14,7 @@ from ecs_release.yaml_source import (
     Source,
     key_path,
 )
+from ecs_release.manifest.problem import HOLE, Problem
 
 
 def nodes_of(document: object) -> Source:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from ecs_release import json_source, manifest_rules, yaml_source
-from ecs_release.item import Item
-from ecs_release.problem import Problem
+from ecs_release.manifest import document as json_document
+from ecs_release.manifest import rules
+from ecs_release.manifest.item import Item
+from ecs_release.manifest.nodes import Source
+from ecs_release.manifest.problem import Problem
 
 __all__ = ["Item", "Manifest", "Problem", "Validation", "from_document", "load", "to_document"]
 
@@ -45,7 +47,9 @@ def load(data: bytes, file_name: str = "deployment.yaml") -> Validation:  # noqa
     file_name
         Its name. Messages do without it: `problem.one_line` puts it in front of them.
     """
-    return _validation(yaml_source.read(data))
+    from ecs_release.manifest import source  # noqa: PLC0415 - the steps read JSON, and start without PyYAML
+
+    return _validation(source.read(data))
 
 
 def from_document(document: object) -> Validation:
@@ -53,11 +57,11 @@ def from_document(document: object) -> Validation:
 
     Lines and columns of the problems are 0.
     """
-    return _validation(json_source.nodes_of(document))
+    return _validation(json_document.nodes_of(document))
 
 
-def _validation(source: yaml_source.Source) -> Validation:
-    checked = manifest_rules.check(source)
+def _validation(source: Source) -> Validation:
+    checked = rules.check(source)
     errors = tuple(problem for problem in checked.problems if problem.code.startswith("E"))
     warnings = tuple(problem for problem in checked.problems if problem.code.startswith("W"))
     if errors:

@@ -1,6 +1,6 @@
 """The fields of a manifest, each described once: name, meaning, pattern, example.
 
-Validation (`manifest.py`) and the JSON Schema for editors (`manifest_schema.py`) both read this list.
+Validation (`values.py`) and the JSON Schema for editors (`schema.py`) both read this list.
 The limits on names are AWS's own; the document a limit comes from stands beside it.
 """
 
@@ -147,6 +147,9 @@ TOP_LEVEL_FIELDS: tuple[Field, ...] = (
     Field("tasks", "entries", "Scheduled tasks to release; they come before the services of their wave.", ""),
     Field("services", "entries", "ECS services to release.", ""),
 )
+
+# Keys of the top level that begin so are the author's own, as in Compose files: a place for anchors.
+EXTENSION = "x-"
 
 KNOWN_KEYS = frozenset(one.name for one in (*TOP_LEVEL_FIELDS, *TASK_FIELDS, *SERVICE_FIELDS))
 

@@ -1,0 +1,20 @@
+"""What PyYAML itself makes of a file: its own constructor with merge keys, every value kept as text."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import yaml
+
+
+class _Texts(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own way to say which types it guesses
+
+
+_Texts.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<"), ["<"])
+
+
+def texts(text: str | bytes) -> Any:
+    """Return the first document that is not empty as dicts, lists and texts."""
+    return next((document for document in yaml.load_all(text, Loader=_Texts) if document != ""), None)
