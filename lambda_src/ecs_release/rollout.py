@@ -204,7 +204,9 @@ def _superseded(rollout: Rollout, service: ServiceState) -> Judgement:
         if other == rollout.task_definition
         else f"{other} was deployed"
     )
-    return Judgement(Status.SUPERSEDED, f"{how} meanwhile, as {primary.get('id', 'another deployment')}")
+    reason = f"{how} meanwhile, as {primary.get('id', 'another deployment')}"
+    # A lagging read may still show what was live before our deployment.
+    return Judgement(Status.SUPERSEDED, reason, needs_second_look=True)
 
 
 def _timed_out(rollout: Rollout) -> Judgement:

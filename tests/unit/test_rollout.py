@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from ecs_release.rollout import Judgement, Rollout, Status, judge
 from ecs_release.service import ServiceDeployment, ServiceState
+from hypothesis import given
+from hypothesis import strategies as st
 
 OLD, NEW, OTHER = (f"arn:aws:ecs:eu-west-1:111111111111:task-definition/api:{n}" for n in (1, 2, 3))
 OURS = "ecs-svc/2"
@@ -166,3 +168,43 @@ def test_what_ecs_put_back_itself_is_proven_by_the_service_deployment_that_faile
     back = rollout(task_definition=OLD, deployment="ecs-svc/3")
     failed = [ServiceDeployment("arn:sd/2", status, NEW, "broke", OLD)]
     assert judge(back, state, failed).status is verdict
+
+
+_DEPLOYMENTS = st.lists(
+    st.builds(
+        deployment,
+        id=st.sampled_from([OURS, "ecs-svc/1", "ecs-svc/3"]),
+        status=st.sampled_from(["PRIMARY", "ACTIVE", "INACTIVE"]),
+        task_definition=st.sampled_from([OLD, NEW, OTHER]),
+        state=st.sampled_from([None, "IN_PROGRESS", "COMPLETED", "FAILED"]),
+    ),
+    max_size=3,
+)
+_HISTORY = st.lists(
+    st.builds(
+        ServiceDeployment,
+        st.just("arn:sd/1"),
+        st.sampled_from(
+            ["PENDING", "IN_PROGRESS", "SUCCESSFUL", "STOPPED", "STOP_REQUESTED", "ROLLBACK_SUCCESSFUL"]
+        ),
+        st.sampled_from([OLD, NEW, OTHER]),
+    ),
+    max_size=3,
+)
+
+
+@given(
+    st.none()
+    | st.builds(
+        lambda d, status: service(*d, status=status), _DEPLOYMENTS, st.sampled_from(["ACTIVE", "INACTIVE"])
+    ),
+    st.none() | _HISTORY,
+    st.sampled_from([10.0, 700.0]),
+)
+def test_that_somebody_else_was_there_or_the_service_is_gone_is_never_proved_by_one_look(
+    state: ServiceState | None, seen: list[ServiceDeployment] | None, age: float
+) -> None:
+    """A read that lags behind our own write shows what was live before it."""
+    verdict = judge(rollout(age=age), state, seen)
+    gone = state is None or state.status != "ACTIVE"
+    assert verdict.needs_second_look == (verdict.status is Status.SUPERSEDED or gone)
