@@ -66,6 +66,11 @@ class Oracle:
             self.broken.append(f"{what}  [{at.current.name}]")
             self.world._say(f"!!! {what}")
 
+    @property
+    def ended(self) -> dict[str, str]:
+        """What each release ended as."""
+        return dict(self._status)
+
     # --- what is live ------------------------------------------------------------------------------------------
 
     def service(self, thing: Service) -> Any:

@@ -14,7 +14,7 @@ import hypothesis
 import pytest
 from chaos_cloud import Cloud, cloud
 from chaos_world import Entry, Job, Release, Scenario, Service, Thing, Trouble, World
-from hypothesis import HealthCheck, given, note, seed, settings
+from hypothesis import HealthCheck, currently_in_test_context, given, note, seed, settings
 from hypothesis import strategies as st
 
 SHARDS = 2
@@ -198,15 +198,46 @@ def aws() -> Iterator[Cloud]:
         yield made
 
 
-def _play(aws: Cloud, scenario: Scenario) -> None:
+def _play(aws: Cloud, scenario: Scenario) -> World:
     world = World(aws, scenario)
     try:
         world.run()
     except BaseException:
-        note(world.story())
+        if currently_in_test_context():
+            note(world.story())
         raise
     finally:
         world.close()
+    return world
+
+
+# Where the clean-up is held up, after it has seen that no release runs.
+_HELD_UP = (
+    ("ecs:DescribeServices", False),
+    ("ecs:DescribeServices", True),
+    ("dynamodb:UpdateItem", False),
+    ("dynamodb:UpdateItem", True),
+    ("ecs:DeregisterTaskDefinition", False),
+    ("ecs:DeregisterTaskDefinition", True),
+)
+
+
+@pytest.mark.parametrize(("call", "after"), _HELD_UP)
+def test_the_clean_up_and_the_next_release_never_want_the_same(aws: Cloud, call: str, after: bool) -> None:
+    """The release after a rolled back one wants the very revision that is being cleaned up, in each of its steps."""
+    estate = (Service(0, family=0),)
+    entry = Entry(0, version=1)
+    for seconds in (0.3, 1.0, 9.0):
+        failed = Release(entries=(replace(entry, forward="bad"),), timeout_minutes=2, pause=0.0)
+        troubles = (
+            Trouble("delay", "dynamodb:PutItem", "parse", seconds=2.0),  # the clean-up is first to begin
+            Trouble("delay", call, "clean_up", seconds=seconds + 2.0, after=after),
+        )
+        wants_it = Release("again", (entry,), timeout_minutes=2, troubles=troubles)
+        world = _play(aws, Scenario(estate, (failed, wants_it)))
+        assert world.struck["delay"] == 2, "the clean-up did not get that far"
+        assert world.oracle.ended["r1"] == "ROLLED_BACK"
+        assert world.oracle.ended["r2"] == "SUCCEEDED"
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))
