@@ -17,7 +17,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
@@ -49,7 +49,27 @@ if TYPE_CHECKING:
 Handler = Callable[[Call], "Answer | dict[str, Any] | None"]
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Guard = Callable[[Call, Callable[[Call], Answer]], Answer]
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 TargetHook = Callable[[dict[str, Any], Any, "Sender"], None]
+
+# Held by whoever looks into moto's backends or changes them. moto answers one request at a time as it is made for tests in one
+# thread; side by side, one request walks a dictionary that another one changes. That ended in "dictionary changed size
+# during iteration" and status 500, now and then on a quiet machine and often on a busy one, and an AWS client sends the
+# request again: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html. What had been done by then,
+# such as CreateRole, was done twice. Innermost of all locks: nobody waits for another request while holding it.
+MOTO_LOCK = threading.RLock()
+
+
+def one_at_a_time(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Let a function that works on moto's backends run while nobody else does."""
+
+    @functools.wraps(function)
+    def held(*arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
+        with MOTO_LOCK:
+            return function(*arguments, **named)
+
+    return held
 
 
 class Sender(Protocol):
@@ -282,6 +302,7 @@ class Server:
             self.log_error(call.key)
             return failure(call, ApiError("InternalFailure", f"{type(error).__name__}: {error}", 500))
 
+    @one_at_a_time
     def ask_moto(self, environ: dict[str, Any], body: bytes) -> Answer:
         """Run moto's application on a request; raises what it does not catch."""
         inner = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
