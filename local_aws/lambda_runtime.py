@@ -49,7 +49,7 @@ from local_aws.server import MOTO_LOCK, Server
 WORKER_SCRIPT = Path(__file__).with_name("lambda_worker.py")
 MAX_WORKERS = 40  # of one version of a function; further invocations wait for a free one
 MAX_STARTING = 2 * (os.cpu_count() or 2)
-INIT_SECONDS = 60.0  # ten on AWS; forty cold starts at once share a laptop's cores
+INIT_SECONDS = 600.0  # ten on AWS; here many cold starts share the cores with other programs
 IDLE_SECONDS = 600.0
 MAX_PAYLOAD = 6 * 1024 * 1024
 _RETRY_DELAYS = (1.0, 2.0)
