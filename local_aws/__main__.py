@@ -61,4 +61,9 @@ def _wait_for_eof(stop: threading.Event) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # The threads that are left are daemons, and everything else lives in memory. To take an interpreter of this size
+    # apart lasts seconds on a busy machine, while whoever pressed Ctrl-C waits.
+    os._exit(status)

@@ -25,7 +25,6 @@ from local_aws.server import Server
 PARTS = (
     "control",
     "s3",
-    "dynamodb",
     "lambda_runtime",
     "ecs",
     "events",

@@ -12,6 +12,7 @@ import re
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from http.client import responses
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape
@@ -266,6 +267,11 @@ def identify(server: Server, environ: dict[str, Any], body: bytes) -> Call:
         worker=app_id if app_id and app_id.startswith("worker-") else None,
         internal=app_id == INTERNAL_APP_ID,
     )
+
+
+def reason(status: int) -> str:
+    """Return the words beside an HTTP status."""
+    return responses.get(status, "Unknown")
 
 
 def success(call: Call, result: Mapping[str, Any] | None) -> Answer:

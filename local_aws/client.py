@@ -25,8 +25,15 @@ from typing import IO, Any, Self
 import boto3
 from botocore.config import Config
 
+# A call that lasts so long hangs. botocore's own minute is short on a busy machine: it would send the request again.
+HANG_SECONDS = 600
+
 ROOT = Path(__file__).resolve().parent.parent
-READY_SECONDS = 60.0
+READY_SECONDS = (
+    300.0  # for hangs: it takes a few seconds, and a minute where many programs share the processor
+)
+STOP_SECONDS = 6.0
+"""Afterwards it is killed: what it holds is in memory, and its processes end by their leashes."""
 
 
 class LocalAws:
@@ -95,7 +102,7 @@ class LocalAws:
             return
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(60)
+            self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -128,6 +135,8 @@ class LocalAws:
         keys = credentials or {"AccessKeyId": "local", "SecretAccessKey": "local", "SessionToken": None}
         config.setdefault("retries", {"total_max_attempts": 1})
         config.setdefault("s3", {"addressing_style": "path"})
+        config.setdefault("read_timeout", HANG_SECONDS)
+        config.setdefault("connect_timeout", HANG_SECONDS)
         return boto3.session.Session().client(
             service,
             region_name=region,
@@ -149,7 +158,7 @@ class LocalAws:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(f"{self.endpoint}/_local/{path}", data=data)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310 (always HTTP)
+            with urllib.request.urlopen(request, timeout=HANG_SECONDS) as answer:  # noqa: S310 (always HTTP)
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise ValueError(json.load(error)["message"]) from None

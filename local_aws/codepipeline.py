@@ -49,7 +49,7 @@ from local_aws.pipeline_model import (
     Pipeline,
     Stage,
 )
-from local_aws.server import Server
+from local_aws.server import MOTO_LOCK, Server
 from local_aws.shared import client, one_of
 
 _VARIABLE = re.compile(r"#\{([A-Za-z0-9@\-_]+)\.([A-Za-z0-9@\-_]+)\}")
@@ -835,13 +835,14 @@ def install(server: Server) -> None:
 
 def _rule_of(account: str, region: str, rule_target: Mapping[str, Any]) -> str:
     """Return the ARN of the rule that has a target."""
-    for bus in events_backends[account][region].event_buses.values():
-        for rule in bus.rules.values():
-            if any(
-                (target["Arn"], target["Id"]) == (rule_target["Arn"], rule_target["Id"])
-                for target in rule.targets
-            ):
-                return str(rule.arn)
+    with MOTO_LOCK:
+        for bus in events_backends[account][region].event_buses.values():
+            for rule in bus.rules.values():
+                if any(
+                    (target["Arn"], target["Id"]) == (rule_target["Arn"], rule_target["Id"])
+                    for target in rule.targets
+                ):
+                    return str(rule.arn)
     return ""
 
 

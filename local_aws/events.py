@@ -25,7 +25,7 @@ from typing import Any
 from moto.events.models import Rule, events_backends
 
 from local_aws.calls import Answer, ApiError, Call
-from local_aws.server import Server
+from local_aws.server import MOTO_LOCK, Server, one_at_a_time
 
 MAX_TARGETS = 5
 
@@ -101,7 +101,7 @@ class Delivery:
             if hook is None:
                 alone = copy.copy(rule)
                 alone.targets = [target]
-                work: Any = (original, (alone, event))
+                work: Any = (one_at_a_time(original), (alone, event))
             else:
                 work = (hook, (target, _input(target, document), Origin(rule.account_id, rule.region_name)))
             threading.Thread(target=self._deliver, args=(rule.name, *work), daemon=True).start()
@@ -134,7 +134,9 @@ class Delivery:
             "resources": resources,
             "detail": detail,
         }
-        for rule in list(events_backends[account][region].event_buses["default"].rules.values()):
+        with MOTO_LOCK:
+            rules = list(events_backends[account][region].event_buses["default"].rules.values())
+        for rule in rules:
             rule.send_to_targets(event)
 
     def _sns(self, target: dict[str, Any], event: Any, _: Any) -> None:
@@ -185,15 +187,16 @@ def install(server: Server) -> None:
     def put_targets(call: Call) -> Answer:
         asked = call.input
         bus_name = str(asked.get("EventBusName") or "default").rpartition("/")[2]
-        bus = events_backends[call.account][call.region].event_buses.get(bus_name)
-        rule = bus.rules.get(asked.get("Rule")) if bus else None
-        if rule is not None:
-            ids = {target["Id"] for target in rule.targets} | {
-                target.get("Id") for target in asked.get("Targets") or ()
-            }
-            if len(ids) > MAX_TARGETS:
-                raise ApiError(
-                    "LimitExceededException",
-                    "The requested resource exceeds the maximum number allowed.",
-                )
-        return call.forward()
+        with MOTO_LOCK:  # counted and put in one step
+            bus = events_backends[call.account][call.region].event_buses.get(bus_name)
+            rule = bus.rules.get(asked.get("Rule")) if bus else None
+            if rule is not None:
+                ids = {target["Id"] for target in rule.targets} | {
+                    target.get("Id") for target in asked.get("Targets") or ()
+                }
+                if len(ids) > MAX_TARGETS:
+                    raise ApiError(
+                        "LimitExceededException",
+                        "The requested resource exceeds the maximum number allowed.",
+                    )
+            return call.forward()

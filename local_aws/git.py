@@ -318,12 +318,8 @@ class _Body:
     def close(self) -> None:
         """Called by the WSGI server at the end, also when the client has gone."""
         self._stdout.close()
-        self._feeder.join(timeout=5)
-        try:
-            self._backend.wait(timeout=30)
-        except subprocess.TimeoutExpired:
-            self._backend.kill()
-            self._backend.wait()
+        self._feeder.join()
+        self._backend.wait()
         if self._after:
             self._after()
 

@@ -44,12 +44,12 @@ from local_aws import lambda_configuration
 from local_aws.calls import Answer, ApiError, Call
 from local_aws.lambda_environment import runtime_directory
 from local_aws.processes import Child
-from local_aws.server import Server
+from local_aws.server import MOTO_LOCK, Server
 
 WORKER_SCRIPT = Path(__file__).with_name("lambda_worker.py")
 MAX_WORKERS = 40  # of one version of a function; further invocations wait for a free one
 MAX_STARTING = 2 * (os.cpu_count() or 2)
-INIT_SECONDS = 60.0  # ten on AWS; forty cold starts at once share a laptop's cores
+INIT_SECONDS = 600.0  # ten on AWS; here many cold starts share the cores with other programs
 IDLE_SECONDS = 600.0
 MAX_PAYLOAD = 6 * 1024 * 1024
 _RETRY_DELAYS = (1.0, 2.0)
@@ -220,10 +220,11 @@ class Lambdas:
     def invoke(self, call: Call) -> Answer:
         from moto.awslambda.utils import get_backend  # noqa: PLC0415 (moto loads backends on demand)
 
-        backend = get_backend(call.account, call.region)
         name = call.params["FunctionName"]
         try:
-            function = backend.get_function(name, call.params.get("Qualifier"))
+            with MOTO_LOCK:
+                backend = get_backend(call.account, call.region)
+                function = backend.get_function(name, call.params.get("Qualifier"))
         except Exception:
             arn = (
                 name
@@ -272,7 +273,8 @@ class Lambdas:
         from moto.awslambda.utils import get_backend  # noqa: PLC0415
 
         _, _, _, region, account, *_ = arn.split(":")
-        function = get_backend(account, region).get_function(arn)
+        with MOTO_LOCK:
+            function = get_backend(account, region).get_function(arn)
         invocation = self._new_invocation(function, payload, None)
         threading.Thread(target=self.run_event, args=(function, invocation), daemon=True).start()
 
@@ -527,7 +529,7 @@ class Lambdas:
         with self._lock, contextlib.suppress(OSError), path.open("a", encoding="utf-8") as log:
             log.write(message + "\n")
         group = lambda_configuration.log_group(function)
-        with contextlib.suppress(Exception):  # a deleted log group must not end the worker
+        with MOTO_LOCK, contextlib.suppress(Exception):  # a deleted log group must not end the worker
             logs = function.logs_backend
             logs.ensure_log_group(group)
             logs.ensure_log_stream(group, worker.log_stream)

@@ -30,9 +30,13 @@ class Child:
 
     def kill(self) -> None:
         """Kill the whole group and reap its leader."""
+        self.send_kill()
+        self.wait()
+
+    def send_kill(self) -> None:
+        """Kill the whole group, without a wait for its end."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
-        self.wait()
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the leader's end; the exit status as subprocess gives it."""
@@ -95,4 +99,6 @@ class Processes:
             self._closed = True
             children = list(self._children)
         for child in children:
-            child.kill()
+            child.send_kill()
+        for child in children:  # they end side by side
+            child.wait()

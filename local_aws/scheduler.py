@@ -14,7 +14,7 @@ from moto.core.utils import unix_time
 from moto.scheduler.models import Schedule, scheduler_backends
 
 from local_aws.calls import ApiError, Call
-from local_aws.server import Server
+from local_aws.server import Server, one_at_a_time
 
 _DEFAULTS: dict[str, Any] = {
     "ActionAfterCompletion": "NONE",
@@ -79,6 +79,7 @@ def install(server: Server) -> None:
     Schedule.to_dict = _to_dict
 
     @server.operation("scheduler", "CreateSchedule")
+    @one_at_a_time
     def create(call: Call) -> dict[str, Any]:
         name, asked = call.params["Name"], call.input
         members = _members(call)
@@ -110,6 +111,7 @@ def install(server: Server) -> None:
         return {"ScheduleArn": schedule.arn}
 
     @server.operation("scheduler", "UpdateSchedule")
+    @one_at_a_time
     def update(call: Call) -> dict[str, Any]:
         schedule = _schedule(call, call.input.get("GroupName"))
         schedule.local_members = _members(call)
@@ -118,5 +120,6 @@ def install(server: Server) -> None:
         return {"ScheduleArn": schedule.arn}
 
     @server.operation("scheduler", "GetSchedule")
+    @one_at_a_time
     def get(call: Call) -> dict[str, Any]:
         return _document(_schedule(call, call.params.get("groupName")))

@@ -14,16 +14,16 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol, TypeVar
 
 import boto3
 from botocore.config import Config
 from moto.core.config import default_user_config
-from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
 from local_aws.calls import (
     DEFAULT_ACCOUNT,
@@ -35,8 +35,10 @@ from local_aws.calls import (
     failure,
     finish,
     identify,
+    reason,
     success,
 )
+from local_aws.http_server import HttpServer, RequestHandler
 from local_aws.processes import Processes
 
 if TYPE_CHECKING:
@@ -50,7 +52,30 @@ if TYPE_CHECKING:
 Handler = Callable[[Call], "Answer | dict[str, Any] | None"]
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Guard = Callable[[Call, Callable[[Call], Answer]], Answer]
+Parameters = ParamSpec("Parameters")
+Result = TypeVar("Result")
 TargetHook = Callable[[dict[str, Any], Any, "Sender"], None]
+
+# Held by whoever looks into moto's backends or changes them. moto answers one request at a time as it is made for tests in one
+# thread; side by side, one request walks a dictionary that another one changes. That ended in "dictionary changed size
+# during iteration" and status 500, now and then on a quiet machine and often on a busy one, and an AWS client sends the
+# request again: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html. What had been done by then,
+# such as CreateRole, was done twice. Innermost of all locks: nobody waits for another request while holding it.
+MOTO_LOCK = threading.RLock()
+
+# What a loop gets to notice the end; it is a daemon thread and ends with the process at the latest.
+_JOIN_SECONDS = 2.0
+
+
+def one_at_a_time(function: Callable[Parameters, Result]) -> Callable[Parameters, Result]:
+    """Let a function that works on moto's backends run while nobody else does."""
+
+    @functools.wraps(function)
+    def held(*arguments: Parameters.args, **named: Parameters.kwargs) -> Result:
+        with MOTO_LOCK:
+            return function(*arguments, **named)
+
+    return held
 
 
 class Sender(Protocol):
@@ -58,15 +83,6 @@ class Sender(Protocol):
 
     account: str
     region: str
-
-
-class _RequestHandler(MotoRequestHandler):  # type: ignore[misc]
-    # Nagle's algorithm and delayed acknowledgements cost 40 ms a call between them
-    disable_nagle_algorithm = True
-
-    def log(self, type: str, message: str, *args: Any) -> None:
-        if type != "info":
-            super().log(type, message, *args)
 
 
 class _Dispatcher(DomainDispatcherApplication):  # type: ignore[misc]
@@ -100,15 +116,7 @@ class Server:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.bind(("127.0.0.1", port))
             listener.listen(128)
-            self._wsgi = make_server(
-                "127.0.0.1",
-                port,
-                self,
-                threaded=True,
-                request_handler=_RequestHandler,
-                fd=listener.fileno(),
-            )
-        self._wsgi.daemon_threads = True
+            self._wsgi = HttpServer("127.0.0.1", port, self, RequestHandler, fd=listener.fileno())
         self.port: int = self._wsgi.server_address[1]
         self.endpoint = f"http://127.0.0.1:{self.port}"
         # moto's Step Functions interpreter calls other services on this port
@@ -196,7 +204,7 @@ class Server:
                 user_agent_appid=INTERNAL_APP_ID,
                 retries={"total_max_attempts": 1},
                 s3={"addressing_style": "path"},
-                connect_timeout=5,
+                connect_timeout=900,
                 read_timeout=900,
             ),
         )
@@ -242,8 +250,9 @@ class Server:
         self.processes.close()
         self._wsgi.shutdown()
         self._wsgi.server_close()
+        deadline = time.monotonic() + _JOIN_SECONDS
         for thread in self._threads:
-            thread.join(2)
+            thread.join(max(0.0, deadline - time.monotonic()))
 
     # --- a request's way ----------------------------------------------------------------------------------
 
@@ -258,7 +267,7 @@ class Server:
         if environ["REQUEST_METHOD"] != "HEAD":
             headers = [(key, value) for key, value in headers if key.lower() != "content-length"]
             headers.append(("Content-Length", str(len(answer.body))))
-        start_response(f"{answer.status} {_reason(answer.status)}", headers)
+        start_response(f"{answer.status} {reason(answer.status)}", headers)
         return [answer.body]
 
     def perform(self, call: Call) -> Answer:
@@ -284,6 +293,7 @@ class Server:
             self.log_error(call.key)
             return failure(call, ApiError("InternalFailure", f"{type(error).__name__}: {error}", 500))
 
+    @one_at_a_time
     def ask_moto(self, environ: dict[str, Any], body: bytes) -> Answer:
         """Run moto's application on a request; raises what it does not catch."""
         inner = {**environ, "wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
@@ -322,9 +332,3 @@ def _read_body(environ: dict[str, Any]) -> bytes:
         return bytes(environ["wsgi.input"].read())
     length = int(environ.get("CONTENT_LENGTH") or 0)
     return bytes(environ["wsgi.input"].read(length)) if length else b""
-
-
-def _reason(status: int) -> str:
-    from http.client import responses  # noqa: PLC0415
-
-    return responses.get(status, "Unknown")

@@ -49,7 +49,7 @@ from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from local_aws.calls import Answer, ApiError, Call
-from local_aws.server import Server
+from local_aws.server import MOTO_LOCK, Server
 
 INPUT_BYTES = 256 * 1024
 _NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
@@ -435,14 +435,14 @@ class _Log:
         return bool(is_logging_enabled_for(self._level, history_event_type))
 
     def publish_history_log(self, history_log: dict[str, Any]) -> None:
-        group = logs_backends[self._account][self._region].groups.get(self._group)
-        if group is None:  # deleted with the rest of the module while the execution was running
-            return
-        with _LOCK:
+        entry = {"timestamp": int(time.time() * 1000), "message": json.dumps(history_log, default=str)}
+        with MOTO_LOCK:
+            group = logs_backends[self._account][self._region].groups.get(self._group)
+            if group is None:  # deleted with the rest of the module while the execution was running
+                return
             if self._stream not in group.streams:
                 group.create_log_stream(self._stream)
-        entry = {"timestamp": int(time.time() * 1000), "message": json.dumps(history_log, default=str)}
-        group.put_log_events(self._stream, [entry])
+            group.put_log_events(self._stream, [entry])
 
 
 class _Boto3:

@@ -21,6 +21,7 @@ from ecs_release.rollout import BAD, GOOD, OPEN, Status
 from ecs_release.status import image_change
 from ecs_release.store import ItemRecord
 
+from local_aws.client import HANG_SECONDS
 from local_aws.estate import make_shop
 from local_aws.observed import Observed
 from scripts import demo_checks
@@ -33,7 +34,6 @@ from scripts.terraform import EXAMPLE, TerraformError
 
 MANIFEST = EXAMPLE / "deployment.yaml"
 _POLL_SECONDS = 0.5
-_RELEASE_SECONDS = 120.0
 _NAME_WIDTH = 42
 
 # What the second and third release change; the second one's billing crashes.
@@ -166,7 +166,7 @@ def _push(screen: Screen, stack: Stack, text: str, message: str) -> tuple[Push, 
 
 def _follow(screen: Screen, stack: Stack, push: Push) -> None:
     """Show pipeline and items until the pipeline's execution ends."""
-    deadline = time.monotonic() + _RELEASE_SECONDS
+    deadline = time.monotonic() + HANG_SECONDS
     told: dict[str, str] = {}
     while True:
         status = stack.pipeline_status(push.execution)
@@ -181,7 +181,7 @@ def _follow(screen: Screen, stack: Stack, push: Push) -> None:
             screen.keep()
             return
         if time.monotonic() > deadline:
-            raise StackTimeoutError(f"after {_RELEASE_SECONDS:g} s the pipeline is still {status}")
+            raise StackTimeoutError(f"after {HANG_SECONDS:g} s the pipeline is still {status}")
         time.sleep(_POLL_SECONDS)
 
 

@@ -22,7 +22,8 @@ from scripts.terraform import Terraform, TerraformError
 LOCAL = ROOT / ".local"
 PROCESS = LOCAL / "process.json"
 VARIABLES = LOCAL / "variables.json"
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 6.0
+_ANSWER_SECONDS = 60.0  # for hangs: a server that works for others on a busy machine answers late
 
 
 def main() -> int:
@@ -64,7 +65,7 @@ def running_server() -> LocalAws | None:
         return None
     aws = LocalAws(f"http://127.0.0.1:{process['port']}")
     try:
-        with urllib.request.urlopen(f"{aws.endpoint}/_local/health", timeout=5) as answer:  # noqa: S310
+        with urllib.request.urlopen(f"{aws.endpoint}/_local/health", timeout=_ANSWER_SECONDS) as answer:  # noqa: S310
             return aws if json.load(answer)["port"] == process["port"] else None
     except (OSError, ValueError, KeyError):
         return None

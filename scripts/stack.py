@@ -11,7 +11,7 @@ from typing import Any
 
 from ecs_release.store import ItemRecord, ReleaseRecord, Store
 
-from local_aws.client import LocalAws
+from local_aws.client import HANG_SECONDS, LocalAws
 from scripts.git_clone import Clone
 from scripts.terraform import Terraform
 
@@ -56,7 +56,7 @@ class Stack:
             self._clone = Clone(self.clone_url, self._folder / f"clone-{uuid.uuid4().hex[:8]}")
         return self._clone
 
-    def pipeline_execution(self, commit: str, seconds: float = 15) -> str:
+    def pipeline_execution(self, commit: str, seconds: float = HANG_SECONDS) -> str:
         """Wait for the pipeline execution of a commit."""
         pipeline = self.client("codepipeline")
 

@@ -22,6 +22,8 @@ from typing import Any
 from stack import Outcome, Stack
 from world import World, container, image
 
+from local_aws.client import HANG_SECONDS
+
 PACKAGE = Path(__file__).parents[2] / "lambda_src" / "package.zip"
 CLUSTER = "faults"
 _POLL_SECONDS = 0.05
@@ -43,7 +45,7 @@ def scheduled(schedule: str, tag: str = "2", **members: Any) -> dict[str, Any]:
     return {"service": "app", "scheduleName": schedule, "image": image(f"{schedule}:{tag}"), **members}
 
 
-def until(what: str, check: Callable[[], Any], seconds: float = 60) -> Any:
+def until(what: str, check: Callable[[], Any], seconds: float = HANG_SECONDS) -> Any:
     """The first true value of a check."""
     deadline = time.monotonic() + seconds
     while True:
@@ -162,10 +164,10 @@ class Arena:
         )
         return str(answer["executionArn"])
 
-    def wait(self, execution: str, seconds: float = 150) -> Outcome:
+    def wait(self, execution: str, seconds: float = HANG_SECONDS) -> Outcome:
         return self.stack.wait(execution, seconds)
 
-    def release(self, document: Mapping[str, Any], seconds: float = 150) -> Outcome:
+    def release(self, document: Mapping[str, Any], seconds: float = HANG_SECONDS) -> Outcome:
         return self.wait(self.start(document), seconds)
 
     def stop(self, execution: str) -> None:
@@ -202,7 +204,7 @@ class Arena:
         }
         command = [sys.executable, "-m", "ecs_release", *arguments]
         done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=180, check=False
+            command, env=environment, capture_output=True, text=True, timeout=HANG_SECONDS, check=False
         )
         return done.returncode, done.stdout
 

@@ -13,7 +13,7 @@ from arena import CLUSTER, Arena, scheduled, service, task, until
 from stack import Outcome
 from world import container
 
-from local_aws.client import ROOT
+from local_aws.client import HANG_SECONDS, ROOT
 
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
 
@@ -274,7 +274,9 @@ def test_18_part_of_the_rollback_fails(arena: Arena, incomplete: Failed) -> None
     assert len(commands) == 2
     environment = os.environ | arena.aws.environment() | {"PATH": f"{ROOT}/.venv/bin:{os.environ['PATH']}"}
     for command in commands:
-        subprocess.run(["sh", "-c", command], env=environment, check=True, capture_output=True, timeout=60)
+        subprocess.run(
+            ["sh", "-c", command], env=environment, check=True, capture_output=True, timeout=HANG_SECONDS
+        )
     assert arena.runs("r18-stuck") == "r18-stuck:1"
     assert arena.rule_runs("r18-job") == "r18-job:1"
 
@@ -333,7 +335,7 @@ IN_THE_BACKGROUND = {"leftovers": leftovers}
 
 @pytest.fixture(scope="module")
 def left_behind(arena: Arena) -> dict[str, Any]:
-    found: dict[str, Any] = arena.background["leftovers"].result(200)
+    found: dict[str, Any] = arena.background["leftovers"].result(HANG_SECONDS)
     return found
 
 

@@ -11,6 +11,8 @@ import pytest
 from arena import CLUSTER, PACKAGE, Arena, service, until
 from stack import Outcome
 
+from local_aws.client import HANG_SECONDS
+
 pytestmark = pytest.mark.takes_long
 
 NEW_CODE = """
@@ -100,13 +102,13 @@ IN_THE_BACKGROUND = {"deadline": deadline, "retries": retries}
 
 @pytest.fixture(scope="module")
 def patient(arena: Arena) -> dict[str, Any]:
-    found: dict[str, Any] = arena.background["deadline"].result(200)
+    found: dict[str, Any] = arena.background["deadline"].result(HANG_SECONDS)
     return found
 
 
 @pytest.fixture(scope="module")
 def impatient(arena: Arena) -> dict[str, Outcome]:
-    found: dict[str, Outcome] = arena.background["retries"].result(200)
+    found: dict[str, Outcome] = arena.background["retries"].result(HANG_SECONDS)
     return found
 
 

@@ -16,7 +16,7 @@ from arena import CLUSTER, Arena, scheduled, service, task, until
 from ecs_release.store import state_key
 from stack import Outcome
 
-from local_aws.client import ROOT
+from local_aws.client import HANG_SECONDS, ROOT
 
 RULES = [f"u-rule-{number}" for number in range(1, 5)]
 SCHEDULES = ["u-schedule-1", "u-schedule-2"]
@@ -52,7 +52,7 @@ def push(arena: Arena, tag: str) -> Pushed:
     started = time.monotonic()
     # JSON is YAML too.
     commit = arena.stack.push(json.dumps(forty_items(tag), indent=1), f"Release {tag}")
-    pipeline = arena.stack.wait_for_pipeline(commit, 300)
+    pipeline = arena.stack.wait_for_pipeline(commit)
     return Pushed(pipeline, arena.stack.release_of(pipeline), time.monotonic() - started)
 
 
@@ -173,7 +173,12 @@ def test_what_does_not_come_back_is_named_with_the_command_that_finishes_it(
     environment = {**os.environ, **arena.aws.environment(), "PATH": path}
     for command in commands:
         done = subprocess.run(
-            ["sh", "-c", command], env=environment, capture_output=True, text=True, timeout=60, check=False
+            ["sh", "-c", command],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=HANG_SECONDS,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
     assert settings(arena) == before
@@ -334,7 +339,7 @@ IN_THE_BACKGROUND = {"stops": all_stops}
 
 @pytest.fixture
 def stops(arena: Arena) -> dict[str, Stopped | AssertionError]:
-    found: dict[str, Stopped | AssertionError] = arena.background["stops"].result(200)
+    found: dict[str, Stopped | AssertionError] = arena.background["stops"].result(HANG_SECONDS)
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from stack import Stack
 
-from local_aws.client import LocalAws
+from local_aws.client import HANG_SECONDS, LocalAws
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,7 @@ def aws(aws_server: LocalAws) -> Iterator[LocalAws]:
 def eventually() -> Callable[..., Any]:
     """Wait for the first true value of a check; fail with the last one when the time is over."""
 
-    def wait(check: Callable[[], Any], seconds: float = 15.0) -> Any:
+    def wait(check: Callable[[], Any], seconds: float = HANG_SECONDS) -> Any:
         deadline = time.monotonic() + seconds
         while True:
             value = check()

@@ -17,7 +17,7 @@ from typing import Any
 from ecs_release.manifest import load, to_document
 from ecs_release.store import ItemRecord, ReleaseRecord, Store
 
-from local_aws.client import LocalAws
+from local_aws.client import HANG_SECONDS, LocalAws
 
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/making-api-requests.html and the like: the JSON protocols'
 # target header, or the path of a REST API. Raw, because boto3 drops what its service model does not know.
@@ -130,7 +130,7 @@ class Stack:
         )
         return str(answer["executionArn"])
 
-    def wait(self, execution: str, seconds: float = 120) -> Outcome:
+    def wait(self, execution: str, seconds: float = HANG_SECONDS) -> Outcome:
         """Wait for a release's end."""
         started = time.monotonic()
         while True:
@@ -141,7 +141,7 @@ class Stack:
             assert time.monotonic() - started < seconds, f"{execution} still runs after {seconds} s"
             time.sleep(_POLL_SECONDS)
 
-    def release(self, manifest: str | dict[str, Any], seconds: float = 120) -> Outcome:
+    def release(self, manifest: str | dict[str, Any], seconds: float = HANG_SECONDS) -> Outcome:
         """Run a release from start to end."""
         return self.wait(self.start(manifest), seconds)
 
@@ -159,7 +159,7 @@ class Stack:
         _git(clone, "push", "--quiet", "origin", "main")
         return _git(clone, "rev-parse", "HEAD").strip()
 
-    def wait_for_pipeline(self, commit: str, seconds: float = 60) -> dict[str, Any]:
+    def wait_for_pipeline(self, commit: str, seconds: float = HANG_SECONDS) -> dict[str, Any]:
         """Wait until the pipeline execution of a commit ends: its status, and each action's by ``Stage.Action``."""
         pipeline, name = self.client("codepipeline"), self.outputs["pipeline_name"]
         deadline = time.monotonic() + seconds
@@ -207,7 +207,7 @@ class Stack:
             "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
         }
         request = urllib.request.Request(self.aws.endpoint + path, data=body, headers=signed)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=HANG_SECONDS) as answer:
             document: dict[str, Any] = json.load(answer)
         return document
 
@@ -236,7 +236,7 @@ def _git(folder: Path, *arguments: str) -> str:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_SECONDS,
         check=False,
     )
     assert done.returncode == 0, f"git {arguments[0]}: {done.stderr}"

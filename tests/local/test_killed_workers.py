@@ -20,6 +20,8 @@ from ecs_release.errors import RecordChangedError
 from stack import Outcome, Stack
 from world import World, container, image
 
+from local_aws.client import HANG_SECONDS
+
 CLUSTER = "killed"
 
 
@@ -148,7 +150,7 @@ def emptied(stack: Stack, wanted: bool) -> Iterator[None]:
     yield
     done.set()
     if wanted:
-        thread.join(10)
+        thread.join(HANG_SECONDS)
 
 
 def let_leases_lapse(stack: Stack, release: str, done: threading.Event) -> None:
@@ -246,9 +248,9 @@ def survived(request: pytest.FixtureRequest, world: World, calls: dict[str, list
             target=let_leases_lapse, args=(stack, execution.rpartition(":")[2], done), daemon=True
         )
         lapsing.start()
-        outcome = stack.wait(execution, seconds=240)
+        outcome = stack.wait(execution)
         done.set()
-        lapsing.join(10)
+        lapsing.join(HANG_SECONDS)
     left = [fault for fault in stack.aws.control("faults") if fault["times"] != 0]
     stack.aws.faults([])
     return Survived(estate, outcome, killed, left)

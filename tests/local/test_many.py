@@ -80,7 +80,7 @@ class Measured:
 def measure(world: World, note: Callable[[str], None], what: str, document: dict[str, Any]) -> Measured:
     before = world.stack.aws.calls()
     world.stack.aws.limits(enabled=True, scale=20)
-    outcome = world.stack.release(document, seconds=240)
+    outcome = world.stack.release(document)
     world.stack.aws.limits(enabled=False)
     counts = {
         name: Counter(count) - Counter(before.get(name, {}))

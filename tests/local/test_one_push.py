@@ -15,6 +15,8 @@ import pytest
 from stack import Outcome, Stack
 from world import World, container, difference
 
+from local_aws.client import HANG_SECONDS
+
 SAMPLES = Path(__file__).parent / "samples"
 SEED = (SAMPLES / "deployment.yaml").read_text()
 README = (SAMPLES / "readme.yaml").read_text()
@@ -174,7 +176,7 @@ def test_a_failed_release_fails_the_pipeline_and_is_put_back(world: World, pushe
     before = {service: world.primary("demo", service) for service in SERVICES}
     rules = {rule: world.targets(rule) for rule in RULES}
 
-    pipeline = world.stack.wait_for_pipeline(world.stack.push(broken, "Release 4.1"), seconds=120)
+    pipeline = world.stack.wait_for_pipeline(world.stack.push(broken, "Release 4.1"))
     outcome = world.stack.release_of(pipeline)
 
     assert pipeline["status"] == "Failed"
@@ -196,7 +198,7 @@ def test_a_failed_release_fails_the_pipeline_and_is_put_back(world: World, pushe
     assert "circuit breaker" in note["message"]
 
 
-def notification_about(stack: Stack, pipeline_execution: str, seconds: float = 10) -> str:
+def notification_about(stack: Stack, pipeline_execution: str, seconds: float = HANG_SECONDS) -> str:
     """What the topic was told of a pipeline execution; it may come after the pipeline's end."""
     deadline = time.monotonic() + seconds
     while True:

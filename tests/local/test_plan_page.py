@@ -20,6 +20,8 @@ from typing import Any
 import pytest
 from ecs_release.plan_page import page
 
+from local_aws.client import HANG_SECONDS
+
 WIDTHS = (400, 1280)
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 
@@ -65,7 +67,7 @@ class Browser:
             ],
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=HANG_SECONDS,
             check=False,
         )
         assert done.returncode == 0, done.stderr[-2000:]

@@ -13,9 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from ecs_release.rollout import OPEN
 from ecs_release.status import as_document
 from stack import Outcome, Stack
 from world import ACCOUNT, World, container, image
+
+from local_aws.client import HANG_SECONDS
 
 CLUSTER = "zoo"
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
@@ -45,7 +48,7 @@ ROLLOUTS: list[dict[str, Any]] = [
     {"service": "^stalls$", "image": ":2", "outcome": "stall"},
     {"service": "rolled-back", "image": ":2", "outcome": "circuit_breaker_rollback", "seconds": 1},
     # These wait for what the test does to them.
-    {"service": "^(deleted|superseded|forced)$", "image": ":2", "outcome": "complete", "seconds": 60},
+    {"service": "^(deleted|superseded|forced)$", "image": ":2", "outcome": "complete", "seconds": 600},
     # Long enough to be stopped half-way; going back takes as long again.
     {"service": "^stopped$", "image": ":2", "outcome": "complete", "seconds": 4},
     {"outcome": "complete", "seconds": 1},
@@ -88,22 +91,32 @@ class Bystander:
         """Let an item's minute pass at once: its record says that watching began a minute earlier."""
         for name in names:
             self._when(
-                lambda name=name: self._item(name).started_at is not None,  # type: ignore[misc]
+                lambda name=name: self._is_alone(name, names),  # type: ignore[misc]
                 lambda name=name: self._age(name),  # type: ignore[misc]
             )
 
     def _item(self, name: str) -> Any:
         return next((i for i in self.stack.store.items(self.release) if i.name == name), _NOTHING)
 
+    def _is_alone(self, name: str, waiting: tuple[str, ...]) -> bool:
+        """Whether an item is watched, its tasks have crashed if they do, and the others have come to their own ends."""
+        if self._item(name).started_at is None:
+            return False
+        cluster, service = name.split("/")
+        (found,) = self.stack.client("ecs").describe_services(cluster=cluster, services=[service])["services"]
+        if service.endswith("crashes") and not found["deployments"][0].get("failedTasks"):
+            return False
+        others = (item for item in self.stack.store.items(self.release) if item.name not in waiting)
+        return all(item.verdict not in OPEN for item in others)
+
     def _age(self, name: str) -> None:
-        time.sleep(2.5)  # tasks crash meanwhile, and the others come to their own ends
         item = self._item(name)
         self.stack.store.update_item(item, {"started_at": item.started_at - 60})
 
     def _when(self, condition: Callable[[], bool], act: Callable[[], Any]) -> None:
         def run() -> None:
             try:
-                deadline = time.monotonic() + 60
+                deadline = time.monotonic() + HANG_SECONDS
                 while not condition():
                     assert time.monotonic() < deadline, "what was waited for never came"
                     time.sleep(0.1)
@@ -117,7 +130,7 @@ class Bystander:
     def outcome(self) -> Outcome:
         outcome = self.stack.wait(self.execution)
         for thread in self.threads:
-            thread.join(10)
+            thread.join(HANG_SECONDS)
         assert self.errors == []
         return outcome
 
@@ -146,10 +159,9 @@ def world(stack: Stack) -> Iterator[World]:
 
 def stop_rollout(world: World, service: str) -> None:
     """Stop a rollout by hand, as soon as ECS shows it."""
-    while True:
-        newest = world.service_deployments(CLUSTER, service)[0]
-        if newest["status"] == "IN_PROGRESS":
-            break
+    deadline = time.monotonic() + HANG_SECONDS
+    while (newest := world.service_deployments(CLUSTER, service)[0])["status"] != "IN_PROGRESS":
+        assert time.monotonic() < deadline, f"the rollout of {service} never began: {newest}"
         time.sleep(0.1)
     world.ecs.stop_service_deployment(serviceDeploymentArn=newest["serviceDeploymentArn"])
 

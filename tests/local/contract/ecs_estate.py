@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
-from local_aws.client import LocalAws
+from local_aws.client import HANG_SECONDS, LocalAws
 
 
 class Estate:
@@ -61,7 +61,7 @@ class Estate:
         return [by_arn[arn] for arn in arns]
 
 
-def eventually(check: Callable[[], Any], seconds: float = 8.0) -> Any:
+def eventually(check: Callable[[], Any], seconds: float = HANG_SECONDS) -> Any:
     """Return the first true value of a check; fail with the last one after the time is over."""
     deadline = time.monotonic() + seconds
     while True:

@@ -38,7 +38,7 @@ class Function:
     """One function, published, and invoked by the qualified ARN that its publication gave."""
 
     def __init__(self, aws: LocalAws, source: str, **settings: Any) -> None:
-        self.client = aws.client("lambda", read_timeout=120)
+        self.client = aws.client("lambda")
         self.name = f"f-{uuid.uuid4().hex[:8]}"
         made = self.client.create_function(
             FunctionName=self.name,

@@ -10,7 +10,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from local_aws.client import LocalAws
+from local_aws.client import HANG_SECONDS, LocalAws
 
 SUCCEED = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
 FINAL = ("Succeeded", "Failed", "Stopped", "Superseded", "Cancelled")
@@ -179,7 +179,7 @@ class Pipeline:
         )["pipelineExecution"]
         return found
 
-    def ended(self, execution: str, seconds: float = 30) -> str:
+    def ended(self, execution: str, seconds: float = HANG_SECONDS) -> str:
         deadline = time.monotonic() + seconds
         while (status := self.execution(execution)["status"]) not in FINAL:
             assert time.monotonic() < deadline, f"still {status}"
@@ -201,7 +201,7 @@ class Pipeline:
         states = self.client.get_pipeline_state(name=self.name)["stageStates"]
         return next(state for state in states if state["stageName"] == name)
 
-    def token(self, name: str = "Manual", seconds: float = 15) -> str:
+    def token(self, name: str = "Manual", seconds: float = HANG_SECONDS) -> str:
         deadline = time.monotonic() + seconds
         while True:
             latest = self.stage(name)["actionStates"][0].get("latestExecution", {})

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 from pipelines import project, role, unique
 
 from local_aws import buildspec
-from local_aws.client import LocalAws
+from local_aws.client import HANG_SECONDS, LocalAws
 
 
 def run(aws: LocalAws, spec: str, *, stop: bool = False, **override: Any) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def run(aws: LocalAws, spec: str, *, stop: bool = False, **override: Any) -> dic
     build = client.start_build(projectName=name, **override)["build"]
     if stop:
         client.stop_build(id=build["id"])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + HANG_SECONDS
     while not build["buildComplete"]:
         assert time.monotonic() < deadline, build
         time.sleep(0.05)
@@ -171,12 +171,8 @@ def test_a_buildspec_that_cannot_be_read_fails_the_download(aws: LocalAws) -> No
 
 
 def test_a_stopped_build_ends_at_once(aws: LocalAws) -> None:
-    begun = time.monotonic()
-    assert (
-        run(aws, "version: 0.2\nphases: {build: {commands: [sleep 60]}}\n", stop=True)["buildStatus"]
-        == "STOPPED"
-    )
-    assert time.monotonic() - begun < 10
+    build = run(aws, "version: 0.2\nphases: {build: {commands: [sleep 3600]}}\n", stop=True)
+    assert build["buildStatus"] == "STOPPED"
 
 
 def test_the_log_group_of_the_project_is_used(aws: LocalAws) -> None:

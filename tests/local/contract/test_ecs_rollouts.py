@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from ecs_estate import Estate, eventually
 
-from local_aws.client import LocalAws
+from local_aws.client import HANG_SECONDS, LocalAws
 
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
 FAST = 0.4
@@ -146,9 +145,11 @@ def test_with_nothing_completed_before_the_circuit_breaker_stalls(estate: Estate
 
 def test_a_stalled_rollout_stays_in_progress(estate: Estate) -> None:
     estate.create()
-    estate.aws.rollouts([{"service": "^web$", "outcome": "stall"}])
+    estate.create("other")
+    estate.aws.rollouts([{"service": "^web$", "outcome": "stall"}, {"seconds": FAST}])
     estate.update(taskDefinition=estate.register(image="app:2"))
-    time.sleep(0.3)
+    estate.update("other", taskDefinition=estate.register(image="app:2"))
+    eventually(lambda: estate.deployments("other")[0]["rolloutState"] == "COMPLETED")
     assert primary(estate)["rolloutState"] == "IN_PROGRESS"
     assert primary(estate)["failedTasks"] == 0
     assert estate.service()["runningCount"] == 2  # the old ones
@@ -190,9 +191,11 @@ def test_other_strategies_tell_through_the_service_deployment_only(estate: Estat
 
 def test_service_deployments_become_visible_after_a_delay(estate: Estate) -> None:
     estate.create()
-    estate.aws.control("visibility", {"seconds": 0.5})
+    estate.aws.rollouts([{"outcome": "stall"}])
+    estate.aws.control("visibility", {"seconds": HANG_SECONDS})
     estate.update(taskDefinition=estate.register(image="app:2"))
     assert len(estate.records()) < 2
+    estate.aws.control("visibility", {"seconds": 0.1})
     newest = eventually(lambda: len(estate.records()) == 2 and estate.records()[0])
     assert newest["status"] == "IN_PROGRESS"
     assert estate.service()["currentServiceDeployment"] == newest["serviceDeploymentArn"]

@@ -8,13 +8,14 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from functions import Function, FunctionError, package
 
-from local_aws.client import LocalAws
+from local_aws.client import HANG_SECONDS, LocalAws
 
 SOURCE = """
 import importlib.util, os, sys, time
@@ -35,6 +36,10 @@ def handler(event, context):
         os._exit(3)
     if action == "sleep":
         time.sleep(event["seconds"])
+    if action == "meet":
+        open(os.path.join(event["folder"], str(os.getpid())), "x").close()
+        while len(os.listdir(event["folder"])) < event["number"]:
+            time.sleep(0.02)
     if action == "environment":
         return {"environment": dict(os.environ), "found": [
             name for name in ("boto3", "moto", "pytest", "flask") if importlib.util.find_spec(name)]}
@@ -69,13 +74,15 @@ def test_a_worker_stays_warm(function: Function) -> None:
 
 
 def test_a_warm_call_takes_milliseconds(function: Function) -> None:
+    """Nagle's algorithm and delayed acknowledgements would cost each call 40 ms; a busy machine costs some calls more."""
     function.invoke()
-    times = []
-    for _ in range(20):
+    deadline = time.monotonic() + HANG_SECONDS
+    while True:
         started = time.perf_counter()
         function.invoke()
-        times.append(time.perf_counter() - started)
-    assert sorted(times)[10] < 0.05
+        if time.perf_counter() - started < 0.035:
+            break
+        assert time.monotonic() < deadline
 
 
 def test_environment_is_the_functions_and_what_lambda_sets(aws: LocalAws, function: Function) -> None:
@@ -128,10 +135,11 @@ def test_what_can_not_start_says_why(aws: LocalAws, handler: str, error: str) ->
     assert caught.value.type == error
 
 
-def test_parallel_calls_have_workers_of_their_own(aws: LocalAws) -> None:
-    function = Function(aws, SOURCE)
+def test_parallel_calls_have_workers_of_their_own(aws: LocalAws, tmp_path: Path) -> None:
+    function = Function(aws, SOURCE, Timeout=HANG_SECONDS)
+    event = {"do": "meet", "folder": str(tmp_path), "number": 6}
     with ThreadPoolExecutor(6) as threads:
-        results = list(threads.map(lambda _: function.invoke({"do": "sleep", "seconds": 2}), range(6)))
+        results = list(threads.map(lambda _: function.invoke(event), range(6)))
     assert len({result["pid"] for result in results}) == 6
 
 

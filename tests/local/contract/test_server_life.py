@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import pytest
 from functions import Function
 
-from local_aws.client import LocalAws
+from local_aws.client import HANG_SECONDS, LocalAws
 
 SLEEPER = "import os, subprocess, time\ndef handler(event, context):\n    return os.getpid()\n"
 
@@ -42,7 +41,7 @@ def test_its_end_is_the_end_of_its_workers(
         process = aws._process
         assert process is not None
         process.send_signal(number)
-        process.wait(20)
+        process.wait(HANG_SECONDS)
         eventually(lambda: not alive(worker))
         with socket.socket() as probe:
             assert probe.connect_ex(("127.0.0.1", aws.port)) != 0
@@ -70,4 +69,3 @@ def test_it_listens_on_the_loopback_address_only(aws: LocalAws) -> None:
         with socket.socket() as probe:
             probe.settimeout(1)
             assert probe.connect_ex((host, aws.port)) != 0
-    time.sleep(0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -101,19 +100,22 @@ def test_stopping_is_immediate_and_leaves_the_function_running(
     aws: LocalAws, eventually: Callable[..., Any]
 ) -> None:
     topic = aws.client("sns").create_topic(Name="after-stop")["TopicArn"]
+    queue = aws.client("sqs").create_queue(QueueName="go-on")["QueueUrl"]
     source = (
         "import boto3, time\n"
         "def handler(event, context):\n"
-        "    time.sleep(1.5)\n"
+        f"    while not boto3.client('sqs').receive_message(QueueUrl='{queue}').get('Messages'):\n"
+        "        time.sleep(0.05)\n"
         f"    boto3.client('sns').publish(TopicArn='{topic}', Message='still here')\n"
     )
-    arn = machine(aws, {"Work": task(Function(aws, source).arn)})
+    arn = machine(aws, {"Work": task(Function(aws, source, Timeout=900).arn)})
     execution = start(aws, arn, {})
     eventually(lambda: aws.count("lambda:Invoke"))
     client = aws.client("stepfunctions")
     client.stop_execution(executionArn=execution, error="Operator", cause="enough")
     answer = client.describe_execution(executionArn=execution)
     assert (answer["status"], answer["error"], answer["cause"]) == ("ABORTED", "Operator", "enough")
+    aws.client("sqs").send_message(QueueUrl=queue, MessageBody="go on")
     eventually(lambda: [entry["message"] for entry in aws.notifications()] == ["still here"])
     assert client.describe_execution(executionArn=execution)["status"] == "ABORTED"
 
@@ -148,7 +150,6 @@ def test_ends_reach_rules_on_status_changes(
     events.put_targets(Rule=rule, Targets=[{"Id": "topic", "Arn": topic}])
     execution = start(aws, arn, {"a": 1})
     if status == "ABORTED":
-        time.sleep(0.3)
         client.stop_execution(executionArn=execution)
     told, *more = eventually(aws.notifications)
     assert more == []

@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from functions import Function
 from pipelines import unique
 
-from local_aws.client import LocalAws
+from local_aws.client import HANG_SECONDS, LocalAws
 
 ROLE = "arn:aws:iam::123456789012:role/machine"
 WAIT = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 30, "End": True}}}
@@ -45,7 +45,9 @@ def start(aws: LocalAws, definition: dict[str, Any], given: Any = None) -> str:
     return str(answer["executionArn"])
 
 
-def run(aws: LocalAws, definition: dict[str, Any], given: Any = None, seconds: float = 20) -> dict[str, Any]:
+def run(
+    aws: LocalAws, definition: dict[str, Any], given: Any = None, seconds: float = HANG_SECONDS
+) -> dict[str, Any]:
     """Run a machine to its end."""
     arn, client = start(aws, definition, given), aws.client("stepfunctions")
     deadline = time.monotonic() + seconds
@@ -147,15 +149,15 @@ def test_a_name_is_used_once_but_the_same_start_can_be_repeated(aws: LocalAws) -
     assert invalid.value.response["Error"]["Code"] == "InvalidName"
 
 
-def test_a_stopped_execution_is_aborted_at_once_while_its_function_runs_on(aws: LocalAws) -> None:
+def test_a_stopped_execution_is_aborted_at_once_while_its_function_runs_on(
+    aws: LocalAws, eventually: Callable[..., Any]
+) -> None:
     client = aws.client("stepfunctions")
-    function = Function(aws, FAILING, Timeout=30)
-    execution = start(aws, one(task(function.arn)), {"seconds": 5})
-    time.sleep(0.5)
-    begun = time.monotonic()
+    function = Function(aws, FAILING, Timeout=900)
+    execution = start(aws, one(task(function.arn)), {"seconds": 3600})
+    eventually(lambda: aws.count("lambda:Invoke"))
     client.stop_execution(executionArn=execution, error="Operator", cause="by hand")
     found = client.describe_execution(executionArn=execution)
-    assert time.monotonic() - begun < 2
     assert (found["status"], found["error"], found["cause"]) == ("ABORTED", "Operator", "by hand")
     assert found["stopDate"] >= found["startDate"]
     assert found["redriveStatus"] == "REDRIVABLE"
@@ -208,7 +210,7 @@ def test_wait_takes_its_seconds_from_a_path(aws: LocalAws) -> None:
     assert (
         run(aws, one({"Type": "Wait", "SecondsPath": "$.seconds"}), {"seconds": 2})["status"] == "SUCCEEDED"
     )
-    assert 1.8 < time.monotonic() - begun < 5
+    assert time.monotonic() - begun > 1.8
 
 
 def test_fail_takes_error_and_cause_from_paths(aws: LocalAws) -> None:
@@ -256,7 +258,7 @@ def test_a_map_of_hundreds_with_one_at_a_time_works(aws: LocalAws) -> None:
         "MaxConcurrency": 1,
         "ItemProcessor": {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}},
     }
-    done = run(aws, one(state), {"items": list(range(600))}, seconds=60)
+    done = run(aws, one(state), {"items": list(range(600))})
     assert json.loads(done["output"]) == list(range(600))
 
 
@@ -333,7 +335,7 @@ def test_retry_passes_over_fatal_errors_and_is_counted_anew_at_each_visit(aws: L
 
 
 def test_a_states_time_out_is_caught(aws: LocalAws, eventually: Callable[..., Any]) -> None:
-    function = Function(aws, FAILING, Timeout=30)
+    function = Function(aws, FAILING, Timeout=900)
     definition = {
         "StartAt": "Slow",
         "States": {
@@ -346,6 +348,6 @@ def test_a_states_time_out_is_caught(aws: LocalAws, eventually: Callable[..., An
             "Late": {"Type": "Pass", "End": True},
         },
     }
-    done = run(aws, definition, {"seconds": 4})
+    done = run(aws, definition, {"seconds": 900})
     assert json.loads(done["output"])["error"]["Error"] == "States.Timeout"
-    assert (done["stopDate"] - done["startDate"]).total_seconds() < 3
+    assert (done["stopDate"] - done["startDate"]).total_seconds() < HANG_SECONDS
