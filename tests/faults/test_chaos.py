@@ -230,7 +230,7 @@ def test_the_clean_up_and_the_next_release_never_want_the_same(aws: Cloud, call:
     for seconds in (0.3, 1.0, 9.0):
         failed = Release(entries=(replace(entry, forward="bad"),), timeout_minutes=2, pause=0.0)
         troubles = (
-            Trouble("delay", "dynamodb:PutItem", "parse", seconds=2.0),  # the clean-up is first to begin
+            Trouble("delay", "dynamodb:TransactWriteItems", "parse", seconds=2.0),  # the clean-up is first
             Trouble("delay", call, "clean_up", seconds=seconds + 2.0, after=after),
         )
         wants_it = Release("again", (entry,), timeout_minutes=2, troubles=troubles)
