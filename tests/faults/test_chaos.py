@@ -13,6 +13,7 @@ from dataclasses import replace
 import hypothesis
 import pytest
 from chaos_cloud import Cloud, cloud
+from chaos_regressions import SCHEDULES
 from chaos_world import Entry, Job, Release, Scenario, Service, Thing, Trouble, World
 from hypothesis import HealthCheck, currently_in_test_context, given, note, seed, settings
 from hypothesis import strategies as st
@@ -238,6 +239,11 @@ def test_the_clean_up_and_the_next_release_never_want_the_same(aws: Cloud, call:
         assert world.struck["delay"] == 2, "the clean-up did not get that far"
         assert world.oracle.ended["r1"] == "ROLLED_BACK"
         assert world.oracle.ended["r2"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_that_broke_a_promise_once_breaks_none(aws: Cloud, name: str) -> None:
+    _play(aws, SCHEDULES[name])
 
 
 @pytest.mark.parametrize("shard", range(SHARDS))

@@ -1,0 +1,297 @@
+"""Schedules that broke a promise once, each made as small as it still broke it, with the seed it came from."""
+
+from __future__ import annotations
+
+from chaos_world import Entry, Job, Release, Scenario, Service, Trouble
+
+SCHEDULES: dict[str, Scenario] = {
+    # seed 6: what back means from then on depends on whether that completes
+    "somebody else deploys after the proof": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Job(number=0, kind="schedule", pinned=False, targets="own", host=None, shared=False),
+            Job(number=1, kind="schedule", pinned=False, targets="own", host=None, shared=False),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=1, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="stop",
+                timeout_minutes=2,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="by_hand",
+                entries=(
+                    Entry(thing=0, version=1, wave=0, forward="complete", back="complete", seconds=40.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="foreign",
+                        call="*",
+                        step="check_rollouts",
+                        nth=24,
+                        times=1,
+                        seconds=0.0,
+                        thing=3,
+                        after=True,
+                    ),
+                ),
+                pause=0.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=5, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.05,
+        lag=0.0,
+    ),
+    # seed 6: whoever closed it looked before there was a record
+    "stopped between the lock and the record, and its worker dies": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Service(number=1, family=1, breaker="none", strategy="ROLLING", desired=2, sidecar=True),
+            Service(number=2, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Job(number=0, kind="schedule", pinned=False, targets="own", host=None, shared=False),
+            Job(number=1, kind="rule", pinned=True, targets="own", host=None, shared=False),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=4, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="stop",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="stop",
+                        call="dynamodb:PutItem",
+                        step="parse",
+                        nth=1,
+                        times=1,
+                        seconds=2.0,
+                        thing=4,
+                        after=False,
+                    ),
+                    Trouble(
+                        kind="kill",
+                        call="dynamodb:Query",
+                        step="parse",
+                        nth=0,
+                        times=3,
+                        seconds=9.0,
+                        thing=0,
+                        after=True,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.7,
+        lag=0.0,
+    ),
+    # seed 6: Report went by the status it had read, not by the one recorded, and wiped the way back
+    "stopped while Report writes that it is whole": Scenario(
+        things=(Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="stop",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="stop",
+                        call="dynamodb:Query",
+                        step="report",
+                        nth=1,
+                        times=1,
+                        seconds=2.0,
+                        thing=2,
+                        after=True,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.3,
+        lag=0.0,
+    ),
+    # seed 201: the execution says REJECTED, and the record was closed as ABORTED
+    "refused while the record can't be written": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Service(number=1, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=True),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=1, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="by_hand",
+                entries=(
+                    Entry(thing=1, version=2, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(),
+                pause=0.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="again",
+                entries=(
+                    Entry(thing=1, version=3, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="error", call="*", step="", nth=21, times=40, seconds=0.0, thing=0, after=False
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.05,
+        lag=0.0,
+    ),
+    # seed 204: a rollout that had failed by itself was taken for somebody else's deployment
+    "a read that lags behind our own rollout": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Service(number=1, family=1, breaker="none", strategy="ROLLING", desired=2, sidecar=True),
+            Service(number=2, family=0, breaker="alone", strategy="ROLLING", desired=2, sidecar=False),
+            Job(number=0, kind="rule", pinned=False, targets="own", host=None, shared=True),
+            Job(number=1, kind="schedule", pinned=True, targets="own", host=None, shared=False),
+            Job(number=2, kind="rule", pinned=False, targets="own", host=0, shared=False),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=0, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=1, version=1, wave=0, forward="complete", back="complete", seconds=40.0),
+                    Entry(thing=2, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=3, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=4, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=5, version=1, wave=2, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="stop",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="kill",
+                        call="dynamodb:GetItem",
+                        step="prepare",
+                        nth=2,
+                        times=1,
+                        seconds=9.0,
+                        thing=0,
+                        after=True,
+                    ),
+                    Trouble(
+                        kind="throttle",
+                        call="lambda:prepare",
+                        step="",
+                        nth=0,
+                        times=1,
+                        seconds=2.0,
+                        thing=0,
+                        after=False,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=1, version=2, wave=2, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=2, version=2, wave=0, forward="bad", back="complete", seconds=2.0),
+                    Entry(thing=3, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=4, version=2, wave=1, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=5, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="kill",
+                        call="*",
+                        step="check_rollouts",
+                        nth=7,
+                        times=3,
+                        seconds=9.0,
+                        thing=0,
+                        after=False,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=692,
+        preempt=0.7,
+        lag=5.0,
+    ),
+    # seed 6: two revisions of one content
+    "two services on one family, and a list that lags": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Service(number=1, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=True),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=3, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=1, version=3, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.3,
+        lag=5.0,
+    ),
+}
