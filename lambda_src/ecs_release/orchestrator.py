@@ -9,10 +9,9 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 
-from ecs_release.aws import Connections, explain
+from ecs_release.aws import Connections, explain, own_client
 from ecs_release.errors import EcsReleaseError, SettingsError
 from ecs_release.permissions import STEPS
 from ecs_release.store import Store
@@ -40,7 +39,7 @@ class Orchestrator:
             )
         self.arn = arn
         self._region, self._account = match.group(1), match.group(2)
-        self._states = boto3.client("stepfunctions", region_name=self._region)
+        self._states = own_client("stepfunctions", region_name=self._region)
 
     @classmethod
     def find(cls, arn: str | None) -> Orchestrator:
@@ -68,7 +67,7 @@ class Orchestrator:
         tags = {tag["key"]: tag["value"] for tag in answer.get("tags", ())}
         if TABLE_TAG not in tags:
             raise SettingsError(f"{self.arn} has no tag {TABLE_TAG}; run terraform apply of the module.")
-        return Store(boto3.client("dynamodb", region_name=self._region), tags[TABLE_TAG])
+        return Store(own_client("dynamodb", region_name=self._region), tags[TABLE_TAG])
 
     def reader(self, store: Store) -> Connections:
         """Connections that read what is live, with the caller's own credentials in the orchestrator's account."""

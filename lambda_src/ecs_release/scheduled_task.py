@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 
 from ecs_release.aws import RAW, Connections, error_code, explain, send_raw
 from ecs_release.errors import ItemError
+from ecs_release.retries import THROTTLING_CODES, jittered, pause
 from ecs_release.task_definition import TaskDefinition, choose_containers, parse_reference
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ class Rules:
             token = {"NextToken": answer["NextToken"]}
 
     def put(self, bus: str, rule: str, targets: Sequence[Mapping[str, Any]]) -> None:
-        """Write whole raw targets; entries that EventBridge could not take are tried again.
+        """Write whole raw targets; entries that EventBridge could not take are tried again, throttled ones for as long as it takes.
 
         PutTargets can answer 200 and still have failed entries
         (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html).
@@ -195,9 +196,7 @@ class Rules:
             when entries keep failing, or EventBridge refuses.
         """
         left = list(targets)
-        for attempt in range(_PUT_TARGETS_ATTEMPTS):
-            if attempt:
-                self._sleep(random.uniform(0.2, min(5.0, 2.0**attempt)))  # noqa: S311 - spreading load, not a secret
+        for attempt in itertools.count(1):
             try:
                 with send_raw({"Rule": rule, "EventBusName": bus, "Targets": left}):
                     # The arguments only satisfy botocore's own check of required members; the raw body is what travels.
@@ -219,10 +218,14 @@ class Rules:
                 return
             failed = {entry["TargetId"]: entry for entry in answer.get("FailedEntries", ())}
             left = [target for target in left if target["Id"] in failed]
-        reasons = "; ".join(
-            f"{e['TargetId']}: {e.get('ErrorCode')} {e.get('ErrorMessage', '')}" for e in failed.values()
-        )
-        raise ItemError(f'EventBridge did not take targets of rule "{rule}": {reasons}')
+            reasons = "; ".join(
+                f"{e['TargetId']}: {e.get('ErrorCode')} {e.get('ErrorMessage', '')}" for e in failed.values()
+            )
+            why = f'EventBridge did not take targets of rule "{rule}": {reasons}'
+            throttled = any(e.get("ErrorCode") in THROTTLING_CODES for e in failed.values())
+            if attempt >= _PUT_TARGETS_ATTEMPTS and not throttled:
+                raise ItemError(why)
+            pause(max(0.2, jittered(attempt, 5.0)), why, self._sleep)
 
 
 class Schedules:

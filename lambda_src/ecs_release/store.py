@@ -11,6 +11,7 @@ pk                     sk                          what
 ``RELEASE#<release>``  ``RELEASE``                 a release
 ``RELEASE#<release>``  ``ITEM#<batch>#<number>``   its items; a batch is one contiguous key range
 ``RELEASE#<release>``  ``WORKER#<request>``        a worker that may still be in the middle of a call
+``RELEASE#<release>``  ``READ#<number>``           what Parse has read when its time was up, until it is done
 ``ITEM``               ``<target>#<kind>#<name>``  an item that is not whole: what "back" means for it
 ``HOLD``               ``<target>#<kind>#<name>``  images that a rollback by hand undid
 =====================  ==========================  ================================================
@@ -24,7 +25,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -34,6 +35,8 @@ from botocore.exceptions import ClientError
 
 from ecs_release.aws import Target, error_code
 from ecs_release.errors import LockLostError, RecordChangedError, SettingsError
+from ecs_release.retries import jittered, pause
+from ecs_release.task_definition import TaskDefinition
 
 if TYPE_CHECKING:  # the writing steps start without the parser
     from ecs_release.manifest import Item
@@ -412,13 +415,35 @@ class Store:
         ]
         for start in range(0, len(writes), 25):
             requests = writes[start : start + 25]
-            pause = 0.05
+            attempt = 0
             while requests:
                 answer = self._client.batch_write_item(RequestItems={self._table: requests})
                 requests = answer.get("UnprocessedItems", {}).get(self._table, [])
                 if requests:
-                    time.sleep(pause)
-                    pause = min(pause * 2, 5)
+                    attempt += 1
+                    _wait_for_the_rest(attempt)
+
+    # --- what Parse has read --------------------------------------------------------------------------------------
+
+    def keep_definitions(self, release: str, found: Iterable[tuple[str, TaskDefinition]]) -> None:
+        """Keep (target, outline) of task definitions for the attempt that goes on from here."""
+        rows = [json.dumps([target, d.body, d.tags], separators=(",", ":")) for target, d in found]
+        number = len(list(self._query(f"RELEASE#{release}", begins="READ#")))
+        for text in _together(rows, _LIST_BYTES):
+            self._put({"pk": f"RELEASE#{release}", "sk": f"READ#{number:05d}", "definitions": text})
+            number += 1
+
+    def definitions(self, release: str) -> list[tuple[str, TaskDefinition]]:
+        """What :meth:`keep_definitions` has kept."""
+        return [
+            (target, TaskDefinition(body, tuple(tags)))
+            for row in self._query(f"RELEASE#{release}", begins="READ#")
+            for target, body, tags in json.loads(row["definitions"])
+        ]
+
+    def forget_definitions(self, release: str) -> None:
+        for row in list(self._query(f"RELEASE#{release}", begins="READ#")):
+            self._client.delete_item(TableName=self._table, Key=_item({"pk": row["pk"], "sk": row["sk"]}))
 
     def items(self, release: str, first: int | None = None, last: int | None = None) -> list[ItemRecord]:
         """Items in order; of the batches ``first`` to ``last`` when they are given."""
@@ -511,12 +536,16 @@ class Store:
             request: dict[str, Any] = {
                 self._table: {"Keys": [_item({"pk": pk, "sk": sk}) for sk in names], "ConsistentRead": True}
             }
+            attempt = 0
             while request:
                 answer = self._client.batch_get_item(RequestItems=request)
                 for row in answer["Responses"].get(self._table, ()):
                     plain = _plain(row)
                     result[names[plain["sk"]]] = plain
                 request = answer.get("UnprocessedKeys") or {}
+                if request:
+                    attempt += 1
+                    _wait_for_the_rest(attempt)
         return result
 
     def mark_unwhole(self, item: ItemRecord, *more: str) -> None:
@@ -650,8 +679,28 @@ def fitting(lines: Sequence[str], room: int = _LIST_BYTES) -> list[str]:
     return kept
 
 
+def _wait_for_the_rest(attempt: int) -> None:
+    """DynamoDB throttles a part of a batch by giving it back
+    (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html)."""
+    pause(jittered(attempt, 5.0), "DynamoDB throttles the releases table")
+
+
 def _fitting_value(value: Any) -> Any:
     return fitting(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
+
+
+def _together(texts: Sequence[str], room: int) -> Iterator[str]:
+    """JSON texts in as few JSON lists as hold about ``room`` bytes each."""
+    some: list[str] = []
+    used = 0
+    for text in texts:
+        if some and used + len(text.encode()) > room:
+            yield f"[{','.join(some)}]"
+            some, used = [], 0
+        some.append(text)
+        used += len(text.encode())
+    if some:
+        yield f"[{','.join(some)}]"
 
 
 def _raise_conditional(error: ClientError) -> NoReturn:

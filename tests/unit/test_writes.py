@@ -15,6 +15,7 @@ from ecs_release.aws import RAW
 from ecs_release.aws import _body as raw_body_variable
 from ecs_release.errors import ItemError, SupersededError
 from ecs_release.repair import repair_command
+from ecs_release.retries import ThrottleCount
 from ecs_release.steps.report import judge_release
 from ecs_release.steps.rollback import put_service_back, put_task_back
 from ecs_release.steps.update_service import start_rollout
@@ -309,7 +310,7 @@ def test_a_family_in_which_nothing_was_registered_was_never_written() -> None:
 def test_a_failure_that_nobody_expected_costs_the_siblings_nothing() -> None:
     class Batch(World):
         remaining, request = staticmethod(lambda: 900.0), "me"
-        throttles = SimpleNamespace(count=0)
+        throttles = ThrottleCount()
 
         def items(self, *_: Any) -> list[ItemRecord]:
             return [ITEM, dataclasses.replace(ITEM, number=1)]

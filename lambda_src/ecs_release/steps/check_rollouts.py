@@ -11,11 +11,17 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import error_code, explain
-from ecs_release.errors import ItemError, LockLostError, RecordChangedError, TargetUnreachableError
+from ecs_release.errors import (
+    ItemError,
+    LockLostError,
+    PassingError,
+    RecordChangedError,
+    TargetUnreachableError,
+)
 from ecs_release.observability import about_item, logger
 from ecs_release.rollout import BAD, OPEN, Judgement, Rollout, Status, judge
 from ecs_release.scheduled_task import reference_of
-from ecs_release.service import Services, ServiceState
+from ecs_release.service import DESCRIBE_SERVICES_MOST, Services, ServiceState
 from ecs_release.steps.report import needs_rollback
 from ecs_release.steps.rollback import to_deregister
 from ecs_release.steps.update_task import current_targets, set_meanwhile
@@ -33,7 +39,7 @@ _PAUSE_SHARE = 0.02
 # With less time than this left the others are looked at in the next round: a look that is cut off would count as a crash.
 _SPARE_SECONDS = 45
 # A target that can't be read now is read again until the item's deadline; only then is it a verdict.
-_PASSING = (ClientError, BotoCoreError, TargetUnreachableError)
+_PASSING = (ClientError, BotoCoreError, TargetUnreachableError, PassingError)
 
 
 def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,9 +58,10 @@ def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> di
     record = worker.store.release(release)
     if record is None or record.status != "RUNNING":
         raise LockLostError(f"the record of release {release} is closed; nothing is left to decide.")
-    next_state = _decide(worker, record, state, time.time())
-    worker.store.add_throttles(release, worker.connections.throttles.count)
-    return next_state
+    try:
+        return _decide(worker, record, state, time.time())
+    finally:
+        worker.store.add_throttles(release, worker.connections.throttles.take())
 
 
 def _decide(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -177,13 +184,31 @@ def _fail(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any]) -> di
 
 def _judged(worker: Worker, items: Sequence[ItemRecord], now: float) -> list[ItemRecord]:
     """The items with every verdict that can be given now, recorded."""
-    services = _describe(worker, [item for item in items if item.kind == "service" and item.verdict in OPEN])
-    return [
-        _judge_item(worker, item, services, now)
-        if item.verdict in OPEN and worker.remaining() > _SPARE_SECONDS
-        else item
-        for item in items
-    ]
+    judged = {
+        item.key["sk"]: _judge_item(worker, item, services, now)
+        for item, services in _looks(worker, [item for item in items if item.verdict in OPEN])
+    }
+    return [judged.get(item.key["sk"], item) for item in items]
+
+
+def _looks(worker: Worker, items: Sequence[ItemRecord]) -> Iterator[tuple[ItemRecord, _Described]]:
+    """Each item with what was read of the services around it; fewer items when the time is up.
+
+    Ten services are read and judged before the next ten are: what a round gets done stays done, however slowly AWS answers.
+    """
+    together: dict[tuple[str, str, str | None], list[ItemRecord]] = {}
+    for item in items:
+        together.setdefault((item.kind, item.target, item.cluster), []).append(item)
+    for alike in together.values():
+        for start in range(0, len(alike), DESCRIBE_SERVICES_MOST):
+            ten = alike[start : start + DESCRIBE_SERVICES_MOST]
+            if worker.remaining() <= _SPARE_SECONDS:
+                return
+            services = _describe(worker, [item for item in ten if item.kind == "service"])
+            for item in ten:
+                if worker.remaining() <= _SPARE_SECONDS:
+                    return
+                yield item, services
 
 
 def _judge_item(worker: Worker, item: ItemRecord, services: _Described, now: float) -> ItemRecord:
@@ -396,17 +421,15 @@ def _after_rollback(
     going = [
         item for item in items if item.rollback_started_at is not None and item.status not in _SETTLED_BACK
     ]
-    services = _describe(worker, [item for item in going if item.kind == "service"])
     waiting = False
     for item in items:
         if item.batch in dead and item.status not in _SETTLED_BACK and item.rollback_started_at is None:
             reason = f"it was not put back: {item.reason or 'no attempt got that far'} (its worker ended with {dead[item.batch]})"
             worker.store.update_item(item, {"status": Status.ROLLBACK_FAILED, "reason": reason})
-    for item in going:
+    looked_at = 0
+    for item, services in _looks(worker, going):
+        looked_at += 1
         about_item(item)
-        if worker.remaining() < _SPARE_SECONDS:
-            waiting = True
-            break
         verdict = _judge_back(worker, item, services, now)
         if verdict.status is None:
             waiting = True
@@ -423,7 +446,7 @@ def _after_rollback(
         )
         logger.info("back", extra={"item": item.name, "status": status, "reason": verdict.reason})
         worker.store.update_item(item, {"status": status, "reason": reason})
-    if waiting:
+    if waiting or looked_at < len(going):
         return _next(state, "WAIT")
     if place > 0:
         return _roll_back_wave(worker, record, state, place - 1)

@@ -18,6 +18,7 @@ from ecs_release.aws import Connections, error_code, explain, own_client
 from ecs_release.errors import (
     LockLostError,
     ManifestInvalidError,
+    PassingError,
     RecordChangedError,
     ReleaseLockedError,
     ReleaseRejectedError,
@@ -59,6 +60,8 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         nothing was touched; the message lists every problem.
     LockLostError
         the release was closed while it began.
+    PassingError
+        AWS did not let everything be read; another attempt goes on from there.
     """
     request = read_request(document)
     epoch = take_lock(worker, release, execution)
@@ -76,6 +79,7 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         label=request.manifest.release if request.manifest else None,
         on_failure=request.manifest.on_failure if request.manifest else "continue",
         source=request.source,
+        throttles=record.throttles if record else 0,
     )
     try:
         worker.store.put_release(record)
@@ -83,17 +87,25 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         worker.store.release_lock(release)
         raise LockLostError(f"release {release} was closed while this worker began.") from None
     _give_up_if_over(worker.store, release, execution, epoch)
-    if request.manifest is not None:
-        _check_approval(worker, request)
-        plan = plan_release(worker.store, worker.connections, request.manifest)
-        problems = _stale(request, plan)
-    else:
-        undone = releases_undone(worker.store, request.to, release)
-        worker.store.update_release(release, {"undid": undone[-1].release})
-        plan = plan_rollback(worker.store, worker.connections, undone)
-        problems = []
+    definitions = estate.Definitions(worker.connections, worker.store.definitions(release))
+    try:
+        if request.manifest is not None:
+            _check_approval(worker, request)
+            plan = plan_release(worker.store, worker.connections, request.manifest, definitions)
+            problems = _stale(request, plan)
+        else:
+            undone = releases_undone(worker.store, request.to, release)
+            worker.store.update_release(release, {"undid": undone[-1].release})
+            plan = plan_rollback(worker.store, worker.connections, undone, definitions)
+            problems = []
+    except PassingError:
+        worker.store.keep_definitions(release, definitions.news())
+        raise
+    finally:
+        worker.store.add_throttles(release, worker.connections.throttles.take())
     problems += [f"{p.item.name} ({p.item.path}): {problem}" for p in plan for problem in p.problems]
     if problems:
+        worker.store.forget_definitions(release)
         worker.store.update_release(release, {"problems": problems})
         raise ReleaseRejectedError(_in_an_error(problems))
     batches = cut(plan, release, epoch)
@@ -104,7 +116,7 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         "warnings": [f"{p.item.name}: {warning}" for p in plan for warning in p.warnings],
     }
     worker.store.update_release(release, changes)
-    worker.store.add_throttles(release, worker.connections.throttles.count)
+    worker.store.forget_definitions(release)
     return first_state(dataclasses.replace(record, **changes))
 
 
@@ -227,10 +239,20 @@ def read_request(document: Any) -> Request:
     )
 
 
-def plan_release(store: Store, connections: Connections, manifest: Manifest) -> list[PlannedItem]:
-    """The plan of a manifest against what is live. Reads only."""
+def plan_release(
+    store: Store,
+    connections: Connections,
+    manifest: Manifest,
+    definitions: estate.Definitions | None = None,
+) -> list[PlannedItem]:
+    """The plan of a manifest against what is live. Reads only.
+
+    Parameters
+    ----------
+    definitions : task definitions that are known already.
+    """
     keys = [state_key(item) for item in manifest.items]
-    live = estate.read(manifest.items, connections)
+    live = estate.read(manifest.items, connections, definitions)
     return make_plan(manifest.items, live, store.unwhole(keys), store.holds(keys))
 
 
@@ -240,9 +262,16 @@ def releases_undone(store: Store, to: str | None, this: str | None = None) -> li
 
 
 def plan_rollback(
-    store: Store, connections: Connections, undone: Sequence[ReleaseRecord]
+    store: Store,
+    connections: Connections,
+    undone: Sequence[ReleaseRecord],
+    definitions: estate.Definitions | None = None,
 ) -> list[PlannedItem]:
     """The plan of going back by hand. Reads only.
+
+    Parameters
+    ----------
+    definitions : task definitions that are known already.
 
     Raises
     ------
@@ -253,7 +282,9 @@ def plan_rollback(
     if not steps:
         raise ReleaseRejectedError("the releases to undo changed nothing that is not back already.")
     items = items_back(steps)
-    return plan_back(steps, items, estate.read(items, connections), estate.read_goals(steps, connections))
+    definitions = definitions or estate.Definitions(connections)
+    live = estate.read(items, connections, definitions)
+    return plan_back(steps, items, live, estate.read_goals(steps, connections, definitions))
 
 
 def _valid(validation: Validation) -> Manifest:

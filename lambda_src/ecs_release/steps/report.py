@@ -13,7 +13,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import explain, own_client
-from ecs_release.errors import RecordChangedError
+from ecs_release.errors import PassingError, RecordChangedError, UnavailableError
 from ecs_release.notification import message, subject
 from ecs_release.observability import MetricUnit, logger, metrics
 from ecs_release.repair import repair_command
@@ -44,7 +44,7 @@ def report(
     """
     try:
         record, items = _closed(store, release, execution, state)
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, UnavailableError) as error:
         if "Error" not in state:
             raise
         # Without a record there is no way back, so the release was refused before it touched anything.
@@ -195,10 +195,13 @@ def _write_status(
 def _remember(store: Store, record: ReleaseRecord | None, status: str, items: Sequence[ItemRecord]) -> None:
     """What later releases must know: which items are whole again, and what was undone by hand."""
     by_hand = record is not None and record.mode == "rollback"
-    held = store.holds([item.state_key for item in items])
+    keys = [item.state_key for item in items]
+    # A release of thousands of unchanged items has nothing to forget, and a call for each of them takes longer than Report has.
+    held, left = store.holds(keys), store.unwhole(keys)
     for item in items:
         done = item.action == "update" and item.verdict in (Status.SUCCEEDED, Status.UNVERIFIED)
-        if (item.verdict in GOOD and (status in WHOLE or by_hand)) or item.status == Status.ROLLED_BACK:
+        whole = (item.verdict in GOOD and (status in WHOLE or by_hand)) or item.status == Status.ROLLED_BACK
+        if whole and item.state_key in left:
             store.mark_whole(item)
         if by_hand and done:
             store.hold(item)
@@ -243,7 +246,7 @@ def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:
             Message=text,
             MessageAttributes={"status": {"DataType": "String", "StringValue": record.status}},
         )
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, PassingError) as error:
         # The release ended as it ended; a topic that can't be reached does not change that.
         logger.error("notification failed", extra={"reason": explain(error)})
         metrics.add_metric(name="NotificationsFailed", unit=MetricUnit.Count, value=1)

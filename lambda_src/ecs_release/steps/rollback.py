@@ -12,7 +12,7 @@ from ecs_release.rollout import Status
 from ecs_release.scheduled_task import original_reference, reference_before, reference_of
 from ecs_release.service import Services
 from ecs_release.steps.update_task import current_targets, set_meanwhile, write_task_definition
-from ecs_release.steps.work import Worker, ensure_active, once, run_batch
+from ecs_release.steps.work import Worker, ensure_active, once, run_batch, under_lock
 from ecs_release.store import ItemRecord
 
 _DONE = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED})
@@ -92,8 +92,8 @@ def put_service_back(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     if target != item.before:  # an attempt that dies now must know the copy for its own
         item = worker.store.update_item(item, {"rollback_to": target})
         worker.store.mark_unwhole(item)
-    worker.store.check_lock(item.release, item.epoch)
-    updated = services.update(cluster, name, target).primary or {}
+    with under_lock(worker, item):
+        updated = services.update(cluster, name, target).primary or {}
     logger.info("going back", extra={"deployment": updated.get("id"), "revision": target})
     return {
         "rollback_to": target,
@@ -164,6 +164,6 @@ def _about_copy(item: ItemRecord, target: str, before: str) -> dict[str, str]:
 
 
 def _deregister(worker: Worker, item: ItemRecord) -> None:
-    worker.store.check_lock(item.release, item.epoch)
-    worker.task_definitions(item).deregister(str(item.after))
+    with under_lock(worker, item):
+        worker.task_definitions(item).deregister(str(item.after))
     worker.store.update_item(item, {"registered": False})

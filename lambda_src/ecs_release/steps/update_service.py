@@ -9,7 +9,7 @@ from ecs_release.errors import ItemError, SupersededError
 from ecs_release.observability import logger
 from ecs_release.rollout import Status
 from ecs_release.service import Services
-from ecs_release.steps.work import Worker, once, run_batch
+from ecs_release.steps.work import Worker, once, run_batch, under_lock
 from ecs_release.store import ItemRecord
 
 
@@ -52,9 +52,9 @@ def start_rollout(worker: Worker, item: ItemRecord) -> dict[str, Any]:
     started_at = item.started_at or int(time.time())
     # Recorded before it is done: should this worker die now, nobody may say later that the service was not touched.
     worker.store.update_item(item, {"started_at": started_at})
-    worker.store.check_lock(item.release, item.epoch)
     try:
-        updated = services.update(cluster, name, after).primary or {}
+        with under_lock(worker, item):
+            updated = services.update(cluster, name, after).primary or {}
     except ItemError:
         worker.store.update_item(item, {"started_at": item.started_at})
         raise

@@ -19,7 +19,7 @@ from ecs_release.scheduled_task import (
     reference_of,
     with_task_definition,
 )
-from ecs_release.steps.work import Worker, once, register, run_batch
+from ecs_release.steps.work import Worker, once, register, run_batch, under_lock
 from ecs_release.store import ItemRecord
 from ecs_release.task_definition import content_digest
 
@@ -105,11 +105,11 @@ def write_task_definition(
     stale = [with_task_definition(target, arn) for target in current if reference_of(target) != arn]
     if not stale:
         return
-    worker.store.check_lock(item.release, item.epoch)
-    if item.rule is not None:
-        Rules(worker.connections, item.target).put(item.event_bus, item.rule, stale)
-    else:
-        Schedules(worker.connections, item.target).put(item.schedule_group, str(item.schedule), stale[0])
+    with under_lock(worker, item):
+        if item.rule is not None:
+            Rules(worker.connections, item.target).put(item.event_bus, item.rule, stale)
+        else:
+            Schedules(worker.connections, item.target).put(item.schedule_group, str(item.schedule), stale[0])
 
 
 def current_targets(worker: Worker, item: ItemRecord) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ other is raised at the end, so that the state machine runs the batch again and f
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -28,15 +29,24 @@ from aws_lambda_powertools.utilities.idempotency.exceptions import (
 from botocore.exceptions import ClientError
 
 from ecs_release.aws import CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS, Connections, explain, own_client
-from ecs_release.errors import ItemBusyError, ItemError, LockLostError, RecordChangedError, SupersededError
+from ecs_release.errors import (
+    ItemBusyError,
+    ItemError,
+    LockLostError,
+    RecordChangedError,
+    SupersededError,
+    UnfinishedError,
+)
 from ecs_release.observability import about_item, logger
 from ecs_release.permissions import STEPS, WRITERS
+from ecs_release.retries import be_patient_for, checked
 from ecs_release.rollout import BAD, Status
 from ecs_release.settings import Settings
 from ecs_release.store import ItemRecord, Store
 from ecs_release.task_definition import TaskDefinition, TaskDefinitions
 
-LEASE_SECONDS = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + 2
+_FRESH_SECONDS = 2
+LEASE_SECONDS = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + _FRESH_SECONDS
 """How long a claim holds: one attempt at an API call can't last longer, so a worker that died is not waited for."""
 
 _BUSY_SECONDS = 2 * LEASE_SECONDS
@@ -66,6 +76,11 @@ class Worker:
 
     @classmethod
     def create(cls, step: str, context: Any = None) -> Worker:
+        def remaining() -> float:
+            return float(context.get_remaining_time_in_millis()) / 1000
+
+        if context is not None:
+            be_patient_for(remaining)
         settings = Settings.from_environment()
         store = Store(own_client("dynamodb"), settings.table)
         connections = Connections(
@@ -78,7 +93,7 @@ class Worker:
             settings,
             store,
             connections,
-            remaining=lambda: context.get_remaining_time_in_millis() / 1000,
+            remaining=remaining,
             # The same invocation may run twice in parallel, so the request id alone does not tell workers apart.
             request=f"{context.aws_request_id}-{uuid.uuid4().hex[:8]}",
             context=context,
@@ -120,7 +135,7 @@ def run_batch(
     LockLostError
         at once, before another write.
     Exception
-        the first passing failure, after every item had its turn.
+        a passing failure, after every item had its turn; UnfinishedError when some had none.
     """
     passing: Exception | None = None
     count = 0
@@ -130,7 +145,7 @@ def run_batch(
                 raise LockLostError(f"release {release} was closed while this worker ran; it stops writing.")
             about_item(item)
             if worker.remaining() < _SPARE_SECONDS:
-                passing = passing or TimeoutError(f"batch {batch} needs another turn to finish")
+                passing = UnfinishedError(f"batch {batch} needs another turn to finish")
                 break
             try:
                 write(worker, item)
@@ -145,9 +160,9 @@ def run_batch(
                 logger.warning("item will be tried again", extra={"reason": explain(error)})
                 if item.verdict not in BAD:  # the culprit's reason outlives the trouble of putting it back
                     worker.store.update_item(item, {"reason": explain(error)})
-                passing = passing or error
-    worker.store.add_throttles(release, worker.connections.throttles.count)
-    worker.connections.throttles.count = 0
+                # What only ran out of time goes on as often as it takes, and with it whatever else is to be tried again.
+                passing = error if passing is None or isinstance(error, UnfinishedError) else passing
+    worker.store.add_throttles(release, worker.connections.throttles.take())
     if passing is not None:
         raise passing
     return {"batch": batch, "failed": count}
@@ -220,8 +235,12 @@ def register(worker: Worker, item: ItemRecord) -> ItemRecord:
     base = definitions.describe(item.base)
 
     def before_attempt() -> None:
-        worker.store.check_lock(item.release, item.epoch)
-        _renew(worker, item)
+        # Both must be fresh when the call goes out, and the table can be slow to answer, too.
+        began = -math.inf
+        while time.monotonic() - began > _FRESH_SECONDS:
+            began = time.monotonic()
+            worker.store.check_lock(item.release, item.epoch)
+            _renew(worker, item)
 
     try:
         copy, registered = definitions.register_copy(base, item.new_images, before_attempt=before_attempt)
@@ -235,6 +254,11 @@ def register(worker: Worker, item: ItemRecord) -> ItemRecord:
     return worker.store.update_item(
         item, {"after": copy.arn, "registered": registered, "claim_by": None, "claim_until": None}
     )
+
+
+def under_lock(worker: Worker, item: ItemRecord) -> AbstractContextManager[None]:
+    """Around a write to production: every attempt at it is made with the lock in hand, or LockLostError stops it."""
+    return checked(lambda: worker.store.check_lock(item.release, item.epoch))
 
 
 def ensure_active(worker: Worker, item: ItemRecord, arn: str) -> str:
