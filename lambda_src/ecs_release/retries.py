@@ -182,7 +182,7 @@ class Pace:
     share what there is without knowing of each other.
     """
 
-    _SLOWEST = 0.01  # of the documented rate
+    _SLOWEST = 0.05  # of the documented rate
     _BACK = 0.005  # of the documented rate, for each answer
     _CUT = 0.75
     _CUTS_APART_SECONDS = 1.0  # what was on its way together is throttled together, and counts once
