@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ecs_release.observability import about_release, logger
+from ecs_release.plan_document import packed
 from ecs_release.steps.parse import read_request
 from ecs_release.steps.plan import plan
 from ecs_release.steps.work import Worker
@@ -12,8 +13,11 @@ from ecs_release.steps.work import Worker
 
 @logger.inject_lambda_context(log_event=False)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """An execution input (``{"version", "mode", "manifest", "source"}``) in, the plan's JSON form out."""
+    """An execution input (``{"version", "mode", "manifest", "source"}``) in, the plan's JSON form out.
+
+    One that is too large for an answer goes out as ``{"gzip": ...}``; the build unpacks it (modules/pipeline/plan_answer.py).
+    """
     request = read_request(event)
     about_release(request.source.get("pipelineExecutionId", "plan"))
     worker = Worker.create("plan", context)
-    return plan(worker.store, worker.connections, request)
+    return packed(plan(worker.store, worker.connections, request))

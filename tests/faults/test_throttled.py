@@ -58,9 +58,7 @@ def play(aws: Cloud, release: Release) -> tuple[World, str, int]:
 
 def counted(world: World) -> int:
     """How many calls about the release's targets were throttled while it ran."""
-    return sum(
-        what.startswith(TARGETS) and "<throttle>" in outcome for _, _, what, _, outcome in world.trace
-    )
+    return sum(what.startswith(TARGETS) and "<throttle>" in outcome for _, _, what, _, outcome in world.trace)
 
 
 @pytest.mark.parametrize("step", sorted(set(_CALLS) - {"rollback"}))

@@ -112,7 +112,10 @@ def items() -> list[Item]:
     services = [
         Item("service", {"app": "app:1"}, True, cluster="c", service=str(n), path="") for n in range(ITEMS)
     ]
-    tasks = [Item("task", {"app": "app:1"}, True, rule="r"), Item("task", {"app": "app:1"}, True, schedule="s")]
+    tasks = [
+        Item("task", {"app": "app:1"}, True, rule="r"),
+        Item("task", {"app": "app:1"}, True, schedule="s"),
+    ]
     return [*services, *tasks]
 
 

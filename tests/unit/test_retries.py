@@ -28,7 +28,9 @@ LONGEST_PAUSE = 20.0 + 5.0  # the longest pause beside the longest wait for a tu
 
 # How AWS says that it is throttling: https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
 THROTTLED = st.sampled_from(sorted(THROTTLING_CODES))
-FAULT = st.sampled_from(["lost", (500, "InternalError"), (503, "ServiceUnavailable"), (400, "ServerException")])
+FAULT = st.sampled_from(
+    ["lost", (500, "InternalError"), (503, "ServiceUnavailable"), (400, "ServerException")]
+)
 VERDICT = st.sampled_from(
     ["AccessDeniedException", "ClientException", "ClusterNotFoundException", "InvalidParameterException"]
 )
@@ -214,9 +216,7 @@ def test_a_write_that_waits_looks_at_the_lock_before_each_attempt(
             raise LockLostError("taken over")
 
     update = ("ecs", "update_service", {"service": "s"})
-    answer, _ = play(
-        world, ["ThrottlingException"] * throttled, 900, update, around=lambda: checked(check)
-    )
+    answer, _ = play(world, ["ThrottlingException"] * throttled, 900, update, around=lambda: checked(check))
     # A look may be a second old.
     assert all(sent - began <= lost_after + 1 for sent in world[1].sent)
     assert isinstance(answer, LockLostError) or clock.now - began <= lost_after + 1 + CALL_SECONDS

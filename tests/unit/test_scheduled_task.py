@@ -11,6 +11,7 @@ from botocore.exceptions import ClientError
 from ecs_release import aws
 from ecs_release.errors import ItemError
 from ecs_release.scheduled_task import (
+    Rules,
     Schedules,
     Selection,
     reference_of,
@@ -192,3 +193,32 @@ def test_a_start_date_that_has_passed_is_said_in_the_plan() -> None:
     assert "new start date" in str(start_warning(schedule("rate(1 day)"), 1.8e9))
     assert start_warning(schedule("rate(1 day)"), 1.6e9) is None
     assert start_warning({"Id": "t"}, 1.8e9) is None
+
+
+class Bridge:
+    """EventBridge that does not take the targets ``times`` times."""
+
+    def __init__(self, code: str, times: int) -> None:
+        self.code, self.times, self.calls = code, times, 0
+
+    def client(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def put_targets(self, **_: Any) -> dict[str, Any]:
+        self.calls += 1
+        if self.calls > self.times:
+            return {"FailedEntryCount": 0}
+        return {"FailedEntryCount": 1, "FailedEntries": [{"TargetId": "t", "ErrorCode": self.code}]}
+
+
+def test_throttled_entries_are_sent_again_for_as_long_as_it_takes() -> None:
+    bridge: Any = Bridge("ThrottlingException", 40)
+    Rules(bridge, "default", sleep=lambda _: None).put("default", "r", [{"Id": "t"}])
+    assert bridge.calls == 41
+
+
+def test_entries_that_keep_failing_otherwise_are_given_up() -> None:
+    bridge: Any = Bridge("ConcurrentModificationException", 40)
+    with pytest.raises(ItemError, match="ConcurrentModificationException"):
+        Rules(bridge, "default", sleep=lambda _: None).put("default", "r", [{"Id": "t"}])
+    assert bridge.calls == 5

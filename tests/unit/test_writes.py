@@ -13,9 +13,10 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from ecs_release.aws import RAW
 from ecs_release.aws import _body as raw_body_variable
-from ecs_release.errors import ItemError, SupersededError
+from ecs_release.errors import ItemError, SupersededError, UnavailableError, UnfinishedError
 from ecs_release.repair import repair_command
 from ecs_release.retries import ThrottleCount
+from ecs_release.steps import work
 from ecs_release.steps.report import judge_release
 from ecs_release.steps.rollback import put_service_back, put_task_back
 from ecs_release.steps.update_service import start_rollout
@@ -308,18 +309,6 @@ def test_a_family_in_which_nothing_was_registered_was_never_written() -> None:
 
 
 def test_a_failure_that_nobody_expected_costs_the_siblings_nothing() -> None:
-    class Batch(World):
-        remaining, request = staticmethod(lambda: 900.0), "me"
-        throttles = ThrottleCount()
-
-        def items(self, *_: Any) -> list[ItemRecord]:
-            return [ITEM, dataclasses.replace(ITEM, number=1)]
-
-        def add_throttles(self, *_: Any) -> None:
-            pass
-
-        worker_begins = worker_ends = add_throttles
-
     done = []
 
     def write(_: Any, item: ItemRecord) -> None:
@@ -331,3 +320,99 @@ def test_a_failure_that_nobody_expected_costs_the_siblings_nothing() -> None:
     with pytest.raises(KeyError):
         run_batch(worker, "r", 1, 0, write)
     assert done == [1]
+
+
+class Batch(World):
+    """Two items of one batch."""
+
+    request = "me"
+
+    def __init__(self, seconds: float = 900.0) -> None:
+        super().__init__()
+        self.throttles = ThrottleCount()
+        self.seconds = seconds
+        self.added = 0
+
+    def remaining(self) -> float:
+        return self.seconds
+
+    def items(self, *_: Any) -> list[ItemRecord]:
+        return [ITEM, dataclasses.replace(ITEM, number=1)]
+
+    def add_throttles(self, _: str, count: int) -> None:
+        self.added += count
+
+    def worker_begins(self, *_: Any) -> None:
+        pass
+
+    worker_ends = worker_begins
+
+
+def test_a_batch_without_time_for_all_is_gone_on_with_and_its_throttles_are_counted() -> None:
+    worker: Any = Batch()
+
+    def write(_: Any, item: ItemRecord) -> None:
+        worker.throttles.count += 3
+        worker.seconds = 10.0
+        raise UnavailableError("a fault of ECS")
+
+    with pytest.raises(UnfinishedError):
+        run_batch(worker, "r", 1, 0, write)
+    assert worker.added == 3
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_throttle_among_other_trouble_is_gone_on_with(order: tuple[int, int]) -> None:
+    worker: Any = Batch()
+    errors = [UnavailableError("a fault of ECS"), UnfinishedError("throttled")]
+
+    def write(_: Any, item: ItemRecord) -> None:
+        raise errors[order[item.number]]
+
+    with pytest.raises(UnfinishedError):
+        run_batch(worker, "r", 1, 0, write)
+
+
+def test_a_registration_goes_out_with_lock_and_claim_in_hand_however_slow_the_table_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A throttled table may answer so late that the claim is over by then, and two workers would register."""
+    now = [1000.0]
+    clock = SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0], sleep=lambda s: None)
+    monkeypatch.setattr(work, "time", clock)
+    slow = [0.0, 40.0, 40.0, 0.0, 5.0, 0.0, 0.0]  # the first is taken when the claim is made
+    looks: list[float] = []
+    claims: list[int] = []
+
+    class Slow(World):
+        request = "me"
+
+        def item(self, item: ItemRecord) -> ItemRecord:  # type: ignore[override]
+            return dataclasses.replace(ITEM, after=None, base="api:1")
+
+        def check_lock(self, release: str, epoch: int) -> None:
+            now[0] += slow.pop(0) if slow else 0.0
+            looks.append(now[0])
+
+        def update_item(self, item: ItemRecord, changes: dict[str, Any], **_: Any) -> ItemRecord:
+            if changes.get("claim_until"):
+                claims.append(changes["claim_until"])
+                now[0] += slow.pop(0) if slow else 0.0
+            return dataclasses.replace(item, **changes)
+
+        def task_definitions(self, item: ItemRecord) -> Any:
+            return self
+
+        def describe(self, reference: str) -> Any:
+            return None
+
+        def register_copy(self, base: Any, images: Any, *, before_attempt: Any) -> Any:
+            before_attempt()
+            assert now[0] - looks[-1] <= 2
+            assert claims[-1] - now[0] >= work.LEASE_SECONDS - 3
+            return SimpleNamespace(arn="api:2"), True
+
+    world = Slow()
+    world.item = Slow.item.__get__(world)  # type: ignore[method-assign]
+    assert work.register(world, dataclasses.replace(ITEM, after=None)).after == "api:2"  # type: ignore[arg-type]
+    assert not slow
