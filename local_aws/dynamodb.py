@@ -16,7 +16,6 @@ import threading
 from typing import Any
 
 from moto.core.responses import ActionResult
-from moto.dynamodb.models.dynamo_type import DDBType, DynamoType
 from moto.dynamodb.responses import DynamoHandler
 
 from local_aws.server import Server
@@ -43,14 +42,9 @@ def _at_once(handler: DynamoHandler, answer: ActionResult) -> Any:
     if handler._get_action() not in _READS or isinstance(answer.result, Exception):
         return _serialized(handler, answer)
     try:
-        body = json.dumps(answer.result, default=_wire)
-    except TypeError:  # binary
+        body = json.dumps(answer.result)
+    except TypeError:  # bytes
         return _serialized(handler, answer)
     status, headers, _ = _serialized(handler, ActionResult({}))
     return status, headers, body
 
-
-def _wire(value: Any) -> Any:
-    if not isinstance(value, DynamoType) or value.type in (DDBType.BINARY, DDBType.BINARY_SET):
-        raise TypeError(value)
-    return {value.type: value.value}

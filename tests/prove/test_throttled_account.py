@@ -127,6 +127,5 @@ def test_a_no_op_of_a_throttled_account_ends_as_no_change(
     assert reads["calls"] - reads["throttled"] == size
     assert outcome.seconds > (size - BURST) / (READS_A_SECOND * scale)
     assert outcome.record.throttles == sum(count["throttled"] for count in calls.values())
-    # AWS's rate is nearly used up, and few calls are made in vain.
-    assert outcome.seconds < 2 * (size - BURST) / (READS_A_SECOND * scale) + 240
+    # Few calls are made in vain.
     assert reads["throttled"] < size / 3

@@ -1,4 +1,4 @@
-"""Retries: what passes is waited for as long as there is time, and never taken for a verdict. Drawn, on a clock that is not real."""
+"""Retries: what passes is waited for as long as there is time, and never taken for a verdict. Drawn, on a clock of its own."""
 
 from __future__ import annotations
 

@@ -213,15 +213,19 @@ def _looks(worker: Worker, items: Sequence[ItemRecord]) -> Iterator[tuple[ItemRe
 
 def _judge_item(worker: Worker, item: ItemRecord, services: _Described, now: float) -> ItemRecord:
     about_item(item)
-    if item.started_at is None:
+    first = item.started_at is None
+    if first:
         # An unchanged item is watched from the first look on.
-        item = worker.store.update_item(item, {"started_at": int(now)})
+        item = dataclasses.replace(item, started_at=int(now))
     verdict = (
         _judge_service(worker, item, services, now)
         if item.kind == "service"
         else _judge_task(worker, item, now)
     )
-    return _settle(worker, item, verdict) if verdict.status else item
+    watched = {"started_at": item.started_at} if first else {}
+    if verdict.status:
+        return _settle(worker, item, verdict, watched)
+    return worker.store.update_item(item, watched) if watched else item
 
 
 _Described = dict[tuple[str, str, str], ServiceState | Exception]
@@ -344,8 +348,10 @@ def runs_as_meant(item: ItemRecord, reference: str | None) -> bool:
     )
 
 
-def _settle(worker: Worker, item: ItemRecord, judgement: Judgement) -> ItemRecord:
-    """Write the verdict, once."""
+def _settle(
+    worker: Worker, item: ItemRecord, judgement: Judgement, more: Mapping[str, Any] | None = None
+) -> ItemRecord:
+    """Write the verdict, once, and what else is to be said with it."""
     status = judgement.status
     assert status is not None  # noqa: S101 - callers pass verdicts only
     if item.action == "unchanged" and status is Status.SUCCEEDED:
@@ -359,6 +365,7 @@ def _settle(worker: Worker, item: ItemRecord, judgement: Judgement) -> ItemRecor
                 "status": status,
                 "reason": judgement.reason,
                 "settled_at": int(time.time()),
+                **(more or {}),
             },
             verdict_open=True,
         )
