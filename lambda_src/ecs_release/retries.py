@@ -161,9 +161,7 @@ def pause(seconds: float, why: str, sleep: Callable[[float], None] | None = None
         when there is no time left for it; ``why`` says what the wait was for.
     """
     if not _patience.get().allows(seconds):
-        raise UnfinishedError(
-            f"{why}; no time was left to go on waiting, another invocation goes on from here"
-        )
+        raise UnfinishedError(f"{why}; this invocation's time is up")
     (sleep or time.sleep)(seconds)
 
 

@@ -20,7 +20,7 @@ CLUSTER = "thousands"
 MOST = 5_000
 READS_A_SECOND = 20  # DescribeTaskDefinition, and the burst before it:
 BURST = 50  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
-_HANGS_AFTER_SECONDS = 1_800
+_HANGS_AFTER_SECONDS = 3_600
 _SAY_EVERY_SECONDS = 15
 
 Say = Callable[[str], None]
