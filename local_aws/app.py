@@ -25,6 +25,7 @@ from local_aws.server import Server
 PARTS = (
     "control",
     "s3",
+    "dynamodb",
     "lambda_runtime",
     "ecs",
     "events",

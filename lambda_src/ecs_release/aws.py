@@ -29,41 +29,35 @@ from botocore.config import Config
 from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ecs_release import retries
 from ecs_release.errors import EcsReleaseError, TargetUnreachableError
+from ecs_release.retries import ThrottleCount, error_code, explain
+
+__all__ = [
+    "CONNECT_TIMEOUT_SECONDS",
+    "RAW",
+    "READ_TIMEOUT_SECONDS",
+    "Connections",
+    "Target",
+    "error_code",
+    "explain",
+    "own_client",
+    "send_raw",
+]
 
 RAW = "RawBody"
 """Key under which a read's parsed answer carries the body that AWS sent, as a dict."""
-
-THROTTLING_CODES = frozenset(
-    {
-        "ThrottlingException",
-        "Throttling",
-        "ThrottledException",
-        "RequestLimitExceeded",
-        "TooManyRequestsException",
-        "ProvisionedThroughputExceededException",
-        "RequestThrottled",
-    }
-)
-
-# https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html and its like in the other services
-EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 
 # One attempt at an API call ends, answered or not, within this many seconds. Leases and Lambda time-outs build on it.
 CONNECT_TIMEOUT_SECONDS = 3
 READ_TIMEOUT_SECONDS = 10
 
-_RETRYING = Config(
-    connect_timeout=CONNECT_TIMEOUT_SECONDS,
-    read_timeout=READ_TIMEOUT_SECONDS,
-    retries={"mode": "standard", "total_max_attempts": 10},
-    max_pool_connections=20,
-)
-# RegisterTaskDefinition has no idempotency token: a retry inside botocore would make a second revision.
-_NO_RETRY = Config(
+# Retries are this package's own, see :mod:`ecs_release.retries`.
+_CONFIG = Config(
     connect_timeout=CONNECT_TIMEOUT_SECONDS,
     read_timeout=READ_TIMEOUT_SECONDS,
     retries={"mode": "standard", "total_max_attempts": 1},
+    max_pool_connections=20,
 )
 
 # At DEBUG they log requests and responses whole, and the root logger's level is often somebody else's choice.
@@ -153,20 +147,6 @@ class Target:
         )
 
 
-class ThrottleCount:
-    """Counts throttled answers of every client it watches, also those that botocore retried away."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def watch(self, client: Any) -> None:
-        client.meta.events.register("needs-retry.*", self._see)
-
-    def _see(self, response: Any = None, **_: Any) -> None:
-        if response is not None and error_code(response[1]) in THROTTLING_CODES:
-            self.count += 1
-
-
 class Connections:
     """boto3 clients for targets, one per (target, service), made when first asked for.
 
@@ -209,6 +189,11 @@ class Connections:
     def client(self, target_name: str, service: str, *, retry: bool = True, region: str | None = None) -> Any:
         """The client of one target; in another Region than the target's own where ``region`` says so.
 
+        Parameters
+        ----------
+        retry : False for a call that may do its work twice: RegisterTaskDefinition has no idempotency token. Whoever
+            makes it looks first what came of the attempt before.
+
         Raises
         ------
         TargetUnreachableError
@@ -218,11 +203,22 @@ class Connections:
         with self._making:
             if key not in self._clients:
                 session = self._session(target_name)
-                client = session.client(service, config=_RETRYING if retry else _NO_RETRY, region_name=region)
+                client = session.client(service, config=_CONFIG, region_name=region)
                 _install_raw(client, service)
+                retries.install(
+                    client,
+                    service,
+                    (self.targets[target_name].account, client.meta.region_name),
+                    again=retry,
+                )
                 self.throttles.watch(client)
                 self._clients[key] = client
             return self._clients[key]
+
+    def wait_for_turn(self, target_name: str, service: str, operation: str) -> None:
+        """Before a call through a client that does not try again: wait until AWS's documented rates allow for it."""
+        target = self.targets[target_name]
+        retries.wait_for_turn(service, operation, (target.account, target.region))
 
     def _session(self, target_name: str) -> boto3.Session:
         if target_name not in self._sessions:
@@ -259,7 +255,8 @@ class Connections:
         # there would refuse this one. A session from any regional endpoint is valid in every Region
         # (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_credentials_temp_enable-regions.html).
         # Only a terminal may have no Region of its own.
-        sts = boto3.client("sts", config=_RETRYING, region_name=boto3.Session().region_name or target.region)
+        sts = own_client("sts", region_name=boto3.Session().region_name or target.region)
+        self.throttles.watch(sts)
 
         def assume() -> dict[str, str]:
             try:
@@ -288,25 +285,9 @@ def _loader() -> Any:
 
 def own_client(service: str, **options: Any) -> Any:
     """A client with the function's own credentials, in its own Region."""
-    return boto3.client(service, config=_RETRYING, **options)
-
-
-def error_code(answer: Any) -> str:
-    """The error code of a parsed answer, a ClientError, or ""."""
-    response = answer.response if isinstance(answer, ClientError) else answer
-    if not isinstance(response, Mapping):
-        return ""
-    error = response.get("Error")
-    return str(error.get("Code", "")) if isinstance(error, Mapping) else ""
-
-
-def explain(error: Exception) -> str:
-    """One line for a person: the service's own code and words, without the SDK's wrapping."""
-    if isinstance(error, ClientError):
-        details = error.response.get("Error", {})
-        message = str(details.get("Message") or details.get("message") or "").strip()
-        return f"{details.get('Code', 'error')}: {message}" if message else str(details.get("Code", error))
-    return str(error) or type(error).__name__
+    client = boto3.client(service, config=_CONFIG, **options)
+    retries.install(client, service)
+    return client
 
 
 @contextmanager

@@ -43,6 +43,18 @@ class TargetUnreachableError(EcsReleaseError):
     """The role of a target can't be assumed; the message names account and role."""
 
 
+class PassingError(EcsReleaseError):
+    """Trouble that may pass, so it says nothing about what was asked for: another try can end better."""
+
+
+class UnfinishedError(PassingError):
+    """This invocation's time was up before its work was done; another one goes on from there, as often as it takes."""
+
+
+class UnavailableError(PassingError):
+    """AWS gave no answer, or one about a fault of its own, at every attempt."""
+
+
 class ItemError(EcsReleaseError):
     """One item can't go on; its siblings can. The message becomes the item's reason."""
 

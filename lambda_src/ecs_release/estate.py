@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,9 +13,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ecs_release.aws import Connections, error_code, explain
 from ecs_release.errors import ItemError, TargetUnreachableError
 from ecs_release.registry import ImageFinding, Registry
+from ecs_release.retries import side_by_side
 from ecs_release.scheduled_task import Rules, Schedules, Selection, select
 from ecs_release.service import Services, ServiceState, in_tens
-from ecs_release.task_definition import TaskDefinition, TaskDefinitions, choose_containers
+from ecs_release.task_definition import (
+    TaskDefinition,
+    TaskDefinitions,
+    choose_containers,
+    outline,
+    parse_reference,
+)
 from ecs_release.undo import Step
 
 if TYPE_CHECKING:  # the writing steps start without the parser
@@ -51,8 +59,63 @@ class Live:
     problems: tuple[str, ...] = ()
 
 
-def read(items: Sequence[Item], connections: Connections) -> list[Live]:
-    """Read what is live for every item, in the order given. Never raises for one item's sake."""
+class Definitions:
+    """Task definitions in outline: each is read once, however many items run it, and none that is known already.
+
+    Parameters
+    ----------
+    known : (target, outline) of revisions that an earlier attempt has read. A revision's content never changes
+        (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html).
+    """
+
+    def __init__(self, connections: Connections, known: Iterable[tuple[str, TaskDefinition]] = ()) -> None:
+        self._connections = connections
+        self._found = {(target, definition.arn): definition for target, definition in known}
+        self._known = set(self._found)
+        self._reading: dict[tuple[str, str], threading.Lock] = {}
+
+    def describe(self, target: str, reference: str) -> TaskDefinition:
+        """As :meth:`TaskDefinitions.describe`, in outline."""
+        key = (target, reference)
+        with self._reading.setdefault(key, threading.Lock()):
+            if key not in self._found:
+                self._found[key] = outline(TaskDefinitions(self._connections, target).describe(reference))
+            return self._found[key]
+
+    def without(self, arns: Collection[str]) -> Definitions:
+        """What is known apart from these revisions and from what is newest: to be read again."""
+        kept = [(target, definition) for target, definition in self._pinned() if definition.arn not in arns]
+        again = Definitions(self._connections, kept)
+        again._known = self._known & {(target, definition.arn) for target, definition in kept}
+        return again
+
+    def news(self) -> list[tuple[str, TaskDefinition]]:
+        """What was read here and will be the same next time: a family's newest revision may be another one by then."""
+        return [
+            (target, definition)
+            for target, definition in self._pinned()
+            if (target, definition.arn) not in self._known
+        ]
+
+    def _pinned(self) -> list[tuple[str, TaskDefinition]]:
+        return [
+            (key[0], definition)
+            for key, definition in list(self._found.items())
+            if parse_reference(key[1])[1] is not None
+        ]
+
+
+def read(
+    items: Sequence[Item], connections: Connections, definitions: Definitions | None = None
+) -> list[Live]:
+    """Read what is live for every item, in the order given. Never raises for one item's sake.
+
+    Raises
+    ------
+    PassingError
+        when AWS does not let all of it be read now; that says nothing about an item.
+    """
+    definitions = definitions or Definitions(connections)
     blocked = _unreachable(items, connections)
     with ThreadPoolExecutor(_READERS) as pool:
         services = _read_services(
@@ -64,31 +127,41 @@ def read(items: Sequence[Item], connections: Connections) -> list[Live]:
                 return Live(problems=(blocked[item.target],))
             try:
                 if item.kind == "service":
-                    live = _service(item, services[item.target, str(item.cluster)], connections)
+                    found = services[item.target, str(item.cluster)]
+                    live = _service(item, found, connections, definitions)
                 else:
-                    live = _task(item, connections)
+                    live = _task(item, connections, definitions)
                 return _with_registry(item, live, connections)
             except ItemError as error:
                 return Live(problems=(str(error),))
             except (ClientError, BotoCoreError) as error:
                 return Live(problems=(f"can't be read: {explain(error)}",))
 
-        return list(pool.map(one, items))
+        return list(side_by_side(pool, one, items))
 
 
-def read_goals(steps: Sequence[Step], connections: Connections) -> list[TaskDefinition | str]:
-    """What each step goes back to, or in words why it can't be read."""
+def read_goals(
+    steps: Sequence[Step], connections: Connections, definitions: Definitions | None = None
+) -> list[TaskDefinition | str]:
+    """What each step goes back to, or in words why it can't be read.
+
+    Raises
+    ------
+    PassingError
+        as :func:`read` does.
+    """
+    found = definitions or Definitions(connections)
 
     def one(step: Step) -> TaskDefinition | str:
         try:
-            return TaskDefinitions(connections, step.item.target).describe(step.item.before)
+            return found.describe(step.item.target, step.item.before)
         except (ItemError, TargetUnreachableError) as error:
             return str(error)
         except (ClientError, BotoCoreError) as error:
             return f"{step.item.before} can't be read: {explain(error)}"
 
     with ThreadPoolExecutor(_READERS) as pool:
-        return list(pool.map(one, steps))
+        return list(side_by_side(pool, one, steps))
 
 
 def read_digests(
@@ -97,7 +170,7 @@ def read_digests(
     """What the tags of images mean now, by target and image; None where no registry tells."""
     wanted = list(images)
     with ThreadPoolExecutor(_READERS) as pool:
-        found = pool.map(lambda one: Registry(connections, one[0]).find(one[1]).digest, wanted)
+        found = side_by_side(pool, lambda one: Registry(connections, one[0]).find(one[1]).digest, wanted)
         return dict(zip(wanted, found, strict=True))
 
 
@@ -139,13 +212,13 @@ def _read_services(
             return f"can't be read: {explain(error)}"
 
     result: dict[tuple[str, str], _Found] = {}
-    for (key, _), found in zip(calls, pool.map(describe, calls), strict=True):
+    for (key, _), found in zip(calls, side_by_side(pool, describe, calls), strict=True):
         before = result.get(key, {})
         result[key] = found if isinstance(found, str) or isinstance(before, str) else {**before, **found}
     return result
 
 
-def _service(item: Item, found: _Found, connections: Connections) -> Live:
+def _service(item: Item, found: _Found, connections: Connections, definitions: Definitions) -> Live:
     if isinstance(found, str):
         return Live(problems=(found,))
     state = found.get(str(item.service))
@@ -161,7 +234,7 @@ def _service(item: Item, found: _Found, connections: Connections) -> Live:
                 "ECS controller.",
             ),
         )
-    definition = TaskDefinitions(connections, item.target).describe(state.task_definition)
+    definition = definitions.describe(item.target, state.task_definition)
     return Live(
         service=state,
         definition=definition,
@@ -192,14 +265,18 @@ def _with_registry(item: Item, live: Live, connections: Connections) -> Live:
     return replace(live, registry=findings, passable=connections.targets[item.target].passable_role_arns)
 
 
-def _task(item: Item, connections: Connections) -> Live:
+def _task(item: Item, connections: Connections, definitions: Definitions) -> Live:
     targets = read_targets(item, connections)
     where = (
         f'the rule "{item.rule}"' if item.rule else f'the schedule "{item.schedule_group}/{item.schedule}"'
     )
-    describe: Callable[[str], TaskDefinition] = TaskDefinitions(connections, item.target).describe
     selection = select(
-        where, targets, item.images, exact=item.exact, target_id=item.target_id, describe=describe
+        where,
+        targets,
+        item.images,
+        exact=item.exact,
+        target_id=item.target_id,
+        describe=lambda reference: definitions.describe(item.target, reference),
     )
     return Live(selection=selection, definition=selection.definition, problems=selection.problems)
 

@@ -17,6 +17,7 @@ from ecs_release.errors import (
     EcsReleaseError,
     ItemError,
     LockLostError,
+    PassingError,
     RecordChangedError,
     SupersededError,
     TargetUnreachableError,
@@ -34,7 +35,7 @@ from ecs_release.store import ItemRecord, ReleaseRecord, Store
 TO_DO, DONE, BACK, LEFT_ALONE, FAILED = "to do", "done", "already back", "left alone", "failed"
 GOOD = frozenset({DONE, BACK})
 
-_UNREACHABLE = (ClientError, BotoCoreError, TargetUnreachableError)
+_UNREACHABLE = (ClientError, BotoCoreError, TargetUnreachableError, PassingError)
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def put_back(worker: Worker, item: ItemRecord) -> Repair:
         written = _write(Turn(worker, item))
     except SupersededError as error:
         return Repair(item, before.live, before.goal, LEFT_ALONE, str(error))
-    except (ItemError, ClientError, BotoCoreError, TargetUnreachableError) as error:
+    except (ItemError, *_UNREACHABLE) as error:
         return Repair(item, before.live, before.goal, FAILED, explain(error))
     goal = str(written.get("rollback_to") or before.goal)
     now = look(worker, item)

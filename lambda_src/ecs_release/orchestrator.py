@@ -9,10 +9,9 @@ import secrets
 from datetime import UTC, datetime
 from typing import Any
 
-import boto3
 from botocore.exceptions import ClientError
 
-from ecs_release.aws import Connections, explain
+from ecs_release.aws import Connections, explain, own_client
 from ecs_release.errors import EcsReleaseError, SettingsError
 from ecs_release.permissions import STEPS
 from ecs_release.store import Store
@@ -40,7 +39,7 @@ class Orchestrator:
             )
         self.arn = arn
         self._region, self._account = match.group(1), match.group(2)
-        self._states = boto3.client("stepfunctions", region_name=self._region)
+        self._states = own_client("stepfunctions", region_name=self._region)
 
     @classmethod
     def find(cls, arn: str | None) -> Orchestrator:
@@ -65,7 +64,7 @@ class Orchestrator:
 
     def dynamodb(self) -> Any:
         """The client of the releases table's account and Region."""
-        return boto3.client("dynamodb", region_name=self._region)
+        return own_client("dynamodb", region_name=self._region)
 
     def table(self) -> str:
         """Name of the releases table, from the tag that Terraform put on the state machine."""

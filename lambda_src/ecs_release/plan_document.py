@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 import json
 from collections import Counter
@@ -10,6 +12,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ecs_release.plan import NO_WAY_BACK, PlannedItem
+
+# An answer holds 6 MB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html), and a character beyond
+# ASCII takes up to six of them, as it does here.
+_ANSWER_BYTES = 5_000_000
 
 
 def plan_document(
@@ -32,6 +38,14 @@ def plan_document(
         "warnings": [f"{item['name']}: {warning}" for item in items for warning in item["warnings"]],
         "items": items,
     }
+
+
+def packed(document: dict[str, Any]) -> dict[str, Any]:
+    """The document itself, or where it is too large for a function's answer ``{"gzip": <base64>}`` of its JSON."""
+    text = json.dumps(document).encode()
+    if len(text) <= _ANSWER_BYTES:
+        return document
+    return {"gzip": base64.b64encode(gzip.compress(text, mtime=0)).decode()}
 
 
 def _item(planned: PlannedItem) -> dict[str, Any]:

@@ -6,12 +6,13 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from ecs_release.aws import RAW, Connections, error_code, explain, send_raw
 from ecs_release.errors import ItemError, RefusedError
+from ecs_release.retries import trouble
 from ecs_release.task_definition import TaskDefinition, choose_containers, parse_reference
 
 if TYPE_CHECKING:
@@ -143,6 +144,20 @@ def select(
     return Selection(tuple(chosen), definitions[family], pinned, dict(choice.images), (), tuple(warnings))
 
 
+class FailedEntry(NamedTuple):
+    """Why EventBridge did not take a target."""
+
+    code: str
+    message: str
+
+    @property
+    def throttled(self) -> bool:
+        return trouble({"Error": {"Code": self.code}}) == "throttled"
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.message}".strip()
+
+
 class Rules:
     """EventBridge rules of one target."""
 
@@ -178,8 +193,8 @@ class Rules:
                 return targets
             token = {"NextToken": answer["NextToken"]}
 
-    def put(self, bus: str, rule: str, targets: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-        """Write whole raw targets, in one attempt; the id of each one that EventBridge did not take, and why.
+    def put(self, bus: str, rule: str, targets: Sequence[Mapping[str, Any]]) -> dict[str, FailedEntry]:
+        """Write whole raw targets, in one attempt; by id each one that EventBridge did not take.
 
         PutTargets can answer 200 and still have failed entries
         (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html).
@@ -208,7 +223,7 @@ class Rules:
         if not answer.get("FailedEntryCount"):
             return {}
         return {
-            entry["TargetId"]: f"{entry.get('ErrorCode')} {entry.get('ErrorMessage', '')}".strip()
+            entry["TargetId"]: FailedEntry(str(entry.get("ErrorCode")), entry.get("ErrorMessage", ""))
             for entry in answer.get("FailedEntries", ())
         }
 

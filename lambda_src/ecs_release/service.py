@@ -151,6 +151,10 @@ class Services:
             raise
         return ServiceState(answer["service"])
 
+    def wait_for_update(self) -> None:
+        """Wait until an UpdateService is in its turn."""
+        self._connections.wait_for_turn(self._target, "ecs", "UpdateService")
+
     def newest_successful(self, cluster: str, name: str) -> ServiceDeployment | None:
         """The last service deployment that ended well, of those ECS remembers (90 days)."""
         briefs = self._briefs(cluster, name, status=["SUCCESSFUL"])

@@ -11,6 +11,7 @@ pk                     sk                          what
 ``RELEASE#<release>``  ``RELEASE``                 a release
 ``RELEASE#<release>``  ``ITEM#<batch>#<number>``   its items; a batch is one contiguous key range
 ``RELEASE#<release>``  ``WORKER#<request>``        a worker that may still be in the middle of a call
+``RELEASE#<release>``  ``READ#<number>``           what Parse has read when its time was up, until it is done
 ``ITEM``               ``<target>#<kind>#<name>``  an item that is not whole: what "back" means for it
 ``HOLD``               ``<target>#<kind>#<name>``  images that a rollback by hand undid
 ``UNUSED``             ``<target>#<ARN>``          a revision that a release registered and nothing used
@@ -41,6 +42,8 @@ from botocore.exceptions import ClientError
 
 from ecs_release.aws import Target, error_code
 from ecs_release.errors import LockLostError, RecordChangedError, SettingsError
+from ecs_release.retries import jittered, pause, side_by_side
+from ecs_release.task_definition import TaskDefinition
 
 if TYPE_CHECKING:  # the writing steps start without the parser
     from ecs_release.manifest import Item
@@ -56,8 +59,6 @@ _LIST_BYTES = 100_000
 # A transaction holds 100 items and 4 MB: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 _TRANSACTION_ITEMS = 99
 _TRANSACTION_BYTES = 3_000_000
-_PASSING_REASONS = frozenset({"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"})
-_LONGEST_PAUSE = 5.0
 # People wait while the record of a large release is closed, so its many small writes go side by side.
 _WRITERS = 8
 
@@ -586,24 +587,36 @@ class Store:
             self._transact([mine, *some])
 
     def _transact(self, writes: Sequence[Mapping[str, Any]]) -> None:
-        """One transaction, whole or not at all; one that collides with another's is tried again."""
-        pause = 0.05
-        while True:
-            try:
-                self._client.transact_write_items(TransactItems=list(writes))
-            except ClientError as error:
-                if error_code(error) != "TransactionCanceledException":
-                    raise
-                # https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
-                reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", ())}
-                if "ConditionalCheckFailed" in reasons:
-                    raise RecordChangedError("somebody else changed this record first") from error
-                if not reasons & _PASSING_REASONS or pause > _LONGEST_PAUSE:
-                    raise
-                time.sleep(pause)
-                pause *= 2
-            else:
-                return
+        """One transaction, whole or not at all; one that collides with another's is tried again (:mod:`ecs_release.retries`)."""
+        try:
+            self._client.transact_write_items(TransactItems=list(writes))
+        except ClientError as error:
+            reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", ())}
+            if error_code(error) == "TransactionCanceledException" and "ConditionalCheckFailed" in reasons:
+                raise RecordChangedError("somebody else changed this record first") from error
+            raise
+
+    # --- what Parse has read --------------------------------------------------------------------------------------
+
+    def keep_definitions(self, release: str, found: Iterable[tuple[str, TaskDefinition]]) -> None:
+        """Keep (target, outline) of task definitions for the attempt that goes on from here."""
+        rows = [json.dumps([target, d.body, d.tags], separators=(",", ":")) for target, d in found]
+        number = len(list(self._query(f"RELEASE#{release}", begins="READ#")))
+        for text in _together(rows, _LIST_BYTES):
+            self._put({"pk": f"RELEASE#{release}", "sk": f"READ#{number:05d}", "definitions": text})
+            number += 1
+
+    def definitions(self, release: str) -> list[tuple[str, TaskDefinition]]:
+        """What :meth:`keep_definitions` has kept."""
+        return [
+            (target, TaskDefinition(body, tuple(tags)))
+            for row in self._query(f"RELEASE#{release}", begins="READ#")
+            for target, body, tags in json.loads(row["definitions"])
+        ]
+
+    def forget_definitions(self, release: str) -> None:
+        for row in list(self._query(f"RELEASE#{release}", begins="READ#")):
+            self._client.delete_item(TableName=self._table, Key=_item({"pk": row["pk"], "sk": row["sk"]}))
 
     def items(self, release: str, first: int | None = None, last: int | None = None) -> list[ItemRecord]:
         """Items in order; of the batches ``first`` to ``last`` when they are given."""
@@ -742,12 +755,16 @@ class Store:
             request: dict[str, Any] = {
                 self._table: {"Keys": [_item({"pk": pk, "sk": sk}) for sk in names], "ConsistentRead": True}
             }
+            attempt = 0
             while request:
                 answer = self._client.batch_get_item(RequestItems=request)
                 for row in answer["Responses"].get(self._table, ()):
                     plain = _plain(row)
                     result[names[plain["sk"]]] = plain
                 request = answer.get("UnprocessedKeys") or {}
+                if request:
+                    attempt += 1
+                    _wait_for_the_rest(attempt)
         return result
 
     def mark_unwhole(self, item: ItemRecord, *more: str) -> None:
@@ -815,7 +832,7 @@ class Store:
                 return
 
         with ThreadPoolExecutor(_WRITERS) as pool:
-            list(pool.map(note, sorted(set(revisions))))
+            list(side_by_side(pool, note, sorted(set(revisions))))
 
     def take_up(self, release: str, target: str, arn: str) -> Found:
         """Ask for a revision that was found, before it is used."""
@@ -1030,8 +1047,28 @@ def fitting(lines: Sequence[str], room: int = _LIST_BYTES) -> list[str]:
     return kept
 
 
+def _wait_for_the_rest(attempt: int) -> None:
+    """DynamoDB throttles a part of a batch by giving it back
+    (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html)."""
+    pause(jittered(attempt, 5.0), "DynamoDB throttles the releases table")
+
+
 def _fitting_value(value: Any) -> Any:
     return fitting(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
+
+
+def _together(texts: Sequence[str], room: int) -> Iterator[str]:
+    """JSON texts in as few JSON lists as hold about ``room`` bytes each."""
+    some: list[str] = []
+    used = 0
+    for text in texts:
+        if some and used + len(text.encode()) > room:
+            yield f"[{','.join(some)}]"
+            some, used = [], 0
+        some.append(text)
+        used += len(text.encode())
+    if some:
+        yield f"[{','.join(some)}]"
 
 
 def _raise_conditional(error: ClientError) -> NoReturn:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import random
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -13,8 +12,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ecs_release.aws import EXPIRED_CODES, RAW, THROTTLING_CODES, Connections, error_code, explain, send_raw
+from ecs_release.aws import RAW, Connections, error_code, explain, send_raw
 from ecs_release.errors import ItemBusyError, ItemError
+from ecs_release.retries import jittered, pause, trouble
 from ecs_release.settings import READ_LAG_SECONDS
 
 CONTENT_TAG = "ecs-release:content"
@@ -36,7 +36,18 @@ OUTPUT_ONLY = frozenset(
     }
 )
 
-_REGISTER_SECONDS = 240  # a registration that waits in the throttle queue longer than this is left to a retry
+_REGISTER_SECONDS = 240  # a registration that meets faults for longer than this is left to a retry
+
+# What a plan needs of a revision.
+_OUTLINE = (
+    "taskDefinitionArn",
+    "family",
+    "revision",
+    "status",
+    "runtimePlatform",
+    "taskRoleArn",
+    "executionRoleArn",
+)
 
 
 @dataclass(frozen=True)
@@ -130,6 +141,20 @@ def choose_containers(definition: TaskDefinition, wanted: Mapping[str, str], *, 
             for name in missing
         ),
     )
+
+
+def outline(definition: TaskDefinition) -> TaskDefinition:
+    """What a plan needs of a revision, and nothing that may be a secret: no environment value, no other's tag's value."""
+    body = {key: definition.body[key] for key in _OUTLINE if key in definition.body}
+    body["containerDefinitions"] = [
+        {"name": container["name"], "image": container.get("image", "")}
+        for container in definition.body.get("containerDefinitions", ())
+    ]
+    tags = [
+        {"key": tag["key"], "value": tag["value"] if tag["key"] == CONTENT_TAG else ""}
+        for tag in definition.tags
+    ]
+    return TaskDefinition(body, tuple(tags))
 
 
 def content_digest(base_arn: str, images: Mapping[str, str]) -> str:
@@ -299,7 +324,9 @@ class TaskDefinitions:
         ItemError
             when AWS refuses the definition.
         ItemBusyError
-            when AWS throttles for too long; trying again later is right.
+            when AWS does not answer, or with faults, for too long; trying again later is right.
+        UnfinishedError
+            when AWS throttles for as long as this invocation has time.
         ClientError
             when the credentials have expired: with new ones another try can end better.
 
@@ -327,23 +354,23 @@ class TaskDefinitions:
                     {**answer["taskDefinition"], "taskDefinitionArn": arn}, tuple(body["tags"])
                 ), True
             except (ClientError, BotoCoreError) as error:
-                if not _worth_another_try(error):
-                    if error_code(error) in EXPIRED_CODES:
-                        raise
+                kind = "busy" if _family_is_busy(error) else trouble(error)
+                if kind == "expired":
+                    raise
+                if not kind:
                     raise ItemError(
                         f"AWS refused the new revision of {base.family}: {explain(error)}"
                     ) from error
                 attempt += 1
-                # Tokens come back at one a second; full jitter keeps several writers from meeting again.
-                pause = random.uniform(0.5, min(8.0, 1.5**attempt))  # noqa: S311 - spreading load, not a secret
+                why = f"no new revision of {base.family} yet: {explain(error)}"
+                # Tokens come back at one a second, and several writers must not meet again.
+                seconds = max(0.5, jittered(attempt, 8.0))
                 if isinstance(error, BotoCoreError):
                     # The answer was lost, and a revision that was made all the same takes a moment to be listed.
-                    pause = max(pause, READ_LAG_SECONDS)
-                if self._clock() + pause > until:
-                    raise ItemBusyError(
-                        f"no new revision of {base.family} within {_REGISTER_SECONDS} s: {explain(error)}"
-                    ) from error
-                self._sleep(pause)
+                    seconds = max(seconds, READ_LAG_SECONDS)
+                if kind != "throttled" and self._clock() + seconds > until:
+                    raise ItemBusyError(f"{why}, for {_REGISTER_SECONDS} s") from error
+                pause(seconds, why, self._sleep)
 
     def deregister(self, arn: str) -> None:
         """Make a revision INACTIVE; running tasks and services that use it go on. Harmless when it is already."""
@@ -360,12 +387,7 @@ class TaskDefinitions:
             return False
 
 
-def _worth_another_try(error: ClientError | BotoCoreError) -> bool:
-    if isinstance(error, BotoCoreError):  # the connection broke, or no answer came
-        return True
-    code = error_code(error)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+def _family_is_busy(error: ClientError | BotoCoreError) -> bool:
     # "Too many concurrent attempts to create a new revision of the specified family." comes as a ClientException
     # (https://github.com/hashicorp/terraform-provider-aws/issues/9777).
-    busy = "concurrent attempts" in explain(error)
-    return code in THROTTLING_CODES or code == "ServerException" or status >= 500 or busy
+    return isinstance(error, ClientError) and "concurrent attempts" in explain(error)

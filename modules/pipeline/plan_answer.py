@@ -1,5 +1,8 @@
 # Runs inside the build, between single quotes: write no single quote here.
-import json, pathlib, sys
+import base64, gzip, json, pathlib, sys
+path = pathlib.Path("plan.json")
+answer = json.loads(path.read_text())
 if json.loads(pathlib.Path("invocation.json").read_text()).get("FunctionError"):
-    answer = json.loads(pathlib.Path("plan.json").read_text())
     sys.exit("The plan could not be made: " + str(answer.get("errorMessage", answer)))
+if "gzip" in answer:  # too large for an answer of a function
+    path.write_bytes(gzip.decompress(base64.b64decode(answer["gzip"])))

@@ -8,15 +8,17 @@ https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Expressions.Ope
 
 from __future__ import annotations
 
-import random
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError, ConnectionClosedError
 from chaos_clock import CLOCK
+from ecs_release import retries
 
 from local_aws.calls import Answer, ApiError, Call
 from local_aws.server import Server
@@ -281,20 +283,36 @@ class _Answer(Answer):
         return self._document
 
 
+class _Events:
+    """A client's events, as far as :mod:`ecs_release.retries` asks for them; Powertools' user agent is for nobody here."""
+
+    def __init__(self) -> None:
+        self._handlers: dict[str, list[Callable[..., Any]]] = defaultdict(list)
+
+    def register(self, event: str, handler: Callable[..., Any]) -> None:
+        self._handlers[event].append(handler)
+
+    register_first = register  # there is one handler of each
+
+    def emit(self, event: str, **about: Any) -> list[Any]:
+        answers = [handler(**about) for handler in self._handlers[event]]
+        return [answer for answer in answers if answer is not None]
+
+
 class Client:
-    """What boto3's client of DynamoDB does here, with the same number of attempts and their pauses.
+    """What boto3's client of DynamoDB does here: it tries again as :mod:`ecs_release.retries` has installed it to do.
 
     Parameters
     ----------
     guard : sees each call before and after the table does it, as :attr:`local_aws.server.Server.guards` do.
     """
 
-    _ATTEMPTS = 10  # as ecs_release.aws asks botocore for
-
     def __init__(
         self, tables: Tables, server: Server, guard: Callable[[Call, Callable[[Call], Answer]], Answer]
     ) -> None:
         self._tables, self._server, self._guard = tables, server, guard
+        self.meta = SimpleNamespace(events=_Events())
+        retries.install(self, "dynamodb")
 
     def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
         operation = "".join(part.capitalize() for part in name.split("_"))
@@ -316,34 +334,49 @@ class Client:
         return Pages()
 
     def _call(self, operation: str, asked: dict[str, Any]) -> dict[str, Any]:
-        for attempt in range(1, self._ATTEMPTS + 1):
-            call = Call(self._server, {}, b"", "dynamodb", operation, "", "")
-            call.__dict__["input"] = asked
-            try:
-                answer = self._guard(call, self._do)
-                document: dict[str, Any] = answer.json()
-                if answer.status == 200:
-                    return document
-                error = document["error"]
-                passing = answer.status >= 500 or error.code == "ThrottlingException"
-                if not passing or attempt == self._ATTEMPTS:
-                    details = {"Code": error.code, "Message": error.message}
-                    raise ClientError({"Error": details, **error.members}, operation)
-            except ApiError as error:  # of a guard
-                if error.status < 500 and error.code != "ThrottlingException":
-                    raise ClientError(
-                        {"Error": {"Code": error.code, "Message": error.message}}, operation
-                    ) from None
-                if attempt == self._ATTEMPTS:
-                    raise ClientError(
-                        {"Error": {"Code": error.code, "Message": error.message}}, operation
-                    ) from None
-            except Lost as error:
-                if attempt == self._ATTEMPTS:
-                    raise ConnectionClosedError(error=error, endpoint_url="dynamodb") from error
-            # https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html
-            CLOCK.sleep(random.random() * min(2.0 ** (attempt - 1), 20.0))
-        raise AssertionError("unreachable")
+        """As botocore's endpoint makes a call, with the events around each of its attempts."""
+        context: dict[str, Any] = {"context": {}}
+        events = self.meta.events
+        while True:
+            events.emit("request-created.*", operation_name=operation)
+            document, lost = self._attempt(operation, asked)
+            pauses = events.emit(
+                "needs-retry.*",
+                response=None if lost else (None, document),
+                caught_exception=lost,
+                operation=SimpleNamespace(name=operation),
+                request_dict=context,
+            )
+            if pauses:
+                CLOCK.sleep(pauses[0])
+            elif lost:
+                raise lost
+            elif "Error" in document:
+                raise ClientError(document, operation)
+            else:
+                return document
+
+    def _attempt(
+        self, operation: str, asked: dict[str, Any]
+    ) -> tuple[dict[str, Any], ConnectionClosedError | None]:
+        """What botocore makes of one answer, or of none."""
+        call = Call(self._server, {}, b"", "dynamodb", operation, "", "")
+        call.__dict__["input"] = asked
+        try:
+            answer = self._guard(call, self._do)
+            document: dict[str, Any] = answer.json()
+            if answer.status == 200:
+                return document, None
+            error = document["error"]
+        except ApiError as refusal:  # of a guard
+            error = refusal
+        except Lost as trouble:
+            return {}, ConnectionClosedError(error=trouble, endpoint_url="dynamodb")
+        return {
+            "Error": {"Code": error.code, "Message": error.message},
+            "ResponseMetadata": {"HTTPStatusCode": error.status},
+            **error.members,
+        }, None
 
     def _do(self, call: Call) -> Answer:
         try:

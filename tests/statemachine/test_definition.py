@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ecs_release import errors
 from ecs_release.plan import BATCH_SIZE
 from ecs_release.settings import Settings
 from ecs_release.steps import check_rollouts
@@ -84,9 +85,16 @@ def test_fatal_errors_come_first_and_are_not_retried() -> None:
 
 
 def test_fatal_errors_are_the_names_of_our_exceptions() -> None:
-    from ecs_release import errors
-
     assert all(hasattr(errors, name) for name in RETRY[0]["ErrorEquals"])
+
+
+def test_what_ran_out_of_time_is_gone_on_with_for_most_of_a_day() -> None:
+    """A throttle is no verdict; an invocation that waits for its turn takes the five minutes that it has, or more."""
+    rule = next(rule for rule in RETRY if "UnfinishedError" in rule["ErrorEquals"])
+    assert all(hasattr(errors, name) for name in rule["ErrorEquals"])
+    assert rule["MaxAttempts"] * 270 > 12 * 3600
+    # As many batches side by side as a Map runs.
+    assert rule["MaxAttempts"] * 8 * ATTEMPT_EVENTS < HISTORY_LIMIT / 4
 
 
 @pytest.mark.parametrize("machine", MAPS, ids=name_of)

@@ -174,3 +174,82 @@ def test_a_verdict_stands_where_stopped_tasks_cannot_be_read() -> None:
     rollout = Rollout("ecs-svc/2", f"{PREFIX}job:3", 10, 3600)
     verdict = check_rollouts._judge(worker, item(kind="service", cluster="c", service="s"), rollout, state)
     assert verdict == Judgement(Status.FAILED, "tasks failed to start")
+
+
+class Slow:
+    """Worker, store and ECS in one: each look at ten services takes so many seconds of an invocation's time."""
+
+    def __init__(self, items: list[ItemRecord], seconds: float) -> None:
+        self.store = self.connections = self
+        self.rows = {i.key["sk"]: i for i in items}
+        self.writes = 0
+        self.seconds, self.left = seconds, 0.0
+        self.looks: list[list[str]] = []
+
+    def remaining(self) -> float:
+        return self.left
+
+    def client(self, *_: Any, **__: Any) -> Any:
+        return self
+
+    def settle_item(self, item: ItemRecord, changes: dict[str, Any], **_: Any) -> ItemRecord:
+        self.writes += 1
+        self.rows[item.key["sk"]] = dataclasses.replace(self.rows[item.key["sk"]], **changes)
+        return self.rows[item.key["sk"]]
+
+    def describe_services(self, services: list[str], **_: Any) -> dict[str, Any]:
+        self.looks.append(services)
+        self.left -= self.seconds
+        return {
+            "services": [
+                {
+                    "serviceName": name,
+                    "status": "ACTIVE",
+                    "desiredCount": 1,
+                    "runningCount": 1,
+                    "taskDefinition": "t:1",
+                    "deployments": [
+                        {
+                            "id": "d",
+                            "status": "PRIMARY",
+                            "rolloutState": "COMPLETED",
+                            "taskDefinition": "t:1",
+                            "desiredCount": 1,
+                            "runningCount": 1,
+                        }
+                    ],
+                }
+                for name in services
+            ]
+        }
+
+
+@pytest.mark.parametrize("seconds", [0.1, 30.0, 100.0, 240.0])
+def test_however_slowly_aws_answers_each_round_settles_what_it_read(seconds: float) -> None:
+    """5,000 services on a throttled account do not fit into one look at all of them."""
+    services = [
+        item(
+            kind="service",
+            number=n,
+            cluster="c",
+            service=str(n),
+            name=f"c/{n}",
+            after="t:1",
+            deployment_id="d",
+        )
+        for n in range(95)
+    ]
+    worker: Any = Slow(services, seconds)
+    rounds = 0
+    while any(row.verdict == "PENDING" for row in worker.rows.values()):
+        worker.left = 300.0
+        before = sum(row.verdict == "PENDING" for row in worker.rows.values())
+        check_rollouts._judged(worker, list(worker.rows.values()), time.time())
+        rounds += 1
+        assert sum(row.verdict == "PENDING" for row in worker.rows.values()) < before
+    assert {row.verdict for row in worker.rows.values()} == {"UNCHANGED"}
+    assert all(row.started_at for row in worker.rows.values())
+    assert worker.writes == 95, "the first look and the verdict are one write"
+    asked = [name for look in worker.looks for name in look]
+    assert len(asked) < 95 + 10 * rounds
+    assert max(map(len, worker.looks)) == 10

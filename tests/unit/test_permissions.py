@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import botocore.session
 import pytest
 from botocore import xform_name
+from botocore.hooks import HierarchicalEmitter
 from ecs_release.aws import Connections, Target
 from ecs_release.permissions import AUTHORISED_AS, CALLS, PASSES_ROLES_TO, STEPS, WRITERS
 
@@ -241,6 +243,8 @@ def test_the_session_of_a_step_holds_what_its_calls_are_authorised_as(
     requests: list[dict[str, Any]] = []
 
     class Sts:
+        meta = SimpleNamespace(events=HierarchicalEmitter())
+
         def assume_role(self, **request: Any) -> Any:
             requests.append(request)
             raise AssertionError("asked")

@@ -15,6 +15,7 @@ from ecs_release.settings import Settings
 from ecs_release.steps import parse
 from ecs_release.steps.report import close, report, report_ended_execution
 from ecs_release.store import ItemRecord, ReleaseRecord, Store, fitting
+from ecs_release.task_definition import TaskDefinition
 
 RELEASE = ReleaseRecord(
     "r1", "arn:execution:r1", 1, "2026-01-01T00:00:00.000Z", turn="last", due={"next": "REPORT"}
@@ -351,3 +352,36 @@ def test_an_execution_that_is_not_known_has_ended_only_when_it_began_long_ago(
     store.put_release(dataclasses.replace(RELEASE, started=started))
     assert parse._ended(store, Lock(RELEASE.release, "arn:execution", 1)) is ended
     assert parse._ended(store, Lock("unknown", "arn:execution", 1)) is False
+
+
+def test_what_parse_has_read_is_kept_in_rows_that_fit_and_goes_when_it_is_done(store: Store) -> None:
+    def made(number: int) -> tuple[str, TaskDefinition]:
+        arn = f"arn:aws:ecs:eu-west-1:111111111111:task-definition/{'x' * 200}-{number}:1"
+        return "default", TaskDefinition({"taskDefinitionArn": arn}, ({"key": "team", "value": ""},))
+
+    first, second = [made(n) for n in range(3000)], [made(n) for n in range(3000, 3010)]
+    store.keep_definitions("r1", first)
+    store.keep_definitions("r1", second)
+    assert sorted(store.definitions("r1"), key=str) == sorted([*first, *second], key=str)
+    store.forget_definitions("r1")
+    assert store.definitions("r1") == []
+
+
+def test_report_only_forgets_what_there_is_to_forget(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A no-op of thousands would otherwise take a call for each item, and Report has two minutes."""
+    unchanged = [
+        dataclasses.replace(
+            ITEM, service=str(n), name=f"c/{n}", number=n, action="unchanged", verdict="UNCHANGED"
+        )
+        for n in range(40)
+    ]
+    _begun(store, RELEASE, *unchanged)
+    store.mark_unwhole(dataclasses.replace(unchanged[7], release="r0"))
+    deleted: list[str] = []
+    delete = Store.mark_whole
+    monkeypatch.setattr(
+        Store, "mark_whole", lambda self, item: (deleted.append(item.name), delete(self, item))
+    )
+    close(store, "r1", "NO_CHANGE")
+    assert deleted == ["c/7"]
+    assert store.unwhole([item.state_key for item in unchanged]) == {}

@@ -6,16 +6,26 @@ import dataclasses
 import json
 import re
 import time
+from contextvars import copy_context
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
+from ecs_release import retries
 from ecs_release.aws import RAW
 from ecs_release.aws import _body as raw_body_variable
-from ecs_release.errors import ItemError, RecordChangedError, SupersededError
+from ecs_release.errors import (
+    ItemError,
+    RecordChangedError,
+    RefusedError,
+    SupersededError,
+    UnavailableError,
+    UnfinishedError,
+)
 from ecs_release.repair import repair_command
+from ecs_release.retries import ThrottleCount
 from ecs_release.settings import Settings
 from ecs_release.steps import update_task, work
 from ecs_release.steps.report import judge_release, touched
@@ -57,6 +67,9 @@ class Fake:
         pass
 
     def check_lock(self, release: str, epoch: int) -> None:
+        pass
+
+    def wait_for_turn(self, *_: Any) -> None:
         pass
 
 
@@ -126,12 +139,72 @@ def test_a_lost_answer_leaves_the_service_touched(monkeypatch: pytest.MonkeyPatc
     assert world.item.started_at is not None
 
 
+@pytest.mark.parametrize("throttles", [1, 300])
+def test_a_throttled_write_was_not_applied_and_goes_out_with_lock_and_claim_each_time(
+    monkeypatch: pytest.MonkeyPatch, throttles: int
+) -> None:
+    """However long it is throttled: a refusal after that has not touched the service."""
+    now = [1000.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr(work, "time", clock)
+    monkeypatch.setattr(retries, "time", clock)
+    looks: list[float] = []
+
+    class Throttled(World):
+        def check_lock(self, release: str, epoch: int) -> None:
+            looks.append(now[0])
+
+        def update_service(self, **asked: Any) -> dict[str, Any]:
+            assert looks[-1] == now[0]
+            assert (self.item.claim_by, self.item.claim_until) == ("me", int(now[0]) + work.LEASE_SECONDS)
+            code = "ThrottlingException" if len(looks) <= throttles else "AccessDeniedException"
+            self.fails = ClientError({"Error": {"Code": code}}, "UpdateService")
+            return super().update_service(**asked)
+
+    world: Any = Throttled()
+    turn = Turn(world, ITEM)
+    with pytest.raises(RefusedError):
+        start_rollout(turn)
+    assert len(looks) == throttles + 1
+    assert world.item.started_at is None
+    assert turn.release() == work.NO_CLAIM
+
+
+def test_a_write_that_is_throttled_until_the_time_is_up_is_gone_on_with(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    clock = SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0], sleep=sleep)
+    monkeypatch.setattr(work, "time", clock)
+    monkeypatch.setattr(retries, "time", clock)
+    throttle = ClientError({"Error": {"Code": "ThrottlingException"}}, "UpdateService")
+    world: Any = World(fails=throttle)
+    turn = Turn(world, ITEM)
+
+    def run() -> None:
+        retries.be_patient_for(lambda: 1900.0 - now[0])
+        start_rollout(turn)
+
+    with pytest.raises(UnfinishedError):
+        copy_context().run(run)
+    assert 1900.0 - 40 < now[0] < 1900.0
+    assert turn.release() == work.NO_CLAIM, "nothing is on its way: the next invocation need not wait"
+
+
 @pytest.mark.parametrize("before", [ReadTimeoutError(endpoint_url="ecs"), "an earlier worker"])
 def test_a_refusal_after_an_attempt_that_may_have_been_applied_proves_nothing(
     monkeypatch: pytest.MonkeyPatch, before: Any
 ) -> None:
     """Deleted between two attempts: the second one is refused, and the first one may have started a rollout."""
-    monkeypatch.setattr(work.random, "uniform", lambda *_: 0.0)
+    monkeypatch.setattr(retries.time, "sleep", lambda _: None)
     answers = [before] if isinstance(before, Exception) else []
 
     class Deleted(World):
@@ -173,7 +246,7 @@ def test_a_worker_waits_for_another_one_and_starts_over_from_what_that_one_did(
 def test_entries_that_eventbridge_keeps_refusing_may_have_been_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(update_task.random, "uniform", lambda *_: 0.0)
+    monkeypatch.setattr(retries.time, "sleep", lambda _: None)
     kept: list[ItemRecord] = []
 
     class Failing(Rule):
@@ -334,6 +407,35 @@ class Rule(Fake):
         return dataclasses.replace(item, **changes)
 
 
+class Bridge(Rule):
+    """EventBridge that does not take the target ``times`` times."""
+
+    def __init__(self, code: str, times: int) -> None:
+        super().__init__(f"{PREFIX}job:1")
+        self.code, self.times = code, times
+
+    def put_targets(self, **asked: Any) -> dict[str, Any]:
+        super().put_targets(**asked)
+        if len(self.written) > self.times:
+            return {"FailedEntryCount": 0}
+        return {"FailedEntryCount": 1, "FailedEntries": [{"TargetId": "t", "ErrorCode": self.code}]}
+
+
+def test_throttled_entries_are_sent_again_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries.time, "sleep", lambda _: None)
+    bridge: Any = Bridge("ThrottlingException", 40)
+    update_task.write_task_definition(Turn(bridge, JOB), [bridge.target], f"{PREFIX}job:2")
+    assert len(bridge.written) == 41
+
+
+def test_entries_that_keep_failing_otherwise_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retries.time, "sleep", lambda _: None)
+    bridge: Any = Bridge("ConcurrentModificationException", 40)
+    with pytest.raises(ItemError, match="ConcurrentModificationException"):
+        update_task.write_task_definition(Turn(bridge, JOB), [bridge.target], f"{PREFIX}job:2")
+    assert len(bridge.written) == 5
+
+
 def test_a_target_that_became_something_else_is_left_alone_both_ways() -> None:
     rule: Any = Rule(None)
     item = dataclasses.replace(JOB, before_raw=recorded(f"{PREFIX}job:1"), after=None)
@@ -391,23 +493,6 @@ def test_a_family_in_which_nothing_was_registered_was_never_written() -> None:
 
 
 def test_a_failure_that_nobody_expected_costs_the_siblings_nothing() -> None:
-    class Batch(World):
-        remaining = staticmethod(lambda: 900.0)
-        throttles = SimpleNamespace(count=0)
-        step = "update_service"
-
-        def release(self, _: str) -> ReleaseRecord:
-            due = {"next": "UPDATE_SERVICES", "phase": "services", "services": [0]}
-            return ReleaseRecord("r", "arn", 1, "2026-01-01T00:00:00.000Z", due=due)
-
-        def items(self, *_: Any) -> list[ItemRecord]:
-            return [ITEM, dataclasses.replace(ITEM, number=1)]
-
-        def add_throttles(self, *_: Any) -> None:
-            pass
-
-        worker_begins = worker_ends = add_throttles
-
     done = []
 
     def write(turn: Turn) -> None:
@@ -419,3 +504,103 @@ def test_a_failure_that_nobody_expected_costs_the_siblings_nothing() -> None:
     with pytest.raises(KeyError):
         run_batch(worker, "r", 1, 0, write)
     assert done == [1]
+
+
+class Batch(World):
+    """Two items of one batch."""
+
+    step = "update_service"
+
+    def __init__(self, seconds: float = 900.0) -> None:
+        super().__init__()
+        self.throttles = ThrottleCount()
+        self.seconds = seconds
+        self.added = 0
+
+    def remaining(self) -> float:
+        return self.seconds
+
+    def release(self, _: str) -> ReleaseRecord:
+        due = {"next": "UPDATE_SERVICES", "phase": "services", "services": [0]}
+        return ReleaseRecord("r", "arn", 1, "2026-01-01T00:00:00.000Z", due=due)
+
+    def items(self, *_: Any) -> list[ItemRecord]:
+        return [ITEM, dataclasses.replace(ITEM, number=1)]
+
+    def add_throttles(self, _: str, count: int) -> None:
+        self.added += count
+
+    def worker_begins(self, *_: Any) -> None:
+        pass
+
+    worker_ends = worker_begins
+
+
+def test_a_batch_without_time_for_all_is_gone_on_with_and_its_throttles_are_counted() -> None:
+    worker: Any = Batch()
+
+    def write(_: Turn) -> None:
+        worker.throttles.count += 3
+        worker.seconds = 10.0
+        raise UnavailableError("a fault of ECS")
+
+    with pytest.raises(UnfinishedError):
+        run_batch(worker, "r", 1, 0, write)
+    assert worker.added == 3
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_a_throttle_among_other_trouble_is_gone_on_with(order: tuple[int, int]) -> None:
+    worker: Any = Batch()
+    errors = [UnavailableError("a fault of ECS"), UnfinishedError("throttled")]
+
+    def write(turn: Turn) -> None:
+        raise errors[order[turn.item.number]]
+
+    with pytest.raises(UnfinishedError):
+        run_batch(worker, "r", 1, 0, write)
+
+
+def test_a_registration_goes_out_with_lock_and_claim_in_hand_however_slow_the_table_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A throttled table may answer so late that the claim is over by then, and two workers would register."""
+    now = [1000.0]
+    clock = SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0], sleep=lambda s: None)
+    monkeypatch.setattr(work, "time", clock)
+    slow = [0.0, 40.0, 40.0, 0.0, 5.0, 0.0, 0.0]  # the first is taken when the claim is made
+    looks: list[float] = []
+    claims: list[int] = []
+
+    class Slow(World):
+        def take_up(self, *_: Any) -> Found:
+            return Found.FREE
+
+        def check_lock(self, release: str, epoch: int) -> None:
+            now[0] += slow.pop(0) if slow else 0.0
+            looks.append(now[0])
+
+        def update_item(self, item: ItemRecord, changes: dict[str, Any], **_: Any) -> ItemRecord:
+            if changes.get("claim_until"):
+                claims.append(changes["claim_until"])
+                now[0] += slow.pop(0) if slow else 0.0
+            return dataclasses.replace(item, **changes)
+
+        def task_definitions(self, item: ItemRecord) -> Any:
+            return self
+
+        def describe(self, reference: str) -> Any:
+            return None
+
+        def register_copy(self, base: Any, images: Any, *, before_attempt: Any, **_: Any) -> Any:
+            before_attempt()
+            assert now[0] - looks[-1] <= 2
+            assert claims[-1] - now[0] >= work.LEASE_SECONDS - 3
+            return SimpleNamespace(arn="api:2"), True
+
+    world: Any = Slow()
+    turn = Turn(world, dataclasses.replace(ITEM, after=None, base="api:1"))
+    work.register(turn)
+    assert turn.item.after == "api:2"
+    assert turn.item.registered
+    assert not slow

@@ -12,11 +12,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import error_code, explain
 from ecs_release.due import decided_before, next_turn
-from ecs_release.errors import ItemError, LockLostError, RecordChangedError, TargetUnreachableError
+from ecs_release.errors import (
+    ItemError,
+    LockLostError,
+    PassingError,
+    RecordChangedError,
+    TargetUnreachableError,
+)
 from ecs_release.observability import about_item, logger
 from ecs_release.rollout import BAD, OPEN, Judgement, Rollout, Status, judge
 from ecs_release.scheduled_task import reference_of
-from ecs_release.service import Services, ServiceState
+from ecs_release.service import DESCRIBE_SERVICES_MOST, Services, ServiceState
 from ecs_release.steps.report import needs_rollback
 from ecs_release.steps.update_task import current_targets, set_meanwhile
 from ecs_release.steps.work import Worker
@@ -34,7 +40,7 @@ _PAUSE_SHARE = 0.02
 # With less time than this left the others are looked at in the next round: a look that is cut off would count as a crash.
 _SPARE_SECONDS = 45
 # A target that can't be read now is read again until the item's deadline; only then is it a verdict.
-_PASSING = (ClientError, BotoCoreError, TargetUnreachableError)
+_PASSING = (ClientError, BotoCoreError, TargetUnreachableError, PassingError)
 
 
 def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> dict[str, Any]:
@@ -65,11 +71,13 @@ def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> di
         logger.info("this turn was decided before", extra={"next": decided["next"]})
         return decided
     believed = {**record.due, "results": state.get("results", [])}
-    next_state = _decide(worker, record, believed, time.time())
-    if next_state["next"] != "WAIT":  # looking again is no turn of its own
-        next_state = next_turn(worker.store, release, record.turn, next_state)
-    worker.store.add_throttles(release, worker.connections.throttles.count)
-    return next_state
+    try:
+        next_state = _decide(worker, record, believed, time.time())
+        if next_state["next"] != "WAIT":  # looking again is no turn of its own
+            next_state = next_turn(worker.store, release, record.turn, next_state)
+        return next_state
+    finally:
+        worker.store.add_throttles(release, worker.connections.throttles.take())
 
 
 def _decide(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], now: float) -> dict[str, Any]:
@@ -201,13 +209,31 @@ def _fail(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any]) -> di
 
 def _judged(worker: Worker, items: Sequence[ItemRecord], now: float) -> list[ItemRecord]:
     """The items with every verdict that can be given now, recorded."""
-    services = _describe(worker, [item for item in items if item.kind == "service" and _awaits_verdict(item)])
-    return [
-        _judge_item(worker, item, services, now)
-        if _awaits_verdict(item) and worker.remaining() > _SPARE_SECONDS
-        else item
-        for item in items
-    ]
+    judged = {
+        item.key["sk"]: _judge_item(worker, item, services, now)
+        for item, services in _looks(worker, [item for item in items if _awaits_verdict(item)])
+    }
+    return [judged.get(item.key["sk"], item) for item in items]
+
+
+def _looks(worker: Worker, items: Sequence[ItemRecord]) -> Iterator[tuple[ItemRecord, _Described]]:
+    """Each item with what was read of the services around it; fewer items when the time is up.
+
+    Ten services are read and judged before the next ten are: what a round gets done stays done, however slowly AWS answers.
+    """
+    together: dict[tuple[str, str, str | None], list[ItemRecord]] = {}
+    for item in items:
+        together.setdefault((item.kind, item.target, item.cluster), []).append(item)
+    for alike in together.values():
+        for start in range(0, len(alike), DESCRIBE_SERVICES_MOST):
+            ten = alike[start : start + DESCRIBE_SERVICES_MOST]
+            if worker.remaining() <= _SPARE_SECONDS:
+                return
+            services = _describe(worker, [item for item in ten if item.kind == "service"])
+            for item in ten:
+                if worker.remaining() <= _SPARE_SECONDS:
+                    return
+                yield item, services
 
 
 def _awaits_verdict(item: ItemRecord) -> bool:
@@ -218,34 +244,38 @@ def _awaits_verdict(item: ItemRecord) -> bool:
 
 def _judge_item(worker: Worker, item: ItemRecord, services: _Described, now: float) -> ItemRecord:
     about_item(item)
-    if item.started_at is None:
+    first = item.started_at is None
+    if first:
         # An unchanged item is watched from the first look on.
-        item = worker.store.update_item(item, {"started_at": int(now)})
+        item = dataclasses.replace(item, started_at=int(now))
     verdict = (
         _judge_service(worker, item, services, now)
         if item.kind == "service"
         else _judge_task(worker, item, now)
     )
-    item, verdict = _looked_twice(worker, item, verdict, now)
-    return _settle(worker, item, verdict) if verdict.status is not None else item
+    changes, verdict = _looked_twice(worker, item, verdict, now)
+    if first:
+        changes = {**changes, "started_at": item.started_at}
+    if verdict.status is not None:
+        return _settle(worker, item, verdict, changes)
+    return worker.store.update_item(item, changes) if changes else item
 
 
 def _looked_twice(
     worker: Worker, item: ItemRecord, verdict: Judgement, now: float
-) -> tuple[ItemRecord, Judgement]:
+) -> tuple[dict[str, Any], Judgement]:
     """The verdict; none yet where a single look can't prove it, and the round before has not seen the same.
 
-    AWS's reads lag behind its writes, so the second look comes late enough for them to have caught up.
+    AWS's reads lag behind its writes, so the second look comes late enough for them to have caught up. With it come the changes
+    of the record that say so.
     """
     if not verdict.needs_second_look:
-        if item.doubted_at is not None:
-            item = worker.store.update_item(item, {"doubted_at": None})
-        return item, verdict
-    if item.doubted_at is None:
-        item = worker.store.update_item(item, {"doubted_at": int(now)})
-    if now - int(item.doubted_at or now) < worker.settings.settle_seconds:
-        return item, Judgement()
-    return item, verdict
+        return ({} if item.doubted_at is None else {"doubted_at": None}), verdict
+    changes = {"doubted_at": int(now)} if item.doubted_at is None else {}
+    doubted_at = int(now) if item.doubted_at is None else item.doubted_at
+    if now - doubted_at < worker.settings.settle_seconds:
+        return changes, Judgement()
+    return changes, verdict
 
 
 _Described = dict[tuple[str, str, str], ServiceState | Exception]
@@ -374,8 +404,10 @@ def runs_as_meant(item: ItemRecord, reference: str | None) -> bool:
     )
 
 
-def _settle(worker: Worker, item: ItemRecord, judgement: Judgement) -> ItemRecord:
-    """Write the verdict, once."""
+def _settle(
+    worker: Worker, item: ItemRecord, judgement: Judgement, more: Mapping[str, Any] | None = None
+) -> ItemRecord:
+    """Write the verdict, once, and what else is to be said with it."""
     status = judgement.status
     assert status is not None  # noqa: S101 - callers pass verdicts only
     if item.action == "unchanged" and status is Status.SUCCEEDED:
@@ -389,6 +421,7 @@ def _settle(worker: Worker, item: ItemRecord, judgement: Judgement) -> ItemRecor
                 "status": status,
                 "reason": judgement.reason,
                 "settled_at": int(time.time()),
+                **(more or {}),
             },
             verdict_open=True,
         )
@@ -451,20 +484,20 @@ def _after_rollback(
     going = [
         item for item in items if item.rollback_started_at is not None and item.status not in _SETTLED_BACK
     ]
-    services = _describe(worker, [item for item in going if item.kind == "service"])
     waiting = False
     for item in items:
         if item.batch in dead and item.status not in _SETTLED_BACK and item.rollback_started_at is None:
             reason = f"it was not put back: {item.reason or 'no attempt got that far'} (its worker ended with {dead[item.batch]})"
             changes = {"status": Status.ROLLBACK_FAILED, "reason": reason}
             worker.store.settle_item(item, changes)
-    for item in going:
+    looked_at = 0
+    for item, services in _looks(worker, going):
+        looked_at += 1
         about_item(item)
-        if worker.remaining() < _SPARE_SECONDS:
-            waiting = True
-            break
-        item, verdict = _looked_twice(worker, item, _judge_back(worker, item, services, now), now)  # noqa: PLW2901
+        seen, verdict = _looked_twice(worker, item, _judge_back(worker, item, services, now), now)
         if verdict.status is None:
+            if seen:
+                worker.store.update_item(item, seen)
             waiting = True
             continue
         status = {
@@ -478,8 +511,8 @@ def _after_rollback(
             else f"{item.reason}; going back: {verdict.reason}".strip("; ")
         )
         logger.info("back", extra={"item": item.name, "status": status, "reason": verdict.reason})
-        worker.store.settle_item(item, {"status": status, "reason": reason})
-    if waiting:
+        worker.store.settle_item(item, {**seen, "status": status, "reason": reason})
+    if waiting or looked_at < len(going):
         return _next(state, "WAIT")
     if place > 0:
         return _roll_back_wave(worker, record, state, place - 1)

@@ -14,7 +14,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import error_code, explain
-from ecs_release.errors import CleanUpUnfinishedError, ItemError, TargetUnreachableError
+from ecs_release.errors import (
+    CleanUpUnfinishedError,
+    ItemError,
+    PassingError,
+    TargetUnreachableError,
+    UnfinishedError,
+)
 from ecs_release.estate import read_targets
 from ecs_release.observability import logger
 from ecs_release.scheduled_task import reference_of
@@ -69,11 +75,13 @@ def clean_up(worker: Worker, release: str) -> dict[str, Any]:
             if not _deregister(worker, revision, items_of(revision.release)):
                 continue
             done += 1
-        except (ClientError, BotoCoreError, TargetUnreachableError) as error:
+        except (ClientError, BotoCoreError, TargetUnreachableError, PassingError) as error:
             reason = explain(error)
             logger.warning("not deregistered", extra={"revision": revision.arn, "reason": reason})
             worker.store.note_trouble(revision, reason)
             troubles.append(reason)
+            if isinstance(error, UnfinishedError):
+                break
         time.sleep(max(0.0, begun + _PACE_SECONDS - time.monotonic()))
     left = sum(revision.left for revision in worker.store.unused())
     logger.info("cleaned up", extra={"deregistered": done, "left": left})

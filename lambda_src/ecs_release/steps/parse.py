@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from ecs_release import estate
 from ecs_release.approval import check_approval
-from ecs_release.aws import EXPIRED_CODES, THROTTLING_CODES, Connections, error_code, explain, own_client
+from ecs_release.aws import Connections, error_code, explain, own_client
 from ecs_release.due import ensure_execution, has_ended, next_turn
 from ecs_release.errors import (
     ItemBusyError,
@@ -22,6 +22,7 @@ from ecs_release.errors import (
     ManifestInvalidError,
     NotDueError,
     ObjectNotThereYetError,
+    PassingError,
     RecordChangedError,
     ReleaseLockedError,
     ReleaseRejectedError,
@@ -30,6 +31,7 @@ from ecs_release.manifest import Manifest, Validation, from_document
 from ecs_release.observability import logger
 from ecs_release.plan import PlannedItem, cut, items_back, make_plan, plan_back
 from ecs_release.plan_document import compare, digest, plan_document
+from ecs_release.retries import trouble
 from ecs_release.steps.report import close
 from ecs_release.steps.work import Worker
 from ecs_release.store import Lock, ReleaseRecord, Store, fitting, state_key
@@ -73,6 +75,8 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
         the release is no execution of the state machine, or is past its beginning; no lock was taken.
     LockLostError
         the release was closed while it began.
+    PassingError
+        AWS did not let everything be read; another attempt goes on from there.
     """
     request = read_request(document, patience=min(_OBJECT_WAIT_SECONDS, worker.remaining() / 2))
     ensure_execution(release, execution, started, document)
@@ -89,23 +93,29 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
             source=request.source,
         ),
     )
+    store, connections = worker.store, worker.connections
     if record.turn is not None:
         logger.info("an earlier attempt has cut this release already")
+        store.forget_definitions(release)
         return record.due
-    if request.manifest is not None:
-        _check_approval(worker, request)
-        manifest = request.manifest
-        plan = _kept(worker, release, lambda: plan_release(worker.store, worker.connections, manifest))
-        problems = _stale(worker.connections, request, plan)
-        undid = {}
-    else:
-        undone = releases_undone(worker.store, request.to, release)
-        plan = _kept(worker, release, lambda: plan_rollback(worker.store, worker.connections, undone))
-        problems = []
-        undid = {"undid": undone[-1].release}
+    try:
+        if request.manifest is not None:
+            _check_approval(worker, request)
+            manifest = request.manifest
+            plan = _kept(worker, release, lambda known: plan_release(store, connections, manifest, known))
+            problems = _stale(connections, request, plan)
+            undid = {}
+        else:
+            undone = releases_undone(store, request.to, release)
+            plan = _kept(worker, release, lambda known: plan_rollback(store, connections, undone, known))
+            problems = []
+            undid = {"undid": undone[-1].release}
+    finally:
+        store.add_throttles(release, connections.throttles.take())
     problems += [f"{p.item.name} ({p.item.path}): {problem}" for p in plan for problem in p.problems]
     if problems:
-        worker.store.refuse(release, problems)
+        store.forget_definitions(release)
+        store.refuse(release, problems)
         raise ReleaseRejectedError(_in_an_error(problems))
     batches = cut(plan, release, record.epoch)
     changes: dict[str, Any] = {
@@ -116,12 +126,12 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     }
     state = first_state(dataclasses.replace(record, **changes))
     try:
-        worker.store.claim_cut(release, worker.request)
-        worker.store.put_items(release, batches.records, worker.request)
-        state = next_turn(worker.store, release, None, state, cut_by=worker.request, **changes)
+        store.claim_cut(release, worker.request)
+        store.put_items(release, batches.records, worker.request)
+        state = next_turn(store, release, None, state, cut_by=worker.request, **changes)
     except RecordChangedError:
-        return _cut_by_another(worker.store, release)
-    worker.store.add_throttles(release, worker.connections.throttles.count)
+        return _cut_by_another(store, release)
+    store.forget_definitions(release)
     return state
 
 
@@ -143,25 +153,39 @@ def _cut_by_another(store: Store, release: str) -> dict[str, Any]:
     return record.due
 
 
-def _kept(worker: Worker, release: str, make: Callable[[], list[PlannedItem]]) -> list[PlannedItem]:
+def _kept(
+    worker: Worker, release: str, make: Callable[[estate.Definitions], list[PlannedItem]]
+) -> list[PlannedItem]:
     """A plan in which no revision is about to be deregistered by the clean-up of an earlier release.
 
     What runs, or is to be gone back to, was in use by nobody when that release ended: somebody has deployed it by hand since,
     or names its family without a revision. It is kept; where it is too late for that, what is live is read again once it is
     gone.
 
+    Parameters
+    ----------
+    make : makes the plan from what is live and the task definitions that are known already.
+
     Raises
     ------
     ReleaseRejectedError
         when it is still there after a while.
+    PassingError
+        when AWS does not let everything be read now; what was read is kept for the next attempt.
     """
     until = time.monotonic() + min(_CLEAN_UP_SECONDS, worker.remaining() / 2)
+    definitions = _known(worker, release)
     while True:
-        plan = make()
+        try:
+            plan = make(definitions)
+        except PassingError:
+            worker.store.keep_definitions(release, definitions.news())
+            raise
         too_late = _too_late(worker, release, plan)
         if not too_late:
             return plan
         if time.monotonic() > until:
+            worker.store.forget_definitions(release)
             raise ReleaseRejectedError(
                 _in_an_error(
                     [
@@ -171,6 +195,14 @@ def _kept(worker: Worker, release: str, make: Callable[[], list[PlannedItem]]) -
                 )
             )
         time.sleep(5)
+        definitions = definitions.without({arn for _, arn in too_late})
+
+
+def _known(worker: Worker, release: str) -> estate.Definitions:
+    """What an earlier attempt has read, but for what the clean-up deregisters: all else of a revision stays as it was."""
+    known = worker.store.definitions(release)
+    gone = {revision.arn for revision in worker.store.unused()} if known else set()
+    return estate.Definitions(worker.connections, [(t, d) for t, d in known if d.arn not in gone])
 
 
 def _too_late(worker: Worker, release: str, plan: Sequence[PlannedItem]) -> list[tuple[str, str]]:
@@ -371,10 +403,20 @@ def _approved_plan(reference: Mapping[str, str], until: float) -> Mapping[str, A
     return result
 
 
-def plan_release(store: Store, connections: Connections, manifest: Manifest) -> list[PlannedItem]:
-    """The plan of a manifest against what is live. Reads only."""
+def plan_release(
+    store: Store,
+    connections: Connections,
+    manifest: Manifest,
+    definitions: estate.Definitions | None = None,
+) -> list[PlannedItem]:
+    """The plan of a manifest against what is live. Reads only.
+
+    Parameters
+    ----------
+    definitions : task definitions that are known already.
+    """
     keys = [state_key(item) for item in manifest.items]
-    live = estate.read(manifest.items, connections)
+    live = estate.read(manifest.items, connections, definitions)
     return make_plan(manifest.items, live, store.unwhole(keys), store.holds(keys))
 
 
@@ -384,9 +426,16 @@ def releases_undone(store: Store, to: str | None, this: str | None = None) -> li
 
 
 def plan_rollback(
-    store: Store, connections: Connections, undone: Sequence[ReleaseRecord]
+    store: Store,
+    connections: Connections,
+    undone: Sequence[ReleaseRecord],
+    definitions: estate.Definitions | None = None,
 ) -> list[PlannedItem]:
     """The plan of going back by hand. Reads only.
+
+    Parameters
+    ----------
+    definitions : task definitions that are known already.
 
     Raises
     ------
@@ -397,7 +446,9 @@ def plan_rollback(
     if not steps:
         raise ReleaseRejectedError("the releases to undo changed nothing that is not back already.")
     items = items_back(steps)
-    return plan_back(steps, items, estate.read(items, connections), estate.read_goals(steps, connections))
+    definitions = definitions or estate.Definitions(connections)
+    live = estate.read(items, connections, definitions)
+    return plan_back(steps, items, live, estate.read_goals(steps, connections, definitions))
 
 
 def _valid(validation: Validation) -> Manifest:
@@ -445,7 +496,7 @@ def _read_object(wanted: Mapping[str, str], what: str, until: float) -> bytes:
             return body
         except ClientError as error:
             if error_code(error) not in _OBJECT_MISSING:
-                if _may_pass(error):
+                if trouble(error):
                     raise
                 raise ManifestInvalidError(f"{what} can't be read: {explain(error)}.") from error
             left = until - time.monotonic()
@@ -460,12 +511,6 @@ def _read_object(wanted: Mapping[str, str], what: str, until: float) -> bytes:
             )
             time.sleep(pause)
             pause = min(10.0, pause * 2)
-
-
-def _may_pass(error: ClientError) -> bool:
-    """Whether S3 is busy or the credentials ran out, which says nothing about the object."""
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return error_code(error) in THROTTLING_CODES | EXPIRED_CODES or status >= 500
 
 
 def take_lock(worker: Worker, record: ReleaseRecord) -> ReleaseRecord:

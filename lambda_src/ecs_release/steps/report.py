@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import explain, own_client
 from ecs_release.due import ensure_report, ensure_running, has_ended, was_refused
-from ecs_release.errors import NotDueError, RecordChangedError
+from ecs_release.errors import NotDueError, PassingError, RecordChangedError, UnavailableError
 from ecs_release.notification import message, subject
 from ecs_release.observability import MetricUnit, logger, metrics
 from ecs_release.repair import repair_command
@@ -54,7 +54,7 @@ def report(
         ensure_running(release, execution)
     try:
         record, items = _closed(store, release, execution, state)
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, UnavailableError) as error:
         if "Error" not in state:
             raise
         # Without a record there is no way back, so the release was refused before it touched anything.
@@ -239,10 +239,13 @@ def _remember(store: Store, release: str, items: Sequence[ItemRecord]) -> None:
     record = store.release(release)
     status = record.status if record is not None else "ABORTED"
     by_hand = record is not None and record.mode == "rollback"
-    held = store.holds([item.state_key for item in items])
+    keys = [item.state_key for item in items]
+    # A release of thousands of unchanged items has nothing to forget, and a call for each of them takes longer than Report has.
+    held, left = store.holds(keys), store.unwhole(keys)
     for item in items:
         done = item.action == "update" and item.verdict in (Status.SUCCEEDED, Status.UNVERIFIED)
-        if (item.verdict in GOOD and (status in WHOLE or by_hand)) or item.status == Status.ROLLED_BACK:
+        whole = (item.verdict in GOOD and (status in WHOLE or by_hand)) or item.status == Status.ROLLED_BACK
+        if whole and item.state_key in left:
             store.mark_whole(item)
         if by_hand and done:
             store.hold(item)
@@ -287,7 +290,7 @@ def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:
             Message=text,
             MessageAttributes={"status": {"DataType": "String", "StringValue": record.status}},
         )
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, PassingError) as error:
         # The release ended as it ended; a topic that can't be reached does not change that.
         logger.error("notification failed", extra={"reason": explain(error)})
         metrics.add_metric(name="NotificationsFailed", unit=MetricUnit.Count, value=1)

@@ -11,7 +11,17 @@ from ecs_release.rollout import Status
 from ecs_release.scheduled_task import original_reference, reference_before, reference_of
 from ecs_release.service import Services, ServiceState
 from ecs_release.steps.update_task import current_targets, set_meanwhile, write_task_definition
-from ecs_release.steps.work import NO_CLAIM, Turn, Worker, ensure_active, is_ours, once, run_batch, seen_twice
+from ecs_release.steps.work import (
+    NO_CLAIM,
+    Turn,
+    Worker,
+    ensure_active,
+    is_ours,
+    once,
+    run_batch,
+    seen_twice,
+    under_lock,
+)
 from ecs_release.store import ItemRecord
 from ecs_release.unused import runs_without_being_named
 
@@ -91,11 +101,12 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
     if target != item.before:  # an attempt that dies now must know the copy for its own
         turn.update({"rollback_to": target})
         turn.worker.store.mark_unwhole(turn.item)
-    updated = turn.write(lambda: services.update(cluster, name, target)).primary or {}
-    logger.info("going back", extra={"deployment": updated.get("id"), "revision": target})
+    updated = turn.write(lambda: services.update(cluster, name, target), wait=services.wait_for_update)
+    started = (updated.primary or {}).get("id")
+    logger.info("going back", extra={"deployment": started, "revision": target})
     return {
         "rollback_to": target,
-        "rollback_deployment": str(updated.get("id")),
+        "rollback_deployment": str(started),
         "rollback_started_at": now,
         **_about_copy(item, target, item.before),
     }
@@ -192,6 +203,7 @@ def _deregister(turn: Turn) -> None:
     # The next release may read of it as ACTIVE for a moment after the lock is given back.
     store.note_unused(turn.item.release, [(target, arn)])
     if store.condemn(target, arn):
-        turn.worker.task_definitions(turn.item).deregister(arn)
+        with under_lock(turn):
+            turn.worker.task_definitions(turn.item).deregister(arn)
         store.note_deregistered(target, arn)
     turn.update({"registered": False})

@@ -71,7 +71,11 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     started_at = item.started_at or int(time.time())
     try:
         # Recorded before it is done: should this worker die in it, nobody may say later that the service was not touched.
-        updated = turn.write(lambda: services.update(cluster, name, after), started_at=started_at)
+        updated = turn.write(
+            lambda: services.update(cluster, name, after),
+            wait=services.wait_for_update,
+            started_at=started_at,
+        )
     except RefusedError:
         turn.update({"started_at": None})
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -10,6 +10,7 @@ from typing import Any
 
 from ecs_release.errors import ItemError, RefusedError, SupersededError
 from ecs_release.estate import read_targets
+from ecs_release.retries import jittered, pause
 from ecs_release.rollout import Status
 from ecs_release.scheduled_task import (
     Rules,
@@ -116,7 +117,8 @@ def write_task_definition(
 ) -> None:
     """Write the raw targets (or the schedule) that do not run ``arn`` yet, or all of them ``again``.
 
-    ``changes`` are on record before the first attempt.
+    Entries that EventBridge did not take are tried again, throttled ones for as long as it takes. ``changes`` are on record
+    before the first attempt.
 
     Raises
     ------
@@ -138,15 +140,17 @@ def write_task_definition(
         return
     rules = Rules(turn.worker.connections, item.target)
     put = partial(rules.put, item.event_bus, item.rule)
-    for attempt in range(_PUT_TARGETS_ATTEMPTS):
-        if attempt:
-            time.sleep(random.uniform(0.2, min(5.0, 2.0**attempt)))  # noqa: S311 - spreading load, not a secret
+    for attempt in itertools.count(1):
         failed = turn.write(partial(put, left), **changes)
         if not failed:
             return
         left = [target for target in left if target["Id"] in failed]
-    reasons = "; ".join(f"{target_id}: {reason}" for target_id, reason in failed.items())
-    raise ItemError(f'EventBridge did not take targets of rule "{item.rule}": {reasons}')
+        reasons = "; ".join(f"{target_id}: {entry}" for target_id, entry in failed.items())
+        why = f'EventBridge did not take targets of rule "{item.rule}": {reasons}'
+        throttled = any(entry.throttled for entry in failed.values())
+        if attempt >= _PUT_TARGETS_ATTEMPTS and not throttled:
+            raise ItemError(why)
+        pause(max(0.2, jittered(attempt, 5.0)), why)
 
 
 def current_targets(worker: Worker, item: ItemRecord) -> list[dict[str, Any]]:

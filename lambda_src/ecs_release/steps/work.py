@@ -10,7 +10,8 @@ whoever finds that the record has moved on starts over from what it says now.
 
 from __future__ import annotations
 
-import random
+import itertools
+import math
 import time
 import uuid
 from collections.abc import Callable, Mapping
@@ -28,16 +29,14 @@ from aws_lambda_powertools.utilities.idempotency import (
 from aws_lambda_powertools.utilities.idempotency.exceptions import (
     IdempotencyAlreadyInProgressError,
     IdempotencyInconsistentStateError,
+    IdempotencyPersistenceLayerError,
 )
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import (
     CONNECT_TIMEOUT_SECONDS,
-    EXPIRED_CODES,
     READ_TIMEOUT_SECONDS,
-    THROTTLING_CODES,
     Connections,
-    error_code,
     explain,
     own_client,
 )
@@ -46,22 +45,27 @@ from ecs_release.errors import (
     ItemBusyError,
     ItemError,
     LockLostError,
+    PassingError,
     RecordChangedError,
     RefusedError,
     SupersededError,
+    UnfinishedError,
 )
 from ecs_release.observability import about_item, logger
 from ecs_release.permissions import STEPS, WRITERS
+from ecs_release.retries import be_patient_for, checked, has_time_for, jittered, pause, trouble
 from ecs_release.rollout import BAD, OPEN, Status
 from ecs_release.settings import Settings
 from ecs_release.store import Found, ItemRecord, Store
 from ecs_release.task_definition import TaskDefinition, TaskDefinitions
 
-LEASE_SECONDS = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + 2
+_FRESH_SECONDS = 2
+LEASE_SECONDS = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + _FRESH_SECONDS
 """How long a claim holds: one attempt at an API call can't last longer, so a worker that died is not waited for."""
 
 _BUSY_SECONDS = 2 * LEASE_SECONDS
-_WRITE_SECONDS = 120  # a write that AWS throttles for longer than this is left to the next turn of the batch
+_WRITE_SECONDS = 120  # a write that meets faults for longer than this is left to the next turn of the batch
+_LONGEST_PAUSE_SECONDS = 10.0
 _STARTS_OVER = 20
 _SPARE_SECONDS = 30
 _REMEMBER_SECONDS = 24 * 3600
@@ -89,6 +93,11 @@ class Worker:
 
     @classmethod
     def create(cls, step: str, context: Any = None) -> Worker:
+        def remaining() -> float:
+            return float(context.get_remaining_time_in_millis()) / 1000
+
+        if context is not None:
+            be_patient_for(remaining)
         settings = Settings.from_environment()
         store = Store(own_client("dynamodb"), settings.table)
         connections = Connections(
@@ -101,7 +110,7 @@ class Worker:
             settings,
             store,
             connections,
-            remaining=lambda: context.get_remaining_time_in_millis() / 1000,
+            remaining=remaining,
             # The same invocation may run twice in parallel, so the request id alone does not tell workers apart.
             request=f"{context.aws_request_id}-{uuid.uuid4().hex[:8]}",
             context=context,
@@ -147,7 +156,7 @@ def run_batch(
     NotDueError
         before the first one.
     Exception
-        the first passing failure, after every item had its turn.
+        a passing failure, after every item had its turn; UnfinishedError when some had none.
     """
     record = worker.store.release(release)
     ensure_batch(record, release, epoch=epoch, step=worker.step, batch=batch, phase=phase)
@@ -159,16 +168,16 @@ def run_batch(
                 raise LockLostError(f"release {release} was closed while this worker ran; it stops writing.")
             about_item(item)
             if worker.remaining() < _SPARE_SECONDS:
-                passing = passing or TimeoutError(f"batch {batch} needs another turn to finish")
+                passing = UnfinishedError(f"batch {batch} needs another turn to finish")
                 break
             try:
                 count += _take_turn(Turn(worker, item), write, failed)
             except LockLostError:
                 raise
             except Exception as error:  # whatever it is, the siblings have their turn before it is raised
-                passing = passing or error
-    worker.store.add_throttles(release, worker.connections.throttles.count)
-    worker.connections.throttles.count = 0
+                # What only ran out of time goes on as often as it takes, and with it whatever else is to be tried again.
+                passing = error if passing is None or isinstance(error, UnfinishedError) else passing
+    worker.store.add_throttles(release, worker.connections.throttles.take())
     if passing is not None:
         raise passing
     return {"batch": batch, "failed": count}
@@ -249,11 +258,28 @@ class Turn:
         """Whether a worker had the item and never said what became of its last call."""
         return self.item.claim_by not in (None, self.worker.request)
 
-    def write(self, call: Callable[[], _Result], **changes: Any) -> _Result:
+    def ready(self, **changes: Any) -> None:
+        """Have the item and the lock in hand, with ``changes`` on record, for an attempt that goes out at once.
+
+        Both have to be fresh then, and the table can be slow to answer, too.
+        """
+        began = -math.inf
+        while time.monotonic() - began > _FRESH_SECONDS:
+            began = time.monotonic()
+            self.claim(**changes)
+            self.worker.store.check_lock(self.item.release, self.item.epoch)
+
+    def write(
+        self, call: Callable[[], _Result], *, wait: Callable[[], None] = lambda: None, **changes: Any
+    ) -> _Result:
         """Do one write to production, attempt by attempt; ``changes`` are on record before the first one.
 
-        botocore must not repeat it: before each attempt the lock is looked at and the claim renewed, so that none is on its way
+        Its client must not repeat it: before each attempt the lock is looked at and the claim renewed, so that none is on its way
         once another worker may have the item.
+
+        Parameters
+        ----------
+        wait : waits until an attempt is in its turn.
 
         Raises
         ------
@@ -261,15 +287,16 @@ class Turn:
             when AWS refuses it and nothing of it was applied.
         ItemError
             when AWS refuses it, and an earlier attempt may have been applied.
+        UnfinishedError
+            when AWS throttles it for as long as this invocation has time.
         ClientError, BotoCoreError
-            passing trouble; whether it was applied is not known.
+            other passing trouble; whether it was applied is not known.
         """
         applied = self.item.started_at is not None  # as far as can be known
         until = time.monotonic() + _WRITE_SECONDS
-        pause = 1.0
-        while True:
-            self.claim(**changes)
-            self.worker.store.check_lock(self.item.release, self.item.epoch)
+        for attempt in itertools.count(1):
+            wait()
+            self.ready(**changes)
             try:
                 return call()
             except RefusedError as error:
@@ -277,13 +304,16 @@ class Turn:
                     raise
                 raise ItemError(str(error)) from error
             except (ClientError, BotoCoreError) as error:
+                kind = trouble(error)
                 self.unsure = self.unsure or isinstance(error, BotoCoreError)
-                applied = applied or error_code(error) not in THROTTLING_CODES
-                if error_code(error) in EXPIRED_CODES or time.monotonic() + pause > until:
+                applied = applied or kind != "throttled"
+                seconds = jittered(attempt, _LONGEST_PAUSE_SECONDS)
+                late = time.monotonic() + seconds > until or not has_time_for(seconds)
+                if kind == "expired" or (kind != "throttled" and late):
                     raise
                 logger.info("write will be tried again", extra={"reason": explain(error)})
-                time.sleep(random.uniform(pause / 4, pause))  # noqa: S311 - spreading load, not a secret
-                pause = min(pause * 2, 10.0)
+                pause(seconds, f"{self.item.name} is not written yet: {explain(error)}")
+        raise AssertionError("unreachable")
 
 
 def _take_turn(turn: Turn, write: Callable[[Turn], None], failed: Status) -> int:
@@ -367,6 +397,10 @@ def once(turn: Turn, direction: str, write: Callable[[], dict[str, Any]]) -> dic
         result: dict[str, Any] = write_once(key=key)
     except (IdempotencyAlreadyInProgressError, IdempotencyInconsistentStateError):
         return write()
+    except IdempotencyPersistenceLayerError as error:
+        if isinstance(error.__cause__, PassingError):  # the machine knows it by its own name
+            raise error.__cause__ from error
+        raise
     return result
 
 
@@ -386,9 +420,9 @@ def register(turn: Turn) -> None:
             turn.update({"after": first.after})
             return
         if first.verdict in OPEN:
-            raise ItemBusyError(
-                f"{item.name} needs the revision of {first.name}, which is not registered yet"
-            )
+            # Prepare does a target's batches one after another: what an earlier one has left open, its worker has given up.
+            busy = PassingError if worker.step == "prepare" else ItemBusyError
+            raise busy(f"{item.name} needs the revision of {first.name}, which is not registered yet")
     definitions = worker.task_definitions(item)
     base = definitions.describe(item.base)
     turn.unsure = True
@@ -397,7 +431,7 @@ def register(turn: Turn) -> None:
             base,
             item.new_images,
             # There is none so far: what a later attempt finds is this release's own.
-            before_attempt=lambda: _before_registration(turn, registering=True),
+            before_attempt=lambda: turn.ready(registering=True),
             usable=_usable(turn),
         )
     except ClientError:
@@ -409,10 +443,9 @@ def register(turn: Turn) -> None:
     turn.update({"after": copy.arn, "registered": registered})
 
 
-def _before_registration(turn: Turn, **changes: Any) -> None:
-    """What has to hold right before a call that may make a revision."""
-    turn.claim(**changes)
-    turn.worker.store.check_lock(turn.item.release, turn.item.epoch)
+def under_lock(turn: Turn) -> AbstractContextManager[None]:
+    """Around a write that is no :meth:`Turn.write`: each attempt at it is made with the lock in hand, or LockLostError stops it."""
+    return checked(lambda: turn.worker.store.check_lock(turn.item.release, turn.item.epoch))
 
 
 def _usable(turn: Turn) -> Callable[[str], bool]:
@@ -436,9 +469,7 @@ def ensure_active(turn: Turn, arn: str) -> str:
     definition: TaskDefinition = definitions.describe(arn)
     if definition.active:
         return arn
-    copy, _ = definitions.register_copy(
-        definition, {}, before_attempt=lambda: _before_registration(turn), usable=_usable(turn)
-    )
+    copy, _ = definitions.register_copy(definition, {}, before_attempt=turn.ready, usable=_usable(turn))
     return copy.arn
 
 

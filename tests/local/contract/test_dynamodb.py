@@ -62,3 +62,34 @@ def test_a_query_beside_writes_is_answered(table: Any) -> None:
         for one in writing:
             one.result()
     assert max(counts) <= 300
+
+
+def test_an_item_comes_back_from_every_read_as_it_was_written(table: Any) -> None:
+    """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_AttributeValue.html"""
+    key = {"pk": {"S": "TYPES"}, "sk": {"S": "ä\u2028"}}
+    plain = {
+        **key,
+        "number": {"N": "12.50"},
+        "yes": {"BOOL": True},
+        "nothing": {"NULL": True},
+        "empty": {"L": []},
+        "list": {"L": [{"S": "a"}, {"M": {"deep": {"L": [{"N": "1"}]}}}]},
+        "map": {"M": {"a": {"M": {}}, "b": {"BOOL": False}}},
+        "words": {"SS": ["a", "b"]},
+        "numbers": {"NS": ["1", "2"]},
+    }
+    binary = {**plain, "sk": {"S": "binary"}, "bytes": {"B": b"\x00\xff"}, "more": {"BS": [b"\x01"]}}
+    for item in (plain, binary):
+        table.put_item(TableName=TABLE, Item=item)
+        own = {name: item[name] for name in ("pk", "sk")}
+        assert table.get_item(TableName=TABLE, Key=own)["Item"] == item
+        batch = table.batch_get_item(RequestItems={TABLE: {"Keys": [own]}})
+        assert batch["Responses"][TABLE] == [item]
+    found = table.query(
+        TableName=TABLE,
+        KeyConditionExpression="pk = :pk",
+        ExpressionAttributeValues={":pk": {"S": "TYPES"}},
+        Limit=1,
+    )
+    assert found["Items"] == [binary]
+    assert found["LastEvaluatedKey"] == {name: binary[name] for name in ("pk", "sk")}
