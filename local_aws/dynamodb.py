@@ -47,4 +47,3 @@ def _at_once(handler: DynamoHandler, answer: ActionResult) -> Any:
         return _serialized(handler, answer)
     status, headers, _ = _serialized(handler, ActionResult({}))
     return status, headers, body
-

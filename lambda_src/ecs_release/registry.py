@@ -15,6 +15,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import Connections, error_code, explain
+from ecs_release.errors import UnavailableError
 
 # Other hosts of the same registry (dual stack, FIPS) spell it differently:
 # https://docs.aws.amazon.com/AmazonECR/latest/userguide/ecr-requests.html
@@ -64,7 +65,7 @@ class Registry:
         self._target = target
 
     def find(self, image: str) -> ImageFinding:
-        """Look an image up. Never raises for the image's or the registry's sake."""
+        """Look an image up. Never raises for the image's or the registry's sake; UnfinishedError where it throttles too long."""
         match = _ECR.fullmatch(image)
         if match is None:
             return ImageFinding()
@@ -85,7 +86,7 @@ class Registry:
             if missing and not _pulled_through(client, match):
                 return ImageFinding(problem=f"ECR has no image {image} ({code}).")
             return ImageFinding(warning=f"ECR can't tell about {image}: {explain(error)}")
-        except (BotoCoreError, IndexError) as error:
+        except (BotoCoreError, UnavailableError, IndexError) as error:
             return ImageFinding(warning=f"ECR can't tell about {image}: {explain(error)}")
 
     def _tags_move(self, client: Any, where: Mapping[str, str]) -> bool:
@@ -93,7 +94,7 @@ class Registry:
             repositories = client.describe_repositories(
                 registryId=where["registryId"], repositoryNames=[where["repositoryName"]]
             )["repositories"]
-        except (ClientError, BotoCoreError):
+        except (ClientError, BotoCoreError, UnavailableError):
             return False
         return bool(repositories and repositories[0].get("imageTagMutability") == "MUTABLE")
 
@@ -115,6 +116,8 @@ def _pulled_through(client: Any, match: re.Match[str]) -> bool:
     """Whether a missing image may still arrive with the first pull, through a pull-through cache rule."""
     try:
         rules = client.describe_pull_through_cache_rules(registryId=match["account"])["pullThroughCacheRules"]
+    except UnavailableError:
+        return True  # nobody knows, so it is not said to be missing
     except (ClientError, BotoCoreError):
         return False
     return any(

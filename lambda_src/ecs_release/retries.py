@@ -55,6 +55,9 @@ EXPIRED_CODES = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpi
 # (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html) and the SDKs' list.
 _FAULT_CODES = frozenset({"InternalError", "RequestTimeout", "RequestTimeoutException", "ServerException"})
 
+# Not 501: what a service does not know it will not know in a minute.
+_FAULT_STATUSES = frozenset({500, 502, 503, 504})
+
 _ATTEMPTS_AT_A_FAULT = 10
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = {"throttled": 5.0, "fault": 20.0}
@@ -113,7 +116,7 @@ def trouble(answer: Any) -> str:
         return "expired"
     response = answer.response if isinstance(answer, ClientError) else answer
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return "fault" if code in _FAULT_CODES or status >= 500 else ""
+    return "fault" if code in _FAULT_CODES or status in _FAULT_STATUSES else ""
 
 
 # --- time ----------------------------------------------------------------------------------------------------------
