@@ -71,6 +71,9 @@ _CANCELLED = "TransactionCanceledException"
 _CANCELLED_BY_THROTTLE = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
 _CANCELLED_BY_ANOTHER = frozenset({"TransactionConflict"})
 
+# Not 501: what a service does not know it will not know in a minute.
+_FAULT_STATUSES = frozenset({500, 502, 503, 504})
+
 _ATTEMPTS_AT_A_FAULT = 10
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = {"throttled": 5.0, "fault": 20.0}
@@ -135,7 +138,7 @@ def trouble(answer: Any) -> str:
         return "expired"
     response = answer.response if isinstance(answer, ClientError) else answer
     status = response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    return "fault" if code in _FAULT_CODES or status >= 500 else ""
+    return "fault" if code in _FAULT_CODES or status in _FAULT_STATUSES else ""
 
 
 def _why_cancelled(answer: Any) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from ecs_release.aws import Target
+from ecs_release.errors import UnavailableError, UnfinishedError
 from ecs_release.registry import ImageFinding, Registry
 
 OWN, OTHER = "111111111111", "222222222222"
@@ -183,3 +184,24 @@ def test_an_image_index_names_its_architectures(
             said
             == f"{image()} was built for linux/amd64, and the task definition runs on ARM64 (linux/arm64)."
         )
+
+
+@pytest.mark.parametrize(
+    "operation", ["describe_images", "describe_repositories", "describe_pull_through_cache_rules"]
+)
+def test_a_registry_out_of_order_is_no_problem_of_the_image(operation: str) -> None:
+    answers: dict[str, Any] = {operation: UnavailableError("no answer")}
+    if operation == "describe_pull_through_cache_rules":
+        answers["describe_images"] = refusal("ImageNotFoundException")
+    assert find(image(), **answers).problem is None
+
+
+@pytest.mark.parametrize(
+    "operation", ["describe_images", "describe_repositories", "describe_pull_through_cache_rules"]
+)
+def test_a_registry_that_throttles_too_long_is_asked_again(operation: str) -> None:
+    answers: dict[str, Any] = {operation: UnfinishedError("throttled")}
+    if operation == "describe_pull_through_cache_rules":
+        answers["describe_images"] = refusal("ImageNotFoundException")
+    with pytest.raises(UnfinishedError):
+        find(image(), **answers)
