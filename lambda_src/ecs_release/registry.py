@@ -17,11 +17,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import create_loader
 
 from ecs_release.aws import Connections, error_code, explain
-<<<<<<< HEAD
-from ecs_release.manifest.images import EcrImage, ecr_image, looks_like_ecr
-=======
 from ecs_release.errors import UnavailableError
->>>>>>> w-size
+from ecs_release.manifest.images import EcrImage, ecr_image, looks_like_ecr
 
 _INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -65,8 +62,7 @@ class Registry:
         self._target = target
 
     def find(self, image: str) -> ImageFinding:
-<<<<<<< HEAD
-        """Look an image up. Never raises for the image's or the registry's sake."""
+        """Look an image up. Never raises for the image's or the registry's sake; UnfinishedError where it throttles too long."""
         wanted = ecr_image(image)
         if wanted is None:
             return ImageFinding(warning=not_asked(image))
@@ -79,16 +75,6 @@ class Registry:
         client = self._connections.client(self._target, "ecr", region=wanted.region)
         which = {"imageDigest": wanted.digest} if wanted.digest else {"imageTag": wanted.tag}
         where = {"registryId": wanted.account, "repositoryName": wanted.repository}
-=======
-        """Look an image up. Never raises for the image's or the registry's sake; UnfinishedError where it throttles too long."""
-        match = _ECR.fullmatch(image)
-        if match is None:
-            return ImageFinding()
-        own = match["account"] == self._connections.targets[self._target].account
-        client = self._connections.client(self._target, "ecr", region=match["region"])
-        which = {"imageDigest": match["digest"]} if match["digest"] else {"imageTag": match["tag"]}
-        where = {"registryId": match["account"], "repositoryName": match["repository"]}
->>>>>>> w-size
         try:
             details = client.describe_images(**where, imageIds=[which])["imageDetails"]
             digest = str(details[0]["imageDigest"])
@@ -153,13 +139,9 @@ def _regions(partition: str) -> frozenset[str]:
 def _pulled_through(client: Any, image: EcrImage) -> bool:
     """Whether a missing image may still arrive with the first pull, through a pull-through cache rule."""
     try:
-<<<<<<< HEAD
         rules = client.describe_pull_through_cache_rules(registryId=image.account)["pullThroughCacheRules"]
-=======
-        rules = client.describe_pull_through_cache_rules(registryId=match["account"])["pullThroughCacheRules"]
     except UnavailableError:
         return True  # nobody knows, so it is not said to be missing
->>>>>>> w-size
     except (ClientError, BotoCoreError):
         return False
     return any(
