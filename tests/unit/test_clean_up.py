@@ -435,7 +435,7 @@ def test_what_a_family_without_a_revision_runs_is_kept_when_the_next_release_beg
     ecs: Any, store: Store
 ) -> None:
     end(store, BACK)
-    assert parse._kept(ecs, "r2", lambda: [planned(f"{PREFIX}api:2")])[0].live == f"{PREFIX}api:2"
+    assert parse._kept(ecs, "r2", lambda _: [planned(f"{PREFIX}api:2")])[0].live == f"{PREFIX}api:2"
     assert states(store) == {"api:2": "kept"}
     assert clean_up(ecs, "r1") == {"deregistered": 0, "left": 0}
 
@@ -444,7 +444,7 @@ def test_what_is_being_deregistered_is_not_planned_with(ecs: Any, store: Store, 
     end(store, BACK)
     store.condemn("default", f"{PREFIX}api:2")
     plans = iter([[planned(f"{PREFIX}api:2")], [planned(f"{PREFIX}api:1")]])
-    assert parse._kept(ecs, "r2", lambda: next(plans))[0].live == f"{PREFIX}api:1"
+    assert parse._kept(ecs, "r2", lambda _: next(plans))[0].live == f"{PREFIX}api:1"
     assert paused == [5]
 
 
@@ -452,11 +452,11 @@ def test_what_can_not_be_deregistered_and_runs_is_a_problem_with_a_name(ecs: Any
     end(store, BACK)
     store.condemn("default", f"{PREFIX}api:2")
     with pytest.raises(ReleaseRejectedError, match=r"job: .*api:2 is being deregistered"):
-        parse._kept(ecs, "r2", lambda: [planned(f"{PREFIX}api:2")])
+        parse._kept(ecs, "r2", lambda _: [planned(f"{PREFIX}api:2")])
 
 
 def test_a_plan_costs_one_look_where_nothing_is_cleaned_up(ecs: Any, store: Store) -> None:
-    assert parse._kept(ecs, "r2", lambda: [planned(f"{PREFIX}api:2")])
+    assert parse._kept(ecs, "r2", lambda _: [planned(f"{PREFIX}api:2")])
     assert states(store) == {}
 
 
