@@ -7,6 +7,7 @@ They stand for nothing that AWS has; they are how tests and demos say what shall
 ``POST faults``                faults of ``faults.py``; the list replaces the one before
 ``POST limits``                ``{"enabled": true, "scale": 1}``: see ``limits.py``
 ``POST visibility``            ``{"seconds": 1}``: how late a service deployment can be seen
+``POST pages``                 ``{"size": 1}``: see ``pages.py``
 ``GET calls``                  calls and throttles per ``service:Operation`` since the last reset
 ``GET calls/log``              each of those calls: time, account, Region, Lambda worker, status, error
 ``GET notifications``          messages published to SNS topics since the last reset
@@ -29,6 +30,7 @@ from typing import Any
 from local_aws.calls import Answer, Call
 from local_aws.faults import Faults
 from local_aws.limits import Limits
+from local_aws.pages import Pages
 from local_aws.rollout_rules import RolloutRules
 from local_aws.server import Server
 
@@ -92,6 +94,7 @@ class Control:
     def __init__(self, server: Server) -> None:
         self._server = server
         self.calls = Calls(server)
+        self.pages = Pages()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = str(environ["PATH_INFO"]).removeprefix("/_local/").rstrip("/")
@@ -123,6 +126,8 @@ class Control:
                 server.limits.configure(body)
             case "POST", "visibility":
                 server.ecs.visibility_delay = float(body["seconds"])
+            case "POST", "pages":
+                self.pages.size = int(body["size"])
             case "GET", "calls":
                 return "200 OK", self.calls.counts()
             case "GET", "calls/log":
@@ -150,7 +155,7 @@ def install(server: Server) -> None:
     server.rollout_rules = RolloutRules()
     server.faults = Faults(server)
     server.limits = Limits()
-    server.guards += [control.calls.guard, server.limits.guard, server.faults.guard]
-    for part in (control.calls, server.rollout_rules, server.faults, server.limits):
+    server.guards += [control.calls.guard, server.limits.guard, server.faults.guard, control.pages.guard]
+    for part in (control.calls, control.pages, server.rollout_rules, server.faults, server.limits):
         server.on_reset(part.reset)
     server.route("/_local/", control)

@@ -1,0 +1,34 @@
+"""What the slow proofs share: each module of them has an embedded AWS of its own, with ``examples/local`` applied."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "local"))
+
+from stack import Stack
+
+from local_aws.client import LocalAws
+from scripts.terraform import Terraform
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    """An embedded AWS in a process of its own; its logs are under pytest's temporary directory."""
+    state: Path = tmp_path_factory.mktemp("aws")
+    with LocalAws.start(state_dir=state, log=state / "server.log") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def stack(aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The module of ``examples/local``, applied to it."""
+    folder = tmp_path_factory.mktemp("stack")
+    terraform = Terraform(folder, aws.environment())
+    terraform.init()
+    terraform.apply()
+    return Stack(aws, {name: output["value"] for name, output in terraform.outputs().items()}, folder)
