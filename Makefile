@@ -1,7 +1,7 @@
 # What can be done here. Everything that is made lies below .venv, .build and .local; `git clean -xdf` removes it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint package local-up local-down bench chaos docs
+.PHONY: help setup demo test prove lint package local-up local-down bench chaos docs
 
 PYTHON := .venv/bin/python
 
@@ -23,6 +23,9 @@ demo: setup ## release to an estate on embedded AWS, watch it, verify it (about 
 
 test: setup ## every test: package, Terraform, unit, end to end, faults
 	@$(PYTHON) -m scripts.test
+
+prove: setup ## the slower proofs: chaos, fuzzing, upgrade, API limits, Lambda's Python (about twenty minutes)
+	@$(PYTHON) -m scripts.prove
 
 lint: setup ## ruff, mypy, terraform fmt and validate, asl-validator, checkov, tflint
 	$(PYTHON) -m ruff check .

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, unquote
 from xml.sax.saxutils import escape
 
+import botocore.exceptions
 import botocore.session
 
 from local_aws import cbor
@@ -148,6 +149,17 @@ def _model(name: str) -> Any:
 @functools.cache
 def _session() -> Any:
     return botocore.session.get_session()
+
+
+@functools.cache
+def limit_member(service: str, operation: str) -> str | None:
+    """Return the member that limits a page of an operation's answer, by botocore's paginators."""
+    try:
+        pages = _session().get_paginator_model(_MODEL_NAMES.get(service, service)).get_paginator(operation)
+    except (botocore.exceptions.UnknownServiceError, botocore.exceptions.DataNotFoundError, ValueError):
+        return None
+    member = pages.get("limit_key")
+    return None if member is None else str(member)
 
 
 @dataclass(frozen=True)

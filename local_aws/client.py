@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = (
     300.0  # for hangs: it takes a few seconds, and a minute where many programs share the processor
 )
-STOP_SECONDS = 6.0
+STOP_SECONDS = 3.0
 """Afterwards it is killed: what it holds is in memory, and its processes end by their leashes."""
 
 

@@ -8,6 +8,7 @@ They stand for nothing that AWS has; they are how tests and demos say what shall
 ``POST limits``                ``{"enabled": true, "scale": 1}``: see ``limits.py``
 ``POST visibility``            ``{"seconds": 1}``: how late a service deployment can be seen
 ``POST lag``                   ``{"seconds": 5}``: how far reads may lag behind writes; see ``lag.py``
+``POST pages``                 ``{"size": 1}``: see ``pages.py``
 ``GET calls``                  calls and throttles per ``service:Operation`` since the last reset
 ``GET calls/log``              each of those calls: time, account, Region, Lambda worker, status, error
 ``GET notifications``          messages published to SNS topics since the last reset
@@ -31,6 +32,7 @@ from local_aws.calls import Answer, Call
 from local_aws.faults import Faults
 from local_aws.lag import Lag
 from local_aws.limits import Limits
+from local_aws.pages import Pages
 from local_aws.rollout_rules import RolloutRules
 from local_aws.server import Server
 
@@ -94,6 +96,7 @@ class Control:
     def __init__(self, server: Server) -> None:
         self._server = server
         self.calls = Calls(server)
+        self.pages = Pages()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         path = str(environ["PATH_INFO"]).removeprefix("/_local/").rstrip("/")
@@ -127,6 +130,8 @@ class Control:
                 server.ecs.visibility_delay = float(body["seconds"])
             case "POST", "lag":
                 server.lag.seconds = float(body["seconds"])
+            case "POST", "pages":
+                self.pages.size = int(body["size"])
             case "GET", "calls":
                 return "200 OK", self.calls.counts()
             case "GET", "calls/log":
@@ -155,7 +160,13 @@ def install(server: Server) -> None:
     server.faults = Faults(server)
     server.limits = Limits()
     server.lag = Lag()
-    server.guards += [control.calls.guard, server.limits.guard, server.faults.guard, server.lag.guard]
-    for part in (control.calls, server.rollout_rules, server.faults, server.limits, server.lag):
+    server.guards += [
+        *(control.calls.guard, server.limits.guard, server.faults.guard),
+        *(control.pages.guard, server.lag.guard),
+    ]
+    for part in (
+        *(control.calls, control.pages, server.rollout_rules),
+        *(server.faults, server.limits, server.lag),
+    ):
         server.on_reset(part.reset)
     server.route("/_local/", control)

@@ -17,6 +17,7 @@ part of a rule's seconds.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from local_aws import ecs_tasks
@@ -160,6 +161,11 @@ def settle_service(estate: Estate, store: Store, service: Service) -> None:
         primary = service.primary
         if primary is None or primary.rollout_state != "IN_PROGRESS" or primary.service_deployment.over:
             break
+        if primary.rule.outcome == "wait":
+            images = primary.revision.task_definition.images
+            rule = estate.server.rollout_rules.choose(service.name, images, primary.rule.creation)
+            if rule.outcome != "wait":
+                primary.rule = replace(rule, seconds=now - primary.created_at + rule.seconds)
         if not _advance(store, service, primary, now):
             break
     for deployment in service.deployments:
@@ -182,7 +188,7 @@ def _advance(store: Store, service: Service, deployment: Deployment, now: float)
         return False
     deployment.running = 0
     deployment.pending = desired
-    if outcome == "stall":
+    if outcome in ("stall", "wait"):
         return False
     limit = threshold(desired)
     breaker = outcome == "circuit_breaker_rollback" or bool(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-OUTCOMES = ("complete", "fail", "circuit_breaker_rollback", "stall")
+OUTCOMES = ("complete", "fail", "circuit_breaker_rollback", "stall", "wait")
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,8 @@ class RolloutRule:
     ----------
     service, image
         Patterns searched in the service's name and in each container's image; None fits all.
+    outcome
+        "wait" goes nowhere until the rules are replaced, and then by the one that fits.
     creation
         Whether the rule is for the first deployment of a new service; those complete at once otherwise.
     reason
@@ -83,7 +85,7 @@ class RolloutRules:
         return [asdict(rule) for rule in self._rules]
 
     def choose(self, service: str, images: list[str], creation: bool) -> RolloutRule:
-        """Return the rule for a deployment that starts now; it does not change afterwards."""
+        """Return the rule for a deployment that starts now; it changes afterwards only where it says "wait"."""
         for rule in self._rules:
             if rule.creation == creation and rule.fits(service, images):
                 return rule

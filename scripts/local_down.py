@@ -22,7 +22,7 @@ from scripts.terraform import Terraform, TerraformError
 LOCAL = ROOT / ".local"
 PROCESS = LOCAL / "process.json"
 VARIABLES = LOCAL / "variables.json"
-_STOP_SECONDS = 6.0
+_STOP_SECONDS = 3.0
 _ANSWER_SECONDS = 60.0  # for hangs: a server that works for others on a busy machine answers late
 
 

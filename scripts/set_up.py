@@ -22,14 +22,13 @@ from pathlib import Path
 from scripts.checkout import BUILD, ROOT, VENV, environment, keep_pip_here
 
 REQUIREMENTS = ROOT / "requirements-dev.txt"
-STAMP = VENV / ".ready"
 OLDEST_PYTHON = (3, 11)
 OLDEST_TERRAFORM = (1, 9)
 _TELL_SECONDS = 3.0
 
 
-def main() -> int:
-    """Set up; 0 when everything is there."""
+def main(folder: Path = VENV) -> int:
+    """Set up, with the Python that runs this and the environment in a folder of the checkout; 0 when everything is there."""
     missing = _missing()
     if missing:
         print("\n".join(["This machine lacks:", *(f"  {line}" for line in missing)]), file=sys.stderr)
@@ -40,19 +39,19 @@ def main() -> int:
     keep_pip_here()
     with (BUILD / "set-up.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # `make demo` and `make test` may be started side by side
-        stamp = _stamp()
-        if STAMP.exists() and STAMP.read_text() == stamp:
+        stamp, ready = _stamp(), folder / ".ready"
+        if ready.exists() and ready.read_text() == stamp:
             return 0
         try:
-            _make_virtual_environment()
-            _install_requirements()
-            _install_command()
+            _make_virtual_environment(folder)
+            _install_requirements(folder)
+            _install_command(folder)
             _install_provider()
             shutil.rmtree(temporary, ignore_errors=True)
         except _StepFailedError as error:
             print(error, file=sys.stderr)
             return 1
-        STAMP.write_text(stamp)
+        ready.write_text(stamp)
     print("setup: ready", flush=True)
     return 0
 
@@ -89,8 +88,8 @@ def _stamp() -> str:
     return hashlib.sha256(b"\0".join(made_from)).hexdigest()
 
 
-def _make_virtual_environment() -> None:
-    python = VENV / "bin" / "python"
+def _make_virtual_environment(folder: Path) -> None:
+    python = folder / "bin" / "python"
     works = (
         subprocess.run([python, "-m", "pip", "--version"], capture_output=True, check=False)
         if python.exists()
@@ -98,24 +97,27 @@ def _make_virtual_environment() -> None:
     )
     if works is not None and works.returncode == 0 and str(ROOT) in works.stdout.decode():
         return
-    print(f"setup: virtual environment in .venv (Python {sys.version.split()[0]})", flush=True)
-    shutil.rmtree(VENV, ignore_errors=True)
+    print(
+        f"setup: virtual environment in {folder.relative_to(ROOT)} (Python {sys.version.split()[0]})",
+        flush=True,
+    )
+    shutil.rmtree(folder, ignore_errors=True)
     try:
-        venv.create(VENV, with_pip=True)
+        venv.create(folder, with_pip=True)
     except (subprocess.CalledProcessError, OSError) as error:
-        shutil.rmtree(VENV, ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
         raise _StepFailedError(
             f"{sys.executable} can't make a virtual environment ({error}). "
             "On Debian and Ubuntu: apt install python3-venv."
         ) from error
 
 
-def _install_requirements() -> None:
+def _install_requirements(folder: Path) -> None:
     """Install the pinned requirements."""
     wanted = sum(1 for line in REQUIREMENTS.read_text().splitlines() if re.match(r"[A-Za-z]", line))
     _run(
         [
-            *(VENV / "bin" / "python", "-m", "pip", "install", "--no-input", "--progress-bar=off"),
+            *(folder / "bin" / "python", "-m", "pip", "install", "--no-input", "--progress-bar=off"),
             *("--requirement", REQUIREMENTS),
         ],
         os.environ,
@@ -125,11 +127,11 @@ def _install_requirements() -> None:
     )
 
 
-def _install_command() -> None:
+def _install_command(folder: Path) -> None:
     """Put ``ecs_release`` on the path and the command ``ecs-release`` beside Python; no build backend is needed."""
-    packages = next((VENV / "lib").glob("python3.*/site-packages"))
+    packages = next((folder / "lib").glob("python3.*/site-packages"))
     (packages / "ecs_release_checkout.pth").write_text(f"{ROOT / 'lambda_src'}\n")
-    command = VENV / "bin" / "ecs-release"
+    command = folder / "bin" / "ecs-release"
     command.write_text('#!/bin/sh\nexec "$(dirname "$0")/python" -m ecs_release "$@"\n')
     command.chmod(0o755)
 
@@ -175,6 +177,6 @@ def _run(command: list[str | Path], env: Mapping[str, str], progress: Callable[[
 
 if __name__ == "__main__":
     try:
-        sys.exit(main())
+        sys.exit(main(*map(Path, sys.argv[1:])))
     except KeyboardInterrupt:
         sys.exit(130)

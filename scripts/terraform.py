@@ -37,6 +37,8 @@ class Terraform:
         With which AWS is reached.
     variables
         Arguments such as ``["-var", "poll_seconds=2"]``.
+    example
+        The folder of the configuration; another version's ``examples/local`` has another one.
     progress
         Called twice a second with how far it is, such as ``terraform apply: 12 of 66 resources, 9 s``.
     """
@@ -47,6 +49,7 @@ class Terraform:
         environment: Mapping[str, str],
         variables: Sequence[str] = (),
         progress: Progress = lambda _: None,
+        example: Path = EXAMPLE,
     ) -> None:
         self._folder = folder
         self._environment = {
@@ -56,6 +59,7 @@ class Terraform:
         }
         self._variables = list(variables)
         self._progress = progress
+        self._example = example
 
     @property
     def state(self) -> Path:
@@ -69,13 +73,23 @@ class Terraform:
         """Make what the configuration says."""
         self._run("apply", "-auto-approve", "-input=false", f"-state={self.state}", *self._variables)
 
+    def plan(self) -> dict[str, list[str]]:
+        """What apply would do, by address: ``["no-op"]``, ``["update"]``, ``["delete", "create"]`` and the like."""
+        file = self._folder / "plan"
+        self._run("plan", "-input=false", f"-state={self.state}", f"-out={file}", *self._variables)
+        document = self._json("show", "-json", str(file))
+        return {change["address"]: change["change"]["actions"] for change in document["resource_changes"]}
+
     def destroy(self) -> None:
         """Destroy what apply made."""
         self._run("destroy", "-auto-approve", "-input=false", f"-state={self.state}", *self._variables)
 
     def outputs(self) -> dict[str, Any]:
         """What ``terraform output -json`` prints."""
-        command = ["terraform", f"-chdir={EXAMPLE}", "output", "-json", f"-state={self.state}"]
+        return self._json("output", "-json", f"-state={self.state}")
+
+    def _json(self, *arguments: str) -> dict[str, Any]:
+        command = ["terraform", f"-chdir={self._example}", *arguments]
         answer = subprocess.run(
             command,
             env=self._environment,
@@ -85,9 +99,9 @@ class Terraform:
             start_new_session=True,
         )
         if answer.returncode:
-            raise TerraformError(f"terraform output failed:\n{answer.stderr}")
-        outputs: dict[str, Any] = json.loads(answer.stdout)
-        return outputs
+            raise TerraformError(f"terraform {arguments[0]} failed:\n{answer.stderr}")
+        document: dict[str, Any] = json.loads(answer.stdout)
+        return document
 
     def resources(self) -> list[str]:
         """Addresses of what the state says exists."""
@@ -111,7 +125,7 @@ class Terraform:
         try:
             with log.open("wb") as output:
                 child = processes.start(
-                    ["terraform", f"-chdir={EXAMPLE}", *arguments, "-no-color"],
+                    ["terraform", f"-chdir={self._example}", *arguments, "-no-color"],
                     env=self._environment,
                     cwd=ROOT,
                     output=output,

@@ -1,8 +1,7 @@
-"""One embedded AWS with the module applied once, as for the end-to-end tests."""
+"""What the slow proofs share: each module of them has an embedded AWS of its own, with ``examples/local`` applied."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,21 +13,25 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "local"))
 from stack import Stack
 
 from local_aws.client import LocalAws
-from scripts import terraform_cli_config
 from scripts.terraform import Terraform
 
 
-@pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """The module of ``examples/local``, applied once for these tests to an embedded AWS of their own."""
-    folder = tmp_path_factory.mktemp("prove")
-    os.environ.setdefault("TF_CLI_CONFIG_FILE", str(terraform_cli_config.main()))
-    with LocalAws.start(state_dir=folder / "aws", log=folder / "server.log") as aws:
-        terraform = Terraform(folder, aws.environment())
-        terraform.init()
-        terraform.apply()
-        outputs = {name: output["value"] for name, output in terraform.outputs().items()}
-        yield Stack(aws, outputs, folder)
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    """An embedded AWS in a process of its own; its logs are under pytest's temporary directory."""
+    state: Path = tmp_path_factory.mktemp("aws")
+    with LocalAws.start(state_dir=state, log=state / "server.log") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def stack(aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Stack:
+    """The module of ``examples/local``, applied to it."""
+    folder = tmp_path_factory.mktemp("stack")
+    terraform = Terraform(folder, aws.environment())
+    terraform.init()
+    terraform.apply()
+    return Stack(aws, {name: output["value"] for name, output in terraform.outputs().items()}, folder)
 
 
 @pytest.fixture

@@ -1,0 +1,56 @@
+"""make prove: what it counts, under which Python it looks, and that continuous integration runs what README names."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts import prove
+
+ROOT = Path(__file__).parents[2]
+
+
+def executable(path: Path, script: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_the_last_line_counts_all_parts_and_the_exit_status_goes_by_it(tmp_path: Path) -> None:
+    program = (
+        "import sys; from scripts.parts import command_part, run;"
+        "sys.exit(run('unit', {'good': command_part('true'), 'bad': command_part('false')}, 2))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.splitlines()[-1] == "1 passed, 1 failed"
+
+
+def test_a_python_that_is_not_on_path_is_found_where_pyenv_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executable(tmp_path / "shims" / "python3.13", "echo 'pyenv: python3.13: command not found' >&2; exit 127")
+    executable(tmp_path / "versions" / "3.13.0" / "bin" / "python", "echo '(3, 13)'")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'shims'}:/usr/bin:/bin")
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path))
+    assert prove.find_python((3, 13)) == str(tmp_path / "versions" / "3.13.0" / "bin" / "python")
+    assert prove.find_python((3, 99)) is None
+
+
+def test_the_version_is_the_one_that_the_functions_run_under() -> None:
+    text = (ROOT / "modules" / "orchestrator" / "functions.tf").read_text()
+    assert set(re.findall(r'runtime\s*=\s*"python(\S+)"', text)) == {".".join(map(str, prove.LAMBDA_PYTHON))}
+
+
+def test_continuous_integration_runs_what_readme_names_and_nothing_else() -> None:
+    run = re.findall(r"^(?:exec )?make (\S+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    named = re.findall(r"^make (\S+) ", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert run == ["test", "prove"]
+    assert set(run) <= set(named)
