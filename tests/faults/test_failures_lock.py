@@ -15,7 +15,7 @@ def stopped(arena: Arena) -> dict[str, Any]:
     """A release that is refused a companion, stopped while its worker is in the middle of a call, and run again."""
     arena.services("l-1", "l-2", "l-3")
     document = {"services": [service("l-1"), service("l-2"), service("l-3")]}
-    arena.faults({"operation": "ecs:UpdateService", "match": '"l-1"', "kind": "delay", "seconds": 4})
+    arena.faults({"operation": "ecs:UpdateService", "match": '"l-1"', "kind": "delay", "seconds": 8.5})
     first = arena.start(document)
     arena.struck("ecs:UpdateService", '"l-1"')
     refused = arena.release({"services": [service("l-3", "3")]})

@@ -120,8 +120,9 @@ def test_forty_items_go_back_when_the_thirty_seventh_fails(
 def test_people_hear_of_it_at_the_first_look_that_finds_all_back(arena: Arena, put_back: Pushed) -> None:
     """What cleans up afterwards stands in nobody's way: forty revisions are deregistered at one a second."""
     entered = states(arena, put_back.outcome.execution["executionArn"])
-    last_wait = len(entered) - entered[::-1].index("Wait")
-    assert entered[last_wait:] == [
+    # From the last look on. On a busy machine it may be the one right after the last Rollback, without a Wait between.
+    last_look = len(entered) - 1 - entered[::-1].index("CheckRollouts")
+    assert entered[last_look:] == [
         "CheckRollouts",
         "ChooseNextStep",
         "Report",
