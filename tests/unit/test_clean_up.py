@@ -115,7 +115,11 @@ class Ecs:
 def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """Pauses that the clean-up made; none is waited out."""
     pauses: list[float] = []
-    clock = SimpleNamespace(time=time.time, monotonic=lambda: 1000.0 + sum(pauses), sleep=pauses.append)
+    clock = SimpleNamespace(
+        time=lambda: time.time() + sum(pauses),
+        monotonic=lambda: 1000.0 + sum(pauses),
+        sleep=pauses.append,
+    )
     monkeypatch.setattr(step, "time", clock)
     monkeypatch.setattr(parse, "time", clock)
     return pauses
@@ -268,6 +272,16 @@ def test_it_waits_until_the_record_of_a_stopped_release_is_closed(
 
     monkeypatch.setattr(step.time, "sleep", closing)
     assert clean_up(ecs, "r1") == {"deregistered": 1, "left": 0}
+
+
+def test_a_stopped_release_s_next_attempt_has_a_minute_to_take_up_what_was_registered(
+    ecs: Any, store: Store, paused: list[float]
+) -> None:
+    end(store, dataclasses.replace(ITEM, verdict="PREPARED", status="PREPARED"), status="ABORTED")
+    end(store, release="r2", status="NO_CHANGE")
+    assert clean_up(ecs, "r2") == {"deregistered": 0, "left": 1}
+    assert clean_up(ecs, "r1") == {"deregistered": 1, "left": 0}
+    assert sum(paused) > 60
 
 
 def test_a_worker_that_died_between_saying_and_doing_is_finished_by_the_next(ecs: Any, store: Store) -> None:

@@ -33,6 +33,9 @@ _PACE_SECONDS = 1.0
 """Deregistering once a second leaves the burst of twenty to the next release
 (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html)."""
 
+_STOPPED_SECONDS = 60
+"""Who stops a release mostly starts the next one at once, and that one wants what was registered."""
+
 _SPARE_SECONDS = 60
 _CLOSING_SECONDS = 150
 # A retried read or write that is still on its way is older than no function: nobody asks for such a row any more.
@@ -57,6 +60,7 @@ def clean_up(worker: Worker, release: str) -> dict[str, Any]:
         when AWS refused one: Lambda tries again, and after that the end of the next release.
     """
     _wait_until_closed(worker, release)
+    stopped = cache(lambda release: _was_stopped(worker, release))
     items_of = cache(worker.store.items)
     done, troubles = 0, []
     for revision in worker.store.unused():
@@ -67,6 +71,8 @@ def clean_up(worker: Worker, release: str) -> dict[str, Any]:
         if revision.target not in worker.connections.targets:
             logger.warning("no such target any more", extra={"revision": revision.arn})
             worker.store.forget_unused(revision)
+            continue
+        if stopped(revision.release) and revision.since > time.time() - _STOPPED_SECONDS:
             continue
         if worker.remaining() < _SPARE_SECONDS or worker.store.lock().holder is not None:
             break
@@ -91,16 +97,25 @@ def clean_up(worker: Worker, release: str) -> dict[str, Any]:
 
 
 def _wait_until_closed(worker: Worker, release: str) -> None:
-    """Until the record of a release is closed and its unused revisions are noted.
+    """Until the record of a release is closed and its unused revisions are noted; of a stopped one a while longer.
 
     Of a stopped execution Report and this function hear at the same time.
     """
     until = time.monotonic() + _CLOSING_SECONDS
-    while time.monotonic() < until:
+    while True:
         record = worker.store.release(release)
         if record is None or (record.status != "RUNNING" and worker.store.lock().holder != release):
+            break
+        if time.monotonic() > until:
             return
         time.sleep(5)
+    if record is not None and record.unused and _was_stopped(worker, release):
+        time.sleep(_STOPPED_SECONDS + 1)
+
+
+def _was_stopped(worker: Worker, release: str) -> bool:
+    record = worker.store.release(release)
+    return record is not None and record.status == "ABORTED"
 
 
 def _deregister(worker: Worker, revision: UnusedRevision, items: list[ItemRecord]) -> bool:
