@@ -4,7 +4,8 @@ What each kind stands for: ``error`` an answer of the service; ``response_lost``
 (or before) the service did its work; ``delay`` a slow service; ``failed_entries`` a batch call that answers 200
 and names entries it did not apply
 (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html); ``kill`` the end of the
-Lambda execution environment in the middle of a call.
+Lambda execution environment in the middle of a call; ``hang`` one that stops there and runs no further, until Lambda ends it at
+the function's time-out (https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html).
 
 An ``error`` NoSuchKey of ``s3:GetObject`` is a bucket in the minutes after its versioning was first switched on, when S3 may
 answer 404 for objects that are there: https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html
@@ -28,13 +29,14 @@ from local_aws.calls import Answer, ApiError, Call, success
 if TYPE_CHECKING:
     from local_aws.server import Server
 
-KINDS = ("error", "response_lost", "delay", "failed_entries", "kill")
+KINDS = ("error", "response_lost", "delay", "failed_entries", "kill", "hang")
 _WHEN = {
     "error": "before",
     "response_lost": "after",
     "delay": "before",
     "failed_entries": "before",
     "kill": "before",
+    "hang": "before",
 }
 # operation -> (member with the entries, id of an entry)
 _BATCHES = {
@@ -142,7 +144,7 @@ class Faults:
                     fault.times != 0
                     and fnmatch.fnmatchcase(call.key, fault.operation)
                     and (fault.match is None or re.search(fault.match, text))
-                    and (fault.kind != "kill" or call.worker)
+                    and (fault.kind not in ("kill", "hang") or call.worker)
                     and (fault.function is None or (function and re.search(fault.function, function)))
                     and (fault.event is None or (event and re.search(fault.event, event)))
                 ):
@@ -168,6 +170,8 @@ class Faults:
             )
         if fault.kind == "kill":
             self._server.kill_worker(call.worker or "")
+        if fault.kind == "hang":
+            self._server.halt_worker(call.worker or "")
         _break_connection(call)
         raise ConnectionResetError(f"{fault.kind} of {call.key}")
 

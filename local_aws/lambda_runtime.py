@@ -501,6 +501,12 @@ class Lambdas:
         if worker:
             worker.kill()
 
+    def halt_worker(self, worker_id: str) -> None:
+        """Stop a worker where it is; its invocation's time-out ends it."""
+        worker = self._workers.get(worker_id)
+        if worker and worker.child:
+            worker.child.halt()
+
     def invocation_of(self, worker_id: str) -> tuple[str, str]:
         """Return the function that a worker runs and the event of what it runs right now, both as text."""
         worker = self._workers.get(worker_id)
@@ -612,6 +618,7 @@ def install(server: Server) -> None:
     lambdas = Lambdas(server)
     server.lambdas = lambdas
     server.kill_worker = lambdas.kill_worker
+    server.halt_worker = lambdas.halt_worker
     server.invocation_of = lambdas.invocation_of
     server.route("/_runtime/", lambdas.runtime_api)
     server.on_shutdown(lambdas.close)

@@ -38,6 +38,11 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
+    def halt(self) -> None:
+        """Stop the whole group; it runs no further, and can only be killed."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGSTOP)
+
     def wait(self, timeout: float | None = None) -> int:
         """Wait for the leader's end; the exit status as subprocess gives it."""
         status = self.popen.wait(timeout)

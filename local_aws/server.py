@@ -126,6 +126,7 @@ class Server:
         self.put_event: Callable[[str, str, str, str, dict[str, Any], list[str]], None] = lambda *_: None
         self.guards: list[Guard] = []
         self.kill_worker: Callable[[str], None] = lambda _: None
+        self.halt_worker: Callable[[str], None] = lambda _: None
         self.invocation_of: Callable[[str], tuple[str, str]] = lambda _: ("", "")
         self.notifications: Callable[[], list[dict[str, Any]]] = list
         self.lambdas: Lambdas

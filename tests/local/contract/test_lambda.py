@@ -272,3 +272,13 @@ def test_kill_ends_the_worker_that_made_the_call(
     assert len(aws.notifications()) == calls
     function.invoke({"do": "tell", "topic": topic})
     assert len(aws.notifications()) == calls + 1
+
+
+def test_a_worker_that_hangs_is_ended_at_the_time_out(aws: LocalAws) -> None:
+    function = Function(aws, SOURCE, Timeout=8)
+    topic = aws.client("sns").create_topic(Name="hang")["TopicArn"]
+    aws.faults([{"operation": "sns:Publish", "kind": "hang", "when": "after"}])
+    with pytest.raises(FunctionError) as caught:
+        function.invoke({"do": "tell", "topic": topic})
+    assert caught.value.type == "Sandbox.Timedout"
+    assert len(aws.notifications()) == 1
