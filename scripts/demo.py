@@ -17,9 +17,9 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 from ecs_release.manifest import Item, load
-from ecs_release.rollout import BAD, GOOD, OPEN, Status
-from ecs_release.status import image_change
-from ecs_release.store import ItemRecord
+from ecs_release.record.models import ItemRecord
+from ecs_release.record.statuses import BAD, GOOD, OPEN, Status
+from ecs_release.report.status import image_change
 
 from local_aws.client import HANG_SECONDS
 from local_aws.estate import make_shop

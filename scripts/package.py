@@ -79,10 +79,9 @@ def build() -> bytes:
 
 
 def _own_source() -> Iterator[tuple[str, bytes]]:
-    for folder in ("ecs_release", "handlers"):
-        for path in (SOURCE / folder).rglob("*.py"):
-            # Git may check text out with CRLF.
-            yield path.relative_to(SOURCE).as_posix(), path.read_bytes().replace(b"\r\n", b"\n")
+    for path in (SOURCE / "ecs_release").rglob("*.py"):
+        # Git may check text out with CRLF.
+        yield path.relative_to(SOURCE).as_posix(), path.read_bytes().replace(b"\r\n", b"\n")
 
 
 def _dependencies() -> Iterator[tuple[str, bytes]]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from ecs_release.console import Console
+from ecs_release.cli.console import Console
 
 _LOG_SECONDS = 5.0
 """Where nobody watches, progress is told this often."""

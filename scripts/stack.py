@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ecs_release.store import ItemRecord, ReleaseRecord, Store
+from ecs_release.record.models import ItemRecord, ReleaseRecord
+from ecs_release.record.store import Store
 
 from local_aws.client import HANG_SECONDS, LocalAws
 from scripts.git_clone import Clone

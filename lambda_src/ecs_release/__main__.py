@@ -2,7 +2,7 @@
 
 import sys
 
-from ecs_release.cli import main
+from ecs_release.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
-
-from ecs_release.store import ItemRecord
 
 logger = Logger(log_uncaught_exceptions=False)
 metrics = Metrics()
@@ -19,6 +19,19 @@ def about_release(release: str, **more: object) -> None:
     logger.append_keys(release=release, **more)
 
 
-def about_item(item: ItemRecord) -> None:
+class Item(Protocol):
+    """What a line says of an item."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def target(self) -> str: ...
+    @property
+    def wave(self) -> int: ...
+
+
+def about_item(item: Item) -> None:
     """Put the item and its wave on every line from here on."""
     logger.append_keys(item=item.name, kind=item.kind, target=item.target, wave=item.wave)

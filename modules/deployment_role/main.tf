@@ -33,7 +33,7 @@ locals {
 
   passable_role_arns = var.passable_role_arns == null ? ["arn:${local.partition}:iam::${local.account_id}:role/*"] : var.passable_role_arns
 
-  # Permissions as data; tests/unit/test_terraform_permissions.py holds them to ecs_release.permissions. Which actions take which resources:
+  # Permissions as data; tests/unit/test_terraform_permissions.py holds them to ecs_release.aws.permissions. Which actions take which resources:
   # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
   # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridge.html
   # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazoneventbridgescheduler.html
@@ -161,7 +161,7 @@ locals {
     },
     {
       # Task and execution roles to ECS, by RegisterTaskDefinition and by UpdateService; the roles with which rules and schedules start tasks
-      # to these services. Which call passes roles on, with its source, stands in lambda_src/ecs_release/permissions.py.
+      # to these services. Which call passes roles on, with its source, stands in lambda_src/ecs_release/aws/permissions.py.
       # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/security_iam_service-with-iam.html
       # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_iam-condition-keys.html#ck_PassedToService
       Sid      = "PassRolesTheyAlreadyHave"

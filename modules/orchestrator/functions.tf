@@ -118,7 +118,7 @@ resource "aws_lambda_function" "this" {
   role          = aws_iam_role.function[each.key].arn
   runtime       = "python3.13"
   architectures = ["arm64"]
-  handler       = "handlers.${replace(each.key, "-", "_")}.handler"
+  handler       = "ecs_release.steps.${replace(each.key, "-", "_")}.handler"
   memory_size   = each.value.memory
   timeout       = each.value.timeout
   kms_key_arn   = var.kms_key_arn

@@ -1,5 +1,8 @@
 # Runs inside the build, between single quotes: write no single quote here.
-import json, pathlib, sys
+import json
+import pathlib
+import sys
+
 execution = json.loads(pathlib.Path("pipeline-execution.json").read_text())["pipelineExecution"]
 values = [one["resolvedValue"] for one in execution.get("variables", []) if one["name"] == "ALLOW_STALE_PLAN"]
 value = values[0] if values else "no"

@@ -1,5 +1,9 @@
 # Runs inside the build, between single quotes: write no single quote here.
-import hashlib, json, os, pathlib
+import hashlib
+import json
+import os
+import pathlib
+
 env = os.environ
 manifest = {
     "bucket": env["ARTIFACT_BUCKET"],

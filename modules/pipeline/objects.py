@@ -2,7 +2,10 @@
 # For up to 15 minutes after the versioning of a bucket was first switched on, S3 may answer 404 for new objects, and may put one without a version.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html
 # Any other answer fails the build at once, and this one when it stays.
-import os, subprocess, sys, time
+import os
+import subprocess
+import sys
+import time
 
 verb, key, path, *content_type = sys.argv[1:]
 bucket = os.environ["ARTIFACT_BUCKET"]

@@ -1,5 +1,10 @@
 # Runs inside the build, between single quotes: write no single quote here.
-import base64, gzip, json, pathlib, sys
+import base64
+import gzip
+import json
+import pathlib
+import sys
+
 path = pathlib.Path("plan.json")
 answer = json.loads(path.read_text())
 if json.loads(pathlib.Path("invocation.json").read_text()).get("FunctionError"):

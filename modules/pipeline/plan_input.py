@@ -1,5 +1,10 @@
 # Runs inside the build, between single quotes: write no single quote here.
-import hashlib, json, os, pathlib, sys
+import hashlib
+import json
+import os
+import pathlib
+import sys
+
 env = os.environ
 body = pathlib.Path("plan.json").read_bytes()
 plan = json.loads(body)

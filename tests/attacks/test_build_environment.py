@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 import yaml
-from ecs_release.plan_document import digest
+from ecs_release.plan.document import digest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -374,8 +374,8 @@ def modules_beside(build: Build) -> dict[str, str]:
         *MODULES,
         "ecs_release/__init__",
         "ecs_release/__main__",
-        "ecs_release/cli",
-        "ecs_release/plan_page",
+        "ecs_release/cli/main",
+        "ecs_release/plan/page",
     ):
         path = build.checkout / f"{name}.py"
         path.parent.mkdir(exist_ok=True)

@@ -13,13 +13,13 @@ from typing import Any
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from ecs_release import due
 from ecs_release.errors import LockLostError, ManifestInvalidError, NotDueError
 from ecs_release.observability import metrics
+from ecs_release.record.models import ItemRecord, ReleaseRecord
+from ecs_release.record.store import Store
+from ecs_release.record.table import serialized
+from ecs_release.steps import due, worker
 from ecs_release.steps import report as report_step
-from ecs_release.steps import work
-from ecs_release.store import ItemRecord, ReleaseRecord, Store, _item
-from handlers import report as report_handler
 from moto import mock_aws
 
 RELEASE = "r1"
@@ -127,7 +127,9 @@ class Account:
             aws_request_id="request",
             get_remaining_time_in_millis=lambda: 300_000,
         )
-        answer: dict[str, Any] = importlib.import_module(f"handlers.{step}").handler(payload, context)
+        answer: dict[str, Any] = importlib.import_module(f"ecs_release.steps.{step}").handler(
+            payload, context
+        )
         return answer
 
     def refuses(self, step: str, payload: Any, *errors: type[Exception]) -> None:
@@ -171,7 +173,7 @@ def account(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> Account:
     for row in account.rows():
         dynamodb.delete_item(TableName="releases", Key={key: row[key] for key in ("pk", "sk")})
     account.store._put({"pk": "CONFIG", "sk": "TARGETS", "targets": json.dumps({"default": TARGET})})
-    for module in (due, report_step, report_handler, work):
+    for module in (due, report_step, worker):
         monkeypatch.setattr(module, "own_client", account.client)
     return account
 
@@ -202,7 +204,7 @@ def test_a_forged_refusal_closes_no_release_that_got_past_parse(running: Account
     if not touched:  # still preparing
         running.record(dataclasses.replace(RECORD, turn_before=None))
         for item in ITEMS:
-            running.store._client.delete_item(TableName="releases", Key=_item(item.key))
+            running.store._client.delete_item(TableName="releases", Key=serialized(item.key))
         _put(running.store, [i for i in ITEMS if i.started_at is None])
     running.refuses("report", report({"Error": "ManifestInvalidError", "Cause": "no"}))
     assert running.store.lock().holder == RELEASE

@@ -9,17 +9,17 @@ import re
 from typing import Any
 
 import pytest
-from ecs_release.aws import Target
-from ecs_release.estate import Live, _with_registry
+from ecs_release.aws.clients import Target
+from ecs_release.aws.registry import ImageFinding, Registry
+from ecs_release.aws.services import ServiceState
+from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.manifest import Item
 from ecs_release.manifest.images import image_warning
-from ecs_release.plan import PlannedItem, make_plan
-from ecs_release.plan_document import plan_document
-from ecs_release.plan_page import page
-from ecs_release.plan_text import APPROVAL_CHARACTERS, approval_summary, as_lines, as_markdown
-from ecs_release.registry import ImageFinding, Registry
-from ecs_release.service import ServiceState
-from ecs_release.task_definition import TaskDefinition
+from ecs_release.plan.decide import PlannedItem, make_plan
+from ecs_release.plan.document import plan_document
+from ecs_release.plan.live import Live, _with_registry
+from ecs_release.plan.page import page
+from ecs_release.plan.text import APPROVAL_CHARACTERS, approval_summary, as_lines, as_markdown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,16 +11,16 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from ecs_release.aws import Target
+from ecs_release.aws.clients import Target
+from ecs_release.aws.registry import Registry
+from ecs_release.aws.services import ServiceState
+from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import ManifestInvalidError
-from ecs_release.estate import Live
 from ecs_release.manifest import Item, from_document
-from ecs_release.plan import PlannedItem, make_plan
-from ecs_release.plan_document import plan_document
-from ecs_release.registry import Registry
-from ecs_release.service import ServiceState
+from ecs_release.plan.decide import PlannedItem, make_plan
+from ecs_release.plan.document import plan_document
+from ecs_release.plan.live import Live
 from ecs_release.steps import parse
-from ecs_release.task_definition import TaskDefinition
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -25,19 +25,26 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 
 from chaos_cloud import TABLE, Cloud, cloud
 from chaos_world import Entry, Job, Release, Scenario, Service, Trouble, World
-from ecs_release import aws, finishing, follow, observability, plan_page, plan_text, status
-from ecs_release.console import Console
+from ecs_release import observability
+from ecs_release.aws import clients as aws
+from ecs_release.aws.scheduled_tasks import reference_of, with_task_definition
+from ecs_release.cli import follow
+from ecs_release.cli import repair as finishing
+from ecs_release.cli.console import Console
 from ecs_release.errors import LockLostError
-from ecs_release.estate import read_targets
 from ecs_release.manifest import from_document
-from ecs_release.scheduled_task import reference_of, with_task_definition
+from ecs_release.plan import page as plan_page
+from ecs_release.plan import text as plan_text
+from ecs_release.plan.live import read_targets
+from ecs_release.plan.request import Request
+from ecs_release.record.models import ReleaseRecord
+from ecs_release.record.store import Store
+from ecs_release.report import status
 from ecs_release.settings import Settings
 from ecs_release.steps import report as report_step
-from ecs_release.steps import work
-from ecs_release.steps.parse import Request
+from ecs_release.steps import worker as workers
 from ecs_release.steps.plan import plan
-from ecs_release.steps.work import Worker
-from ecs_release.store import ReleaseRecord, Store
+from ecs_release.steps.worker import Worker
 
 from local_aws.calls import ApiError, Call
 
@@ -218,7 +225,7 @@ def run() -> Iterator[Run]:
             world.run()
             made.world = None
             store = finishing.ByHand(made.table_client, TABLE)
-            connections = work.Connections(store.targets(), (), write=True, session_name="by-hand")
+            connections = workers.Connections(store.targets(), (), write=True, session_name="by-hand")
             worker = Worker("rollback", Settings(TABLE), store, connections)
             left = finishing.left_over(store.release("r1"), store.items("r1"), ())  # type: ignore[arg-type]
             found = {

@@ -210,10 +210,11 @@ def cloud() -> Iterator[Cloud]:
         for part in (control, ecs, events, scheduler):
             part.install(server)
         server.ecs.clock = CLOCK.time
-        from ecs_release import aws, observability
-        from ecs_release.steps import work
+        from ecs_release import observability
+        from ecs_release.aws import clients as aws
+        from ecs_release.steps import worker
 
-        functions = {step: importlib.import_module(f"handlers.{step}") for step in STEPS}
+        functions = {step: importlib.import_module(f"ecs_release.steps.{step}") for step in STEPS}
         observability.logger.setLevel("CRITICAL")
         own_client = functools.cache(aws.own_client)
 
@@ -232,7 +233,7 @@ def cloud() -> Iterator[Cloud]:
             mock.patch.object(botocore.httpsession.URLLib3Session, "send", _send(server)),
             mock.patch.object(botocore.retries.quota.RetryQuota, "acquire", lambda *_: True),
             mock.patch.object(botocore.endpoint, "time", CLOCK),
-            mock.patch.object(work, "Connections", one_connections),
+            mock.patch.object(worker, "Connections", one_connections),
             mock.patch.object(type(observability.metrics.provider), "flush_metrics", _no_metrics),
         ]
         patches += _virtual_time(aws.own_client, one_client)
@@ -304,7 +305,7 @@ def _virtual_time(own_client: Any, one_client: Any) -> list[Any]:
         id(datetime): virtual,
         id(own_client): one_client,
     }
-    prefixes = ("ecs_release", "handlers", "aws_lambda_powertools.utilities.idempotency")
+    prefixes = ("ecs_release", "aws_lambda_powertools.utilities.idempotency")
     for name, module in list(sys.modules.items()):
         if not name.startswith(prefixes):
             continue

@@ -18,7 +18,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError, ConnectionClosedError
 from chaos_clock import CLOCK
-from ecs_release import retries
+from ecs_release.aws import retries
 
 from local_aws.calls import Answer, ApiError, Call
 from local_aws.server import Server
@@ -284,7 +284,7 @@ class _Answer(Answer):
 
 
 class _Events:
-    """A client's events, as far as :mod:`ecs_release.retries` asks for them; Powertools' user agent is for nobody here."""
+    """A client's events, as far as :mod:`ecs_release.aws.retries` asks for them; Powertools' user agent is for nobody here."""
 
     def __init__(self) -> None:
         self._handlers: dict[str, list[Callable[..., Any]]] = defaultdict(list)
@@ -300,7 +300,7 @@ class _Events:
 
 
 class Client:
-    """What boto3's client of DynamoDB does here: it tries again as :mod:`ecs_release.retries` has installed it to do.
+    """What boto3's client of DynamoDB does here: it tries again as :mod:`ecs_release.aws.retries` has installed it to do.
 
     Parameters
     ----------

@@ -341,13 +341,13 @@ class World:
             "tags": [{"key": "team", "value": "chaos"}],
         }
         # Raw, because botocore would refuse the member that no model knows.
-        from ecs_release.aws import send_raw
+        from ecs_release.aws.raw import send_raw
 
         client = self.cloud.client("ecs")
         if not getattr(client, "chaos_raw", False):
-            from ecs_release.aws import _install_raw
+            from ecs_release.aws.raw import install_raw
 
-            _install_raw(client, "ecs")
+            install_raw(client, "ecs")
             client.chaos_raw = True
         with send_raw(body):
             answer = client.register_task_definition(family=name, containerDefinitions=[])

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 from arena import CLUSTER, Arena, scheduled, service, task, until
-from ecs_release.aws import Connections
-from ecs_release.permissions import STEPS
+from ecs_release.aws.clients import Connections
+from ecs_release.aws.permissions import STEPS
 from stack import Outcome
 from world import container, image
 

@@ -62,9 +62,9 @@ def with_new_code() -> bytes:
     with zipfile.ZipFile(PACKAGE) as old, zipfile.ZipFile(new, "w") as archive:
         for entry in old.infolist():
             changed = entry.filename in (
-                "handlers/parse.py",
-                "handlers/check_rollouts.py",
-                "handlers/rollback.py",
+                "ecs_release/steps/parse.py",
+                "ecs_release/steps/check_rollouts.py",
+                "ecs_release/steps/rollback.py",
             )
             archive.writestr(entry, NEW_CODE.encode() if changed else old.read(entry))
     return new.getvalue()

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from arena import CLUSTER, Arena, scheduled, service, task, until
-from ecs_release.store import state_key
+from ecs_release.record.models import state_key
 from stack import Outcome
 
 from local_aws.client import HANG_SECONDS, ROOT

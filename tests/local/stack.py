@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from ecs_release.manifest import load, to_document
-from ecs_release.store import ItemRecord, ReleaseRecord, Store
+from ecs_release.record.models import ItemRecord, ReleaseRecord
+from ecs_release.record.store import Store
 
 from local_aws.client import HANG_SECONDS, LocalAws
 

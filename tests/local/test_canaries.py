@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ecs_release.cli import main
+from ecs_release.cli.main import main
 from stack import Outcome, Stack
 from world import World, container, image
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ecs_release.plan_page import page
+from ecs_release.plan.page import page
 
 from local_aws.client import HANG_SECONDS
 

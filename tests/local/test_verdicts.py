@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from ecs_release.rollout import OPEN
-from ecs_release.status import as_document
+from ecs_release.record.statuses import OPEN
+from ecs_release.report.status import as_document
 from stack import Outcome, Stack
 from world import ACCOUNT, World, container, image
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ecs_release.status import as_document
+from ecs_release.report.status import as_document
 
 from local_aws.estate import Estate, container
 from scripts.stack import Stack, applied

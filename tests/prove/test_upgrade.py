@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ecs_release.store import ItemRecord, ReleaseRecord
+from ecs_release.record.models import ItemRecord, ReleaseRecord
 from stack import Outcome, Stack
 from world import World, image
 

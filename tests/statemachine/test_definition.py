@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 from ecs_release import errors
-from ecs_release.plan import BATCH_SIZE
+from ecs_release.plan.batches import BATCH_SIZE
+from ecs_release.record.models import ReleaseRecord
 from ecs_release.settings import Settings
 from ecs_release.steps import check_rollouts
-from ecs_release.steps.work import Worker
-from ecs_release.store import ReleaseRecord
+from ecs_release.steps.worker import Worker
 from machine import FOLDER, STEPS, Machine, machines, nexts, render
 
 DEFINITION = render()

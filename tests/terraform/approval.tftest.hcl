@@ -61,7 +61,7 @@ run "functions_on" {
   }
 
   assert {
-    condition     = aws_lambda_function.this["plan"].function_name == "unit-plan" && aws_lambda_function.this["plan"].handler == "handlers.plan.handler" && aws_lambda_function.this["plan"].publish
+    condition     = aws_lambda_function.this["plan"].function_name == "unit-plan" && aws_lambda_function.this["plan"].handler == "ecs_release.steps.plan.handler" && aws_lambda_function.this["plan"].publish
     error_message = "The plan function has another name or handler, or is not published."
   }
 
@@ -147,7 +147,7 @@ run "pipeline_on" {
   }
 
   assert {
-    condition = alltrue([for must in ["aws lambda invoke", "plan.html", "ecs_release.plan_page", "aws codepipeline get-pipeline-execution", "plans/$PIPELINE_EXECUTION_ID/plan.json", "allowStale", "FunctionError"] :
+    condition = alltrue([for must in ["aws lambda invoke", "plan.html", "ecs_release.plan.page", "aws codepipeline get-pipeline-execution", "plans/$PIPELINE_EXECUTION_ID/plan.json", "allowStale", "FunctionError"] :
       strcontains(join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands), must)
     ])
     error_message = "The build leaves out a step: plan, its failure, page, upload, or override."

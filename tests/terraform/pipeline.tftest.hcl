@@ -86,7 +86,7 @@ run "build" {
   }
 
   assert {
-    condition = alltrue([for must in ["sha256sum -c", "from ecs_release.cli import main", "get-object", "put-object", "VersionId", "codecommit get-commit", "execution-input.json"] :
+    condition = alltrue([for must in ["sha256sum -c", "from ecs_release.cli.main import main", "get-object", "put-object", "VersionId", "codecommit get-commit", "execution-input.json"] :
       strcontains(join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands), must)
     ])
     error_message = "The build leaves out a step: digest, compile, upload with version, author, or input."

@@ -204,7 +204,7 @@ run "functions" {
   }
 
   assert {
-    condition     = alltrue([for step, function in aws_lambda_function.this : function.function_name == "unit-${step}" && function.handler == "handlers.${replace(step, "-", "_")}.handler"])
+    condition     = alltrue([for step, function in aws_lambda_function.this : function.function_name == "unit-${step}" && function.handler == "ecs_release.steps.${replace(step, "-", "_")}.handler"])
     error_message = "A function's name or handler is not its step's."
   }
 

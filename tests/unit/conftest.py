@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import boto3
 import pytest
-from ecs_release.store import Store
+from ecs_release.record.store import Store
 from moto import mock_aws
 
 

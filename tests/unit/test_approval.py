@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ecs_release.approval import check_approval
 from ecs_release.errors import ReleaseRejectedError
+from ecs_release.plan.approval import check_approval
 
 
 class Pipeline:

@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ecs_release.aws import RAW
+from ecs_release.aws.raw import RAW
+from ecs_release.aws.services import ServiceState
 from ecs_release.errors import TargetUnreachableError
-from ecs_release.rollout import Judgement, Rollout, Status
-from ecs_release.service import ServiceState
-from ecs_release.steps import check_rollouts
-from ecs_release.store import ItemRecord, ReleaseRecord
+from ecs_release.record.models import ItemRecord, ReleaseRecord
+from ecs_release.record.statuses import Status
+from ecs_release.rollout.judge import Judgement, Rollout
+from ecs_release.steps import check_rollouts, judging
 
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 
@@ -46,13 +47,13 @@ def test_an_unchanged_task_runs_what_was_live_also_where_back_means_an_earlier_r
         before=f"{PREFIX}job:1",
         before_raw=f'[{{"Id":"t","EcsParameters":{{"TaskDefinitionArn":"{PREFIX}job:1"}}}}]',
     )
-    assert check_rollouts.runs_as_meant(inherited, reference) is meant
+    assert judging.runs_as_meant(inherited, reference) is meant
 
 
 def test_a_changed_task_runs_the_very_revision_that_was_set() -> None:
     changed = item(action="update", live=f"{PREFIX}job:2", after=f"{PREFIX}job:3")
-    assert check_rollouts.runs_as_meant(changed, f"{PREFIX}job:3")
-    assert not check_rollouts.runs_as_meant(changed, f"{PREFIX}job:2")
+    assert judging.runs_as_meant(changed, f"{PREFIX}job:3")
+    assert not judging.runs_as_meant(changed, f"{PREFIX}job:2")
 
 
 def target(reference: str | None) -> dict[str, Any]:
@@ -101,8 +102,8 @@ def test_a_target_that_runs_something_else_or_is_gone_is_no_proof(
         after=f"{PREFIX}job:2",
         rollback_to=f"{PREFIX}job:1",
     )
-    assert check_rollouts._judge_task(worker, changed, 1.0).status is forward
-    assert check_rollouts._judge_task_back(worker, changed, 1.0).status is back
+    assert judging._judge_task(worker, changed, 1.0).status is forward
+    assert judging._judge_task_back(worker, changed, 1.0).status is back
 
 
 class Items:
@@ -153,13 +154,13 @@ def test_what_cannot_be_read_is_no_verdict_before_the_deadline(
     worker: Any = Worker(error)
     now = time.time()
     task = item(rule="nightly", started_at=int(now - age))
-    assert check_rollouts._judge_task(worker, task, now).status is status
+    assert judging._judge_task(worker, task, now).status is status
     service = item(kind="service", cluster="c", service="s", action="update")
     rollout = Rollout("ecs-svc/2", f"{PREFIX}job:3", age, 3600)
     without_state = ServiceState(
         {"status": "ACTIVE", "desiredCount": 1, "deployments": [{"id": "ecs-svc/2", "status": "PRIMARY"}]}
     )
-    assert check_rollouts._judge(worker, service, rollout, without_state).status is status
+    assert judging._judge(worker, service, rollout, without_state).status is status
 
 
 def test_a_verdict_stands_where_stopped_tasks_cannot_be_read() -> None:
@@ -172,7 +173,7 @@ def test_a_verdict_stands_where_stopped_tasks_cannot_be_read() -> None:
     }
     state = ServiceState({"status": "ACTIVE", "desiredCount": 1, "deployments": [failed]})
     rollout = Rollout("ecs-svc/2", f"{PREFIX}job:3", 10, 3600)
-    verdict = check_rollouts._judge(worker, item(kind="service", cluster="c", service="s"), rollout, state)
+    verdict = judging._judge(worker, item(kind="service", cluster="c", service="s"), rollout, state)
     assert verdict == Judgement(Status.FAILED, "tasks failed to start")
 
 
@@ -244,7 +245,7 @@ def test_however_slowly_aws_answers_each_round_settles_what_it_read(seconds: flo
     while any(row.verdict == "PENDING" for row in worker.rows.values()):
         worker.left = 300.0
         before = sum(row.verdict == "PENDING" for row in worker.rows.values())
-        check_rollouts._judged(worker, list(worker.rows.values()), time.time())
+        judging.judge_all(worker, list(worker.rows.values()), time.time())
         rounds += 1
         assert sum(row.verdict == "PENDING" for row in worker.rows.values()) < before
     assert {row.verdict for row in worker.rows.values()} == {"UNCHANGED"}

@@ -11,19 +11,22 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ecs_release.aws import RAW
+from ecs_release.aws.raw import RAW
+from ecs_release.aws.task_definitions import CONTENT_TAG, content_digest
 from ecs_release.errors import CleanUpUnfinishedError, ReleaseRejectedError
 from ecs_release.manifest import Item
-from ecs_release.plan import PlannedItem
+from ecs_release.plan.decide import PlannedItem
+from ecs_release.record.models import Found, ItemRecord, ReleaseRecord
+from ecs_release.record.store import Store
+from ecs_release.rollout.unused import CleanUp, runs_without_being_named
 from ecs_release.settings import Settings
 from ecs_release.steps import clean_up as step
 from ecs_release.steps import parse
 from ecs_release.steps.clean_up import clean_up
-from ecs_release.steps.report import close
-from ecs_release.steps.work import Turn, Worker, register
-from ecs_release.store import Found, ItemRecord, ReleaseRecord, Store
-from ecs_release.task_definition import CONTENT_TAG, content_digest
-from ecs_release.unused import CleanUp, runs_without_being_named
+from ecs_release.steps.closing import close
+from ecs_release.steps.revisions import register
+from ecs_release.steps.turn import Turn
+from ecs_release.steps.worker import Worker
 
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 ITEM = ItemRecord(
@@ -479,9 +482,9 @@ def test_a_plan_costs_one_look_where_nothing_is_cleaned_up(ecs: Any, store: Stor
 
 def test_status_says_how_far_it_is(store: Store) -> None:
     import jsonschema
-    from ecs_release.console import Console
-    from ecs_release.follow import table
-    from ecs_release.status import as_document
+    from ecs_release.cli.console import Console
+    from ecs_release.cli.follow import table
+    from ecs_release.report.status import as_document
     from test_output_schemas import check
 
     end(store, *many(3))

@@ -13,8 +13,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 import yaml
-from ecs_release.cli import main
-from ecs_release.console import Console
+from ecs_release.cli.console import Console
+from ecs_release.cli.main import main
 from ecs_release.manifest import from_document, load
 from ecs_release.manifest.problem import Problem
 
@@ -280,7 +280,7 @@ def test_it_fails_from_the_package_with_status_2(package: Path, bad_manifest: Pa
 
 def test_validate_and_compile_do_without_boto3(manifest: Path) -> None:
     program = (
-        "import sys; from ecs_release.cli import main\n"
+        "import sys; from ecs_release.cli.main import main\n"
         f"assert main(['validate', {str(manifest)!r}]) == 0\n"
         "assert not [name for name in sys.modules if name.split('.')[0] in ('boto3', 'botocore', 'aws_lambda_powertools')]\n"
     )

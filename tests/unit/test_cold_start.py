@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "lambda_src"
-HANDLERS = sorted(path.stem for path in (SOURCE / "handlers").glob("[!_]*.py"))
+STEPS = sorted(path.stem for path in (SOURCE / "ecs_release" / "steps").glob("*.py") if "\ndef handler(" in path.read_text())
 READS_A_MANIFEST = {"parse", "plan"}
 
 
@@ -27,13 +27,13 @@ def loaded(program: str) -> set[str]:
     return set(json.loads(result.stdout.splitlines()[-1]))
 
 
-@pytest.mark.parametrize("handler", HANDLERS)
-def test_no_function_loads_the_reading_of_yaml(handler: str) -> None:
+@pytest.mark.parametrize("step", STEPS)
+def test_no_function_loads_the_reading_of_yaml(step: str) -> None:
     """They read JSON, which the build compiled."""
-    modules = loaded(f"import handlers.{handler}")
+    modules = loaded(f"import ecs_release.steps.{step}")
 
     assert not {"yaml", "ecs_release.manifest.source", "ecs_release.manifest.hints"} & modules
-    assert ("ecs_release.manifest.rules" in modules) == (handler in READS_A_MANIFEST)
+    assert ("ecs_release.manifest.rules" in modules) == (step in READS_A_MANIFEST)
 
 
 def test_an_item_comes_without_the_rules() -> None:

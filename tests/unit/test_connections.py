@@ -9,7 +9,7 @@ from typing import Any
 
 import boto3
 import pytest
-from ecs_release.aws import Connections, Target
+from ecs_release.aws.clients import Connections, Target
 
 
 def target(name: str) -> Target:

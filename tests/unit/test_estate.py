@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ecs_release.aws import RAW
+from ecs_release.aws.patience import be_patient_for, pause
+from ecs_release.aws.raw import RAW
+from ecs_release.aws.task_definitions import outline
 from ecs_release.errors import PassingError, UnavailableError, UnfinishedError
-from ecs_release.estate import Definitions, Live, read, read_goals
 from ecs_release.manifest import Item
-from ecs_release.retries import be_patient_for, pause
-from ecs_release.store import ItemRecord
-from ecs_release.task_definition import outline
-from ecs_release.undo import Step
+from ecs_release.plan.back import Step
+from ecs_release.plan.live import Definitions, Live, read_live
+from ecs_release.plan.make import read_goals
+from ecs_release.record.models import ItemRecord
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -132,7 +133,7 @@ def test_what_may_pass_is_no_item_s_problem(operation: str, error: PassingError)
     world: Any = World()
     world.failing[operation] = error
     with pytest.raises(type(error)):
-        read(items(), world)
+        read_live(items(), world)
     if operation == "describe_task_definition":
         with pytest.raises(type(error)):
             read_goals(steps(), world)
@@ -143,7 +144,7 @@ def test_a_refusal_is_the_problem_of_the_items_it_is_about(operation: str) -> No
     world: Any = World()
     refusal = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
     world.failing[operation] = ClientError(refusal, operation)
-    found = read(items(), world)
+    found = read_live(items(), world)
     assert any("AccessDeniedException" in problem for live in found for problem in live.problems)
 
 
@@ -166,12 +167,12 @@ def test_an_attempt_goes_on_from_where_the_last_one_stopped(turns: list[int]) ->
         ]
         definitions = Definitions(world, kept)
         try:
-            found = read(items(), world, definitions)
+            found = read_live(items(), world, definitions)
         except UnfinishedError:
             known += definitions.news()
         else:
             break
-    assert summary(found) == summary(read(items(), World()))  # type: ignore[arg-type]
+    assert summary(found) == summary(read_live(items(), World()))  # type: ignore[arg-type]
     pinned = {name: count for name, count in world.read.items() if name.startswith(PREFIX)}
     assert pinned == {reference(n): 1 for n in range(FAMILIES)}
 
@@ -180,9 +181,9 @@ def test_a_family_s_newest_revision_is_asked_for_again() -> None:
     """It may be another one by then."""
     world: Any = World()
     definitions = Definitions(world)
-    read(items(), world, definitions)
+    read_live(items(), world, definitions)
     assert {found.arn for _, found in definitions.news()} == {reference(n) for n in range(FAMILIES)}
-    read(items(), world, Definitions(world, definitions.news()))
+    read_live(items(), world, Definitions(world, definitions.news()))
     assert world.read["family-0"] == 2
 
 
@@ -190,9 +191,9 @@ def test_what_is_about_to_go_is_read_again_and_nothing_else_that_is_pinned() -> 
     """A release that waits for the clean-up looks at the revision again once it is gone, not at thousands of others."""
     world: Any = World()
     definitions = Definitions(world, [])
-    read(items(), world, definitions)
+    read_live(items(), world, definitions)
     again = definitions.without({reference(1)})
-    read(items(), world, again)
+    read_live(items(), world, again)
     pinned = {name: count for name, count in world.read.items() if name.startswith(PREFIX)}
     assert pinned == {reference(n): 2 if n == 1 else 1 for n in range(FAMILIES)}
     assert world.read["family-0"] == 2
@@ -202,7 +203,7 @@ def test_what_is_about_to_go_is_read_again_and_nothing_else_that_is_pinned() -> 
 def test_what_is_kept_of_a_definition_holds_nothing_of_its_environment() -> None:
     world: Any = World()
     definitions = Definitions(world)
-    read(items(), world, definitions)
+    read_live(items(), world, definitions)
     assert SECRET not in repr(definitions.news())
     again = outline(definitions.news()[0][1])
     assert again == definitions.news()[0][1]
@@ -215,6 +216,6 @@ def test_the_readers_know_how_much_time_is_left(monkeypatch: pytest.MonkeyPatch)
     be_patient_for(lambda: 30.0)
     try:
         with pytest.raises(UnfinishedError):
-            read(items(), world)
+            read_live(items(), world)
     finally:
         be_patient_for(lambda: float("inf"))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ecs_release.estimate import UNKNOWN_ROLLOUT_SECONDS, estimate_seconds, rollout_seconds
 from ecs_release.manifest import Item
-from ecs_release.plan import PlannedItem
-from ecs_release.store import ItemRecord
+from ecs_release.plan.decide import PlannedItem
+from ecs_release.plan.estimate import UNKNOWN_ROLLOUT_SECONDS, estimate_seconds, rollout_seconds
+from ecs_release.record.models import ItemRecord
 
 
 def planned(name: str = "s", action: str = "update", kind: str = "service", **more: Any) -> PlannedItem:

@@ -7,9 +7,9 @@ import io
 from typing import Any
 
 import pytest
-from ecs_release import follow as module
-from ecs_release.console import Console
-from ecs_release.store import ItemRecord, ReleaseRecord
+from ecs_release.cli import follow as module
+from ecs_release.cli.console import Console
+from ecs_release.record.models import ItemRecord, ReleaseRecord
 
 RECORD = ReleaseRecord("r", "arn", 1, "2026-01-01T00:00:00.000Z")
 ITEM = ItemRecord("r", 0, 0, 1, "service", "shop/api", "eu", 0, "update", 60, {}, status="UPDATED")

@@ -9,19 +9,19 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ecs_release import finishing
-from ecs_release.estate import Live
+from ecs_release.aws.registry import ImageFinding
+from ecs_release.aws.scheduled_tasks import Selection
+from ecs_release.aws.services import ServiceState
+from ecs_release.aws.task_definitions import TaskDefinition
+from ecs_release.cli import repair as finishing
 from ecs_release.manifest import Item
-from ecs_release.plan import make_plan
-from ecs_release.plan_document import plan_document
-from ecs_release.registry import ImageFinding
-from ecs_release.rollout import Status
-from ecs_release.scheduled_task import Selection
-from ecs_release.service import ServiceState
-from ecs_release.status import as_document
-from ecs_release.steps.report import judge_release
-from ecs_release.store import ItemRecord, ReleaseRecord
-from ecs_release.task_definition import TaskDefinition
+from ecs_release.plan.decide import make_plan
+from ecs_release.plan.document import plan_document
+from ecs_release.plan.live import Live
+from ecs_release.record.models import ItemRecord, ReleaseRecord
+from ecs_release.record.statuses import Status
+from ecs_release.report.status import as_document
+from ecs_release.rollout.release import judge_release
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 ARN = "arn:aws:ecs:eu-west-1:111111111111:task-definition/api:7"

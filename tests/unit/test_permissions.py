@@ -20,8 +20,8 @@ import botocore.session
 import pytest
 from botocore import xform_name
 from botocore.hooks import HierarchicalEmitter
-from ecs_release.aws import Connections, Target
-from ecs_release.permissions import AUTHORISED_AS, CALLS, PASSES_ROLES_TO, STEPS, WRITERS
+from ecs_release.aws.clients import Connections, Target
+from ecs_release.aws.permissions import AUTHORISED_AS, CALLS, PASSES_ROLES_TO, STEPS, WRITERS
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "lambda_src" / "ecs_release"

@@ -7,12 +7,13 @@ import json
 from typing import Any
 
 import pytest
-from ecs_release.estate import Live
+from ecs_release.aws.scheduled_tasks import Selection
+from ecs_release.aws.services import ServiceState
+from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.manifest import Item
-from ecs_release.plan import BATCH_SIZE, cut, make_plan
-from ecs_release.scheduled_task import Selection
-from ecs_release.service import ServiceState
-from ecs_release.task_definition import TaskDefinition
+from ecs_release.plan.batches import BATCH_SIZE, cut
+from ecs_release.plan.decide import make_plan
+from ecs_release.plan.live import Live
 
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 

@@ -6,9 +6,9 @@ import re
 from typing import Any
 
 import pytest
-from ecs_release.plan_document import differences, digest
-from ecs_release.plan_page import page
-from ecs_release.plan_text import (
+from ecs_release.plan.document import differences, digest
+from ecs_release.plan.page import page
+from ecs_release.plan.text import (
     APPROVAL_CHARACTERS,
     approval_summary,
     as_lines,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ecs_release.estate import Live
+from ecs_release.aws.registry import ImageFinding
+from ecs_release.aws.services import ServiceState
+from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.manifest import Item
-from ecs_release.plan import MOVABLE_TAG, NO_CIRCUIT_BREAKER, NO_WAY_BACK, PlannedItem, make_plan
-from ecs_release.plan_document import differences, plan_document
-from ecs_release.registry import ImageFinding
-from ecs_release.service import ServiceState
-from ecs_release.task_definition import TaskDefinition
+from ecs_release.plan.decide import MOVABLE_TAG, NO_CIRCUIT_BREAKER, NO_WAY_BACK, PlannedItem, make_plan
+from ecs_release.plan.document import differences, plan_document
+from ecs_release.plan.live import Live
 
 ARN = "arn:aws:ecs:eu-west-1:111111111111:task-definition/api:7"
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}

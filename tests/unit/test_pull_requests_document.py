@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ecs_release.permissions import STEPS
+from ecs_release.aws.permissions import STEPS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "pull-requests.md").read_text(encoding="utf-8")

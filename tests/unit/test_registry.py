@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
-from ecs_release.aws import Target
+from ecs_release.aws.clients import Target
+from ecs_release.aws.registry import ImageFinding, Registry
 from ecs_release.errors import UnavailableError, UnfinishedError
-from ecs_release.registry import ImageFinding, Registry
 
 OWN, OTHER = "111111111111", "222222222222"
 DIGEST = "sha256:" + "a" * 64

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ecs_release import finishing
-from ecs_release.cli import main
+from ecs_release.cli import repair as finishing
+from ecs_release.cli.main import main
+from ecs_release.cli.orchestrator import Orchestrator
 from ecs_release.errors import LockLostError
-from ecs_release.orchestrator import Orchestrator
-from ecs_release.store import ItemRecord, ReleaseRecord
+from ecs_release.record.models import ItemRecord, ReleaseRecord
 
 RECORD = ReleaseRecord("r1", "arn", 1, "2026-01-01T00:00:00.000Z", status="ROLLBACK_INCOMPLETE")
 ITEM = ItemRecord(

@@ -17,9 +17,11 @@ import pytest
 from botocore.awsrequest import AWSResponse, HeadersDict
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, NoCredentialsError, ParamValidationError
-from ecs_release import retries
+from ecs_release.aws import retries
+from ecs_release.aws.patience import Pace, be_patient_for
+from ecs_release.aws.retries import ThrottleCount, checked
+from ecs_release.aws.trouble import THROTTLING_CODES, trouble
 from ecs_release.errors import LockLostError, UnavailableError, UnfinishedError
-from ecs_release.retries import THROTTLING_CODES, Pace, ThrottleCount, be_patient_for, checked, trouble
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

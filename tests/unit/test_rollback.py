@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ecs_release.store import ItemRecord
-from ecs_release.unused import to_deregister
+from ecs_release.record.models import ItemRecord
+from ecs_release.rollout.unused import to_deregister
 
 
 def item(number: int = 0, **members: Any) -> ItemRecord:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ecs_release.rollout import Judgement, Rollout, Status, judge
-from ecs_release.service import ServiceDeployment, ServiceState
+from ecs_release.aws.services import ServiceDeployment, ServiceState
+from ecs_release.record.statuses import Status
+from ecs_release.rollout.judge import Judgement, Rollout, judge
 from hypothesis import given
 from hypothesis import strategies as st
 

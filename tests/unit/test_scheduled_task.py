@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ecs_release import aws
-from ecs_release.errors import ItemError
-from ecs_release.scheduled_task import (
+from ecs_release.aws import clients as aws
+from ecs_release.aws.scheduled_tasks import (
     Schedules,
     Selection,
     reference_of,
@@ -19,7 +18,8 @@ from ecs_release.scheduled_task import (
     start_warning,
     with_task_definition,
 )
-from ecs_release.task_definition import TaskDefinition, parse_reference
+from ecs_release.aws.task_definitions import TaskDefinition, parse_reference
+from ecs_release.errors import ItemError
 
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 CONTAINERS = {"cleanup": ["cleanup"], "report": ["report", "proxy"], "twin": ["cleanup"], "single": ["main"]}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ecs_release.service import ServiceDeployment, Services
+from ecs_release.aws.services import ServiceDeployment, Services
 
 NOW = datetime.now(UTC)
 

@@ -8,14 +8,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ecs_release import due
+from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import LockLostError, RecordChangedError
-from ecs_release.notification import message
+from ecs_release.record.models import ItemRecord, ReleaseRecord
+from ecs_release.record.store import Store
+from ecs_release.record.table import fitting
+from ecs_release.report.notification import message
 from ecs_release.settings import Settings
-from ecs_release.steps import parse
-from ecs_release.steps.report import close, report, report_ended_execution
-from ecs_release.store import ItemRecord, ReleaseRecord, Store, fitting
-from ecs_release.task_definition import TaskDefinition
+from ecs_release.steps import due, parse
+from ecs_release.steps.closing import close
+from ecs_release.steps.report import report, report_ended_execution
 
 RELEASE = ReleaseRecord(
     "r1", "arn:execution:r1", 1, "2026-01-01T00:00:00.000Z", turn="last", due={"next": "REPORT"}
@@ -341,7 +343,7 @@ def test_an_execution_that_is_not_known_has_ended_only_when_it_began_long_ago(
     from datetime import UTC, datetime, timedelta
 
     from botocore.exceptions import ClientError
-    from ecs_release.store import Lock
+    from ecs_release.record.models import Lock
 
     class Forgetful:
         def describe_execution(self, **_: Any) -> Any:

@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 import pytest
-from ecs_release.task_definition import (
+from ecs_release.aws.task_definitions import (
     CONTENT_TAG,
     OUTPUT_ONLY,
     TaskDefinition,

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.metrics import EphemeralMetrics
 from botocore.exceptions import ClientError
+from ecs_release.record.models import ReleaseRecord
 from ecs_release.settings import Settings
 from ecs_release.steps import report as step
-from ecs_release.store import ReleaseRecord
 
 ROOT = Path(__file__).parents[2]
 ALARM = (ROOT / "modules/notifications/alarm.tf").read_text(encoding="utf-8")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from ecs_release.errors import ReleaseRejectedError
-from ecs_release.store import ItemRecord, ReleaseRecord
-from ecs_release.undo import releases_to_undo, steps_back
+from ecs_release.plan.back import releases_to_undo, steps_back
+from ecs_release.record.models import ItemRecord, ReleaseRecord
 
 
 def record(release: str, status: str = "SUCCEEDED", **members: Any) -> ReleaseRecord:

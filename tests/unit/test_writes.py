@@ -13,9 +13,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
-from ecs_release import retries
-from ecs_release.aws import RAW
-from ecs_release.aws import _body as raw_body_variable
+from ecs_release.aws import patience, retries
+from ecs_release.aws.raw import RAW
+from ecs_release.aws.raw import _body as raw_body_variable
+from ecs_release.aws.retries import ThrottleCount
+from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import (
     ItemError,
     RecordChangedError,
@@ -24,17 +26,18 @@ from ecs_release.errors import (
     UnavailableError,
     UnfinishedError,
 )
-from ecs_release.repair import repair_command
-from ecs_release.retries import ThrottleCount
+from ecs_release.record.models import Found, ItemRecord, ReleaseRecord
+from ecs_release.report.repair import repair_command
+from ecs_release.rollout.release import judge_release, touched
 from ecs_release.settings import Settings
-from ecs_release.steps import update_task, work
-from ecs_release.steps.report import judge_release, touched
+from ecs_release.steps import turn as turns
+from ecs_release.steps import update_task
+from ecs_release.steps.batch import run_batch
+from ecs_release.steps.revisions import register
 from ecs_release.steps.rollback import put_service_back, put_task_back
+from ecs_release.steps.turn import LEASE_SECONDS, NO_CLAIM, Turn
 from ecs_release.steps.update_service import start_rollout
 from ecs_release.steps.update_task import point_at_new_revision
-from ecs_release.steps.work import Turn, run_batch
-from ecs_release.store import Found, ItemRecord, ReleaseRecord
-from ecs_release.task_definition import TaskDefinition
 
 ITEM = ItemRecord(
     "r",
@@ -132,7 +135,7 @@ def test_a_refused_rollout_has_not_touched_the_service() -> None:
 
 
 def test_a_lost_answer_leaves_the_service_touched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "_WRITE_SECONDS", 0)
+    monkeypatch.setattr(turns, "_WRITE_SECONDS", 0)
     world: Any = World(fails=ReadTimeoutError(endpoint_url="ecs"), applied=True)
     with pytest.raises(ReadTimeoutError):
         start_rollout(Turn(world, ITEM))
@@ -150,8 +153,8 @@ def test_a_throttled_write_was_not_applied_and_goes_out_with_lock_and_claim_each
         now[0] += seconds
 
     clock = SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0], sleep=sleep)
-    monkeypatch.setattr(work, "time", clock)
-    monkeypatch.setattr(retries, "time", clock)
+    monkeypatch.setattr(turns, "time", clock)
+    monkeypatch.setattr(patience, "time", clock)
     looks: list[float] = []
 
     class Throttled(World):
@@ -160,7 +163,7 @@ def test_a_throttled_write_was_not_applied_and_goes_out_with_lock_and_claim_each
 
         def update_service(self, **asked: Any) -> dict[str, Any]:
             assert looks[-1] == now[0]
-            assert (self.item.claim_by, self.item.claim_until) == ("me", int(now[0]) + work.LEASE_SECONDS)
+            assert (self.item.claim_by, self.item.claim_until) == ("me", int(now[0]) + LEASE_SECONDS)
             code = "ThrottlingException" if len(looks) <= throttles else "AccessDeniedException"
             self.fails = ClientError({"Error": {"Code": code}}, "UpdateService")
             return super().update_service(**asked)
@@ -171,7 +174,7 @@ def test_a_throttled_write_was_not_applied_and_goes_out_with_lock_and_claim_each
         start_rollout(turn)
     assert len(looks) == throttles + 1
     assert world.item.started_at is None
-    assert turn.release() == work.NO_CLAIM
+    assert turn.release() == NO_CLAIM
 
 
 def test_a_write_that_is_throttled_until_the_time_is_up_is_gone_on_with(
@@ -183,20 +186,20 @@ def test_a_write_that_is_throttled_until_the_time_is_up_is_gone_on_with(
         now[0] += seconds
 
     clock = SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0], sleep=sleep)
-    monkeypatch.setattr(work, "time", clock)
-    monkeypatch.setattr(retries, "time", clock)
+    monkeypatch.setattr(turns, "time", clock)
+    monkeypatch.setattr(patience, "time", clock)
     throttle = ClientError({"Error": {"Code": "ThrottlingException"}}, "UpdateService")
     world: Any = World(fails=throttle)
     turn = Turn(world, ITEM)
 
     def run() -> None:
-        retries.be_patient_for(lambda: 1900.0 - now[0])
+        patience.be_patient_for(lambda: 1900.0 - now[0])
         start_rollout(turn)
 
     with pytest.raises(UnfinishedError):
         copy_context().run(run)
     assert 1900.0 - 40 < now[0] < 1900.0
-    assert turn.release() == work.NO_CLAIM, "nothing is on its way: the next invocation need not wait"
+    assert turn.release() == NO_CLAIM, "nothing is on its way: the next invocation need not wait"
 
 
 @pytest.mark.parametrize("before", [ReadTimeoutError(endpoint_url="ecs"), "an earlier worker"])
@@ -204,7 +207,7 @@ def test_a_refusal_after_an_attempt_that_may_have_been_applied_proves_nothing(
     monkeypatch: pytest.MonkeyPatch, before: Any
 ) -> None:
     """Deleted between two attempts: the second one is refused, and the first one may have started a rollout."""
-    monkeypatch.setattr(retries.time, "sleep", lambda _: None)
+    monkeypatch.setattr(patience.time, "sleep", lambda _: None)
     answers = [before] if isinstance(before, Exception) else []
 
     class Deleted(World):
@@ -235,7 +238,7 @@ def test_a_worker_waits_for_another_one_and_starts_over_from_what_that_one_did(
 
     world: Any = Shared()
     world.store = SimpleNamespace(item=world.item_now, update_item=world.update_item)
-    monkeypatch.setattr(work.time, "sleep", lambda _: None)
+    monkeypatch.setattr(turns.time, "sleep", lambda _: None)
     turn = Turn(world, held)
     with pytest.raises(RecordChangedError):
         turn.claim()
@@ -246,7 +249,7 @@ def test_a_worker_waits_for_another_one_and_starts_over_from_what_that_one_did(
 def test_entries_that_eventbridge_keeps_refusing_may_have_been_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(retries.time, "sleep", lambda _: None)
+    monkeypatch.setattr(patience.time, "sleep", lambda _: None)
     kept: list[ItemRecord] = []
 
     class Failing(Rule):
@@ -422,14 +425,14 @@ class Bridge(Rule):
 
 
 def test_throttled_entries_are_sent_again_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries.time, "sleep", lambda _: None)
+    monkeypatch.setattr(patience.time, "sleep", lambda _: None)
     bridge: Any = Bridge("ThrottlingException", 40)
     update_task.write_task_definition(Turn(bridge, JOB), [bridge.target], f"{PREFIX}job:2")
     assert len(bridge.written) == 41
 
 
 def test_entries_that_keep_failing_otherwise_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retries.time, "sleep", lambda _: None)
+    monkeypatch.setattr(patience.time, "sleep", lambda _: None)
     bridge: Any = Bridge("ConcurrentModificationException", 40)
     with pytest.raises(ItemError, match="ConcurrentModificationException"):
         update_task.write_task_definition(Turn(bridge, JOB), [bridge.target], f"{PREFIX}job:2")
@@ -567,7 +570,7 @@ def test_a_registration_goes_out_with_lock_and_claim_in_hand_however_slow_the_ta
     """A throttled table may answer so late that the claim is over by then, and two workers would register."""
     now = [1000.0]
     clock = SimpleNamespace(time=lambda: now[0], monotonic=lambda: now[0], sleep=lambda s: None)
-    monkeypatch.setattr(work, "time", clock)
+    monkeypatch.setattr(turns, "time", clock)
     slow = [0.0, 40.0, 40.0, 0.0, 5.0, 0.0, 0.0]  # the first is taken when the claim is made
     looks: list[float] = []
     claims: list[int] = []
@@ -595,12 +598,12 @@ def test_a_registration_goes_out_with_lock_and_claim_in_hand_however_slow_the_ta
         def register_copy(self, base: Any, images: Any, *, before_attempt: Any, **_: Any) -> Any:
             before_attempt()
             assert now[0] - looks[-1] <= 2
-            assert claims[-1] - now[0] >= work.LEASE_SECONDS - 3
+            assert claims[-1] - now[0] >= LEASE_SECONDS - 3
             return SimpleNamespace(arn="api:2"), True
 
     world: Any = Slow()
     turn = Turn(world, dataclasses.replace(ITEM, after=None, base="api:1"))
-    work.register(turn)
+    register(turn)
     assert turn.item.after == "api:2"
     assert turn.item.registered
     assert not slow

@@ -276,3 +276,11 @@ def _digest(image: str, digest: str) -> str:
 
 def _plain(text: str) -> str:
     return shown(text, longest=120)[1:-1]
+
+
+def split_image(image: str) -> tuple[str, str]:
+    """Repository, and tag or shortened digest; a port is no tag."""
+    name, _, digest = image.partition("@")
+    head, colon, tag = name.rpartition(":")
+    repository = head if colon and "/" not in tag else name
+    return repository, digest[:19] or (tag if repository == head else "")

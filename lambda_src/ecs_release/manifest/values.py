@@ -12,13 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ecs_release.manifest.arns import arn_message
-from ecs_release.manifest.characters import (
-    described,
-    first_foreign,
-    first_odd_colon,
-    in_ascii,
-    is_invisible,
-)
+from ecs_release.manifest.characters import described, first_foreign, first_odd_colon, in_ascii, is_invisible
 from ecs_release.manifest.images import image_problem, image_warning
 from ecs_release.manifest.keys import (
     CONTAINER_NAME,

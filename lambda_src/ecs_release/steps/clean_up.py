@@ -13,7 +13,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ecs_release.aws import error_code, explain
+from ecs_release.aws.scheduled_tasks import reference_of
+from ecs_release.aws.services import Services
+from ecs_release.aws.task_definitions import TaskDefinitions
+from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import (
     CleanUpUnfinishedError,
     ItemError,
@@ -21,13 +24,10 @@ from ecs_release.errors import (
     TargetUnreachableError,
     UnfinishedError,
 )
-from ecs_release.estate import read_targets
-from ecs_release.observability import logger
-from ecs_release.scheduled_task import reference_of
-from ecs_release.service import Services
-from ecs_release.steps.work import Worker
-from ecs_release.store import ItemRecord, UnusedRevision
-from ecs_release.task_definition import TaskDefinitions
+from ecs_release.observability import about_release, logger
+from ecs_release.plan.live import read_targets
+from ecs_release.record.models import ItemRecord, UnusedRevision
+from ecs_release.steps.worker import Worker
 
 _PACE_SECONDS = 1.0
 """Deregistering once a second leaves the burst of twenty to the next release
@@ -150,3 +150,11 @@ def _runs(worker: Worker, item: ItemRecord, target: str, arn: str) -> bool:
         return arn in map(reference_of, read_targets(item, worker.connections))
     except ItemError:  # the rule or schedule is gone
         return False
+
+
+@logger.inject_lambda_context(log_event=False)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """EventBridge's event of an execution that ended in, ``{"deregistered", "left"}`` out."""
+    release = str(event["detail"]["name"])
+    about_release(release)
+    return clean_up(Worker.create("clean_up", context), release)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ecs_release.aws import Connections
+from ecs_release.aws.clients import Connections
+from ecs_release.aws.patience import be_patient_for
 from ecs_release.errors import ManifestInvalidError
-from ecs_release.estimate import estimate_seconds, rollout_seconds
-from ecs_release.plan_document import plan_document
-from ecs_release.steps.parse import Request, plan_release
-from ecs_release.store import Store
+from ecs_release.observability import about_release, logger
+from ecs_release.plan.document import packed, plan_document
+from ecs_release.plan.estimate import estimate_seconds, rollout_seconds
+from ecs_release.plan.make import plan_release
+from ecs_release.plan.request import Request, read_request
+from ecs_release.record.store import Store
+from ecs_release.steps.worker import Worker
 
 _RELEASES_LOOKED_AT = 5
 
@@ -32,3 +36,17 @@ def plan(store: Store, connections: Connections, request: Request) -> dict[str, 
         label=request.manifest.release,
         estimate_seconds=estimate_seconds(decided, past),
     )
+
+
+@logger.inject_lambda_context(log_event=False)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """An execution input (``{"version", "mode", "manifest", "source"}``) in, the plan's JSON form out.
+
+    One that is too large for an answer goes out as ``{"gzip": ...}``; the build unpacks it (modules/pipeline/plan_answer.py).
+    """
+    be_patient_for(lambda: context.get_remaining_time_in_millis() / 1000)
+    # Nobody tries the plan again, so it looks for the manifest for longer than Parse does at once.
+    request = read_request(event, patience=context.get_remaining_time_in_millis() / 2000)
+    about_release(request.source.get("pipelineExecutionId", "plan"))
+    worker = Worker.create("plan", context)
+    return packed(plan(worker.store, worker.connections, request))

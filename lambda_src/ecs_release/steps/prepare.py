@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ecs_release.rollout import Status
-from ecs_release.steps.work import NO_CLAIM, Turn, Worker, ensure_active, once, register, run_batch
+from ecs_release.observability import about_release, logger
+from ecs_release.record.statuses import Status
+from ecs_release.steps.batch import run_batch
+from ecs_release.steps.revisions import ensure_active, register
+from ecs_release.steps.turn import NO_CLAIM, Turn, once
+from ecs_release.steps.worker import Worker
 
 
 def prepare(worker: Worker, release: str, epoch: int, batch: int) -> dict[str, Any]:
@@ -30,3 +34,11 @@ def _prepare_item(turn: Turn) -> None:
         {**result, **NO_CLAIM, "verdict": Status.PREPARED, "status": Status.PREPARED, "reason": ""},
         verdict_open=True,
     )
+
+
+@logger.inject_lambda_context(log_event=False)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """``{"release", "epoch", "batch"}`` in, ``{"batch", "failed"}`` out."""
+    release, epoch, batch = str(event["release"]), int(event["epoch"]), int(event["batch"])
+    about_release(release, batch=batch)
+    return prepare(Worker.create("prepare", context), release, epoch, batch)

@@ -4,30 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
-import uuid
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ecs_release.aws import explain, own_client
-from ecs_release.due import ensure_report, ensure_running, has_ended, was_refused
-from ecs_release.errors import NotDueError, PassingError, RecordChangedError, UnavailableError
-from ecs_release.notification import message, subject
-from ecs_release.observability import MetricUnit, logger, metrics
-from ecs_release.repair import repair_command
-from ecs_release.rollout import BAD, GOOD, Status
+from ecs_release.aws.clients import own_client
+from ecs_release.aws.patience import be_patient_for
+from ecs_release.aws.trouble import explain
+from ecs_release.errors import NotDueError, PassingError, UnavailableError
+from ecs_release.observability import MetricUnit, about_release, logger, metrics
+from ecs_release.record.models import ItemRecord, ReleaseRecord
+from ecs_release.record.store import Store
+from ecs_release.report.notification import message, subject
+from ecs_release.report.repair import repair_command
+from ecs_release.rollout.release import WHOLE, judge_release, not_back
 from ecs_release.settings import Settings
-from ecs_release.store import ItemRecord, ReleaseRecord, Store
-from ecs_release.unused import to_deregister
+from ecs_release.steps.closing import close, utc_now
+from ecs_release.steps.due import ensure_report, ensure_running, has_ended, was_refused
 
-_CLOSING_SECONDS = 120
-"""Closing a record takes at most this long: the time-out of the report function."""
-
-WHOLE = frozenset({"SUCCEEDED", "NO_CHANGE"})
 _CAUSE_CHARACTERS = 32_000  # a Fail state's cause holds 32,768: https://docs.aws.amazon.com/step-functions/latest/apireference/API_FailStateExecution.html
 
 
@@ -59,7 +54,7 @@ def report(
             raise
         # Without a record there is no way back, so the release was refused before it touched anything.
         problems = [*_problems(state), f"the record can't be written: {explain(error)}"]
-        record = ReleaseRecord(release, execution, 0, _now(), status="REJECTED", problems=problems)
+        record = ReleaseRecord(release, execution, 0, utc_now(), status="REJECTED", problems=problems)
         items = []
     text = message(record, items, _commands(store, not_back(record, items), record.execution))
     if settings.topic_arn:
@@ -86,7 +81,7 @@ def _closed(
         raise NotDueError(f"there is no release {release}; nothing was closed.")
     if record is None:
         record = ReleaseRecord(
-            release=release, execution=execution, epoch=0, started=_now(), problems=_problems(state)
+            release=release, execution=execution, epoch=0, started=utc_now(), problems=_problems(state)
         )
         store.put_release(record)
     elif refusal and not record.problems and record.status == "RUNNING":
@@ -137,7 +132,7 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
     status, reason = "REJECTED" if refused else "ABORTED", f"its execution ended as {ended}"
     if record is None:
         # Noted, so that a worker of it that is still on its way can't begin what nobody would close.
-        now = _now()
+        now = utc_now()
         never = ReleaseRecord(release, execution, 0, now, status=status, ended=now)
         store.put_release(dataclasses.replace(never, problems=[f"{reason} before it began"]))
     else:
@@ -149,110 +144,6 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
     return {"release": release, "status": closed.status, "counts": closed.counts}
 
 
-def judge_release(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
-    """The release's status from its items. Pure."""
-    if not items:
-        return "REJECTED"
-    if all(item.verdict in GOOD for item in items):
-        return "SUCCEEDED" if any(item.action == "update" for item in items) else "NO_CHANGE"
-    touches = any(touched(item) or item.rollback_started_at is not None for item in items)
-    if record.begun_at is None and not touches:
-        return "REJECTED"  # once a wave has begun, nobody may say any more that nothing was touched
-    if record.on_failure != "rollback":
-        return "FAILED"
-    if any(item.status == Status.ROLLBACK_FAILED or _waits_for_rollback(item) for item in items):
-        return "ROLLBACK_INCOMPLETE"
-    return "ROLLED_BACK" if any(item.status == Status.ROLLED_BACK for item in items) else "FAILED"
-
-
-def touched(item: ItemRecord) -> bool:
-    """Whether this release may have written this item to production."""
-    deployed_by_registering = not item.pinned and item.after is not None
-    return item.action == "update" and (item.started_at is not None or deployed_by_registering)
-
-
-def needs_rollback(item: ItemRecord) -> bool:
-    """Whether "back" means something for this item: this release changed it, or found it not whole."""
-    return touched(item) or (item.inherited and item.before != item.live)
-
-
-def close(store: Store, release: str, status: str, reason: str | None = None) -> None:
-    """Close a record that is still open and give the lock back; harmless when it was done before."""
-    if status == "ABORTED":
-        _close_by_force(store, release, reason)
-        return
-    items = store.items(release)
-    _write_status(store, release, status, items, reason)
-    _remember(store, release, items)
-    store.note_unused(release, _unused(items))
-    store.release_lock(release)
-
-
-def _close_by_force(store: Store, release: str, reason: str | None) -> None:
-    """Take the lock from a release whose execution has ended, then close its record.
-
-    The lock is free before the record is closed, so whoever takes it waits for this as for a worker: a memory that is
-    brought up to date late must not wipe out what the next release has noted.
-    """
-    request = f"close-{uuid.uuid4().hex}"
-    store.worker_begins(release, request, time.time() + _CLOSING_SECONDS)
-    try:
-        epoch = store.release_lock(release, by_force=True)
-        store.fence_items(release, epoch)
-        items = store.items(release)
-        _write_status(store, release, "ABORTED", items, reason)
-        _remember(store, release, items)
-        store.note_unused(release, _unused(items))
-        store.left_is_closed(release)
-    finally:
-        store.worker_ends(release, request)
-
-
-def _write_status(
-    store: Store, release: str, status: str, items: Sequence[ItemRecord], reason: str | None
-) -> None:
-    changes: dict[str, Any] = {
-        "status": status,
-        "ended": _now(),
-        "counts": dict(Counter(str(item.status) for item in items)),
-        "culprits": [f"{item.name}: {item.reason or item.verdict}" for item in items if item.verdict in BAD],
-        "unused": len(_unused(items)),
-    }
-    if reason:
-        changes["problems"] = [reason]
-    try:
-        store.update_release(release, changes, only_running=True)
-    except RecordChangedError:
-        logger.info("the record was closed before")
-
-
-def _unused(items: Sequence[ItemRecord]) -> set[tuple[str, str]]:
-    """What the clean-up is to deregister, as (target, ARN)."""
-    return {(item.target, str(item.after)) for item in to_deregister(items)}
-
-
-def _remember(store: Store, release: str, items: Sequence[ItemRecord]) -> None:
-    """What later releases must know: which items are whole again, and what was undone by hand.
-
-    What the release ended as is what its record says, whoever wrote that first: two may close it at once.
-    """
-    record = store.release(release)
-    status = record.status if record is not None else "ABORTED"
-    by_hand = record is not None and record.mode == "rollback"
-    keys = [item.state_key for item in items]
-    # A release of thousands of unchanged items has nothing to forget, and a call for each of them takes longer than Report has.
-    held, left = store.holds(keys), store.unwhole(keys)
-    for item in items:
-        done = item.action == "update" and item.verdict in (Status.SUCCEEDED, Status.UNVERIFIED)
-        whole = (item.verdict in GOOD and (status in WHOLE or by_hand)) or item.status == Status.ROLLED_BACK
-        if whole and item.state_key in left:
-            store.mark_whole(item)
-        if by_hand and done:
-            store.hold(item)
-        elif item.state_key in held and done and status in WHOLE:
-            store.lift_hold(item.state_key)  # the manifest has moved on
-
-
 def _problems(state: Mapping[str, Any]) -> list[str]:
     """The lines of what Parse raised: Lambda puts the message of an exception into the cause as JSON."""
     cause = str(state.get("Cause", ""))
@@ -261,17 +152,6 @@ def _problems(state: Mapping[str, Any]) -> list[str]:
     except (ValueError, KeyError, TypeError):
         text = cause or str(state.get("Error", "Parse failed"))
     return [line for line in text.splitlines() if line] or [str(state.get("Error"))]
-
-
-def not_back(record: ReleaseRecord, items: Sequence[ItemRecord]) -> list[ItemRecord]:
-    """The items that a rollback did not bring back: it failed, or the machine stopped before their turn."""
-    if record.status != "ROLLBACK_INCOMPLETE":
-        return []
-    return [item for item in items if item.status == Status.ROLLBACK_FAILED or _waits_for_rollback(item)]
-
-
-def _waits_for_rollback(item: ItemRecord) -> bool:
-    return needs_rollback(item) and item.status not in (Status.ROLLED_BACK, Status.SUPERSEDED)
 
 
 def _commands(store: Store, items: Sequence[ItemRecord], execution: str) -> list[str]:
@@ -296,5 +176,17 @@ def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:
         metrics.add_metric(name="NotificationsFailed", unit=MetricUnit.Count, value=1)
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+@metrics.log_metrics
+@logger.inject_lambda_context(log_event=False)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """``{"release", "execution", "state"}`` from the machine, or EventBridge's event of an execution that ended."""
+    be_patient_for(lambda: context.get_remaining_time_in_millis() / 1000)
+    settings = Settings.from_environment()
+    store = Store(own_client("dynamodb"), settings.table)
+    if event.get("source") == "aws.states":
+        detail = event["detail"]
+        about_release(str(detail["name"]))
+        return report_ended_execution(settings, store, detail)
+    release = str(event["release"])
+    about_release(release)
+    return report(settings, store, release, str(event["execution"]), event["state"])

@@ -5,25 +5,19 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from ecs_release.aws.scheduled_tasks import reference_of
+from ecs_release.aws.services import Services, ServiceState
 from ecs_release.errors import ItemError, SupersededError
-from ecs_release.observability import logger
-from ecs_release.rollout import Status
-from ecs_release.scheduled_task import original_reference, reference_before, reference_of
-from ecs_release.service import Services, ServiceState
-from ecs_release.steps.update_task import current_targets, set_meanwhile, write_task_definition
-from ecs_release.steps.work import (
-    NO_CLAIM,
-    Turn,
-    Worker,
-    ensure_active,
-    is_ours,
-    once,
-    run_batch,
-    seen_twice,
-    under_lock,
-)
-from ecs_release.store import ItemRecord
-from ecs_release.unused import runs_without_being_named
+from ecs_release.observability import about_release, logger
+from ecs_release.record.before import original_reference, reference_before
+from ecs_release.record.models import ItemRecord
+from ecs_release.record.statuses import Status
+from ecs_release.rollout.unused import runs_without_being_named
+from ecs_release.steps.batch import run_batch
+from ecs_release.steps.revisions import ensure_active, is_ours
+from ecs_release.steps.targets import current_targets, set_meanwhile, write_task_definition
+from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice, under_lock
+from ecs_release.steps.worker import Worker
 
 _DONE = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED})
 
@@ -207,3 +201,11 @@ def _deregister(turn: Turn) -> None:
             turn.worker.task_definitions(turn.item).deregister(arn)
         store.note_deregistered(target, arn)
     turn.update({"registered": False})
+
+
+@logger.inject_lambda_context(log_event=False)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """``{"release", "epoch", "batch", "phase"}`` in, ``{"batch", "failed"}`` out."""
+    release, epoch, batch = str(event["release"]), int(event["epoch"]), int(event["batch"])
+    about_release(release, batch=batch, phase=event["phase"])
+    return rollback(Worker.create("rollback", context), release, epoch, batch, str(event["phase"]))

@@ -6,12 +6,14 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+from ecs_release.aws.services import CLOCK_SKEW_SECONDS, Services, ServiceState
 from ecs_release.errors import ItemError, RefusedError, SupersededError
-from ecs_release.observability import logger
-from ecs_release.rollout import Status
-from ecs_release.service import CLOCK_SKEW_SECONDS, Services, ServiceState
-from ecs_release.steps.work import NO_CLAIM, Turn, Worker, once, run_batch, seen_twice
-from ecs_release.store import ItemRecord
+from ecs_release.observability import about_release, logger
+from ecs_release.record.models import ItemRecord
+from ecs_release.record.statuses import Status
+from ecs_release.steps.batch import run_batch
+from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice
+from ecs_release.steps.worker import Worker
 
 
 def update_service(worker: Worker, release: str, epoch: int, batch: int) -> dict[str, Any]:
@@ -101,3 +103,11 @@ def _started_before(services: Services, item: ItemRecord, started_at: int) -> bo
     since = datetime.fromtimestamp(started_at - CLOCK_SKEW_SECONDS, UTC)
     history = services.deployments_since(str(item.cluster), str(item.service), since)
     return any(deployment.task_definition == item.after for deployment in history)
+
+
+@logger.inject_lambda_context(log_event=False)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """``{"release", "epoch", "batch"}`` in, ``{"batch", "failed"}`` out."""
+    release, epoch, batch = str(event["release"]), int(event["epoch"]), int(event["batch"])
+    about_release(release, batch=batch)
+    return update_service(Worker.create("update_service", context), release, epoch, batch)

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any
 
-from ecs_release.errors import ItemError, RefusedError, SupersededError
-from ecs_release.estate import read_targets
-from ecs_release.retries import jittered, pause
-from ecs_release.rollout import Status
-from ecs_release.scheduled_task import (
-    Rules,
-    Schedules,
-    original_reference,
-    recorded_targets,
-    reference_of,
-    with_task_definition,
-)
-from ecs_release.steps.work import NO_CLAIM, Turn, Worker, once, register, run_batch, seen_twice
-from ecs_release.store import ItemRecord
-from ecs_release.task_definition import content_digest
-
-_PUT_TARGETS_ATTEMPTS = 5
+from ecs_release.aws.scheduled_tasks import reference_of
+from ecs_release.aws.task_definitions import content_digest
+from ecs_release.errors import RefusedError, SupersededError
+from ecs_release.observability import about_release, logger
+from ecs_release.record.before import original_reference, recorded_targets
+from ecs_release.record.statuses import Status
+from ecs_release.steps.batch import run_batch
+from ecs_release.steps.revisions import register
+from ecs_release.steps.targets import current_targets, set_meanwhile, write_task_definition
+from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice
+from ecs_release.steps.worker import Worker
 
 
 def update_task(worker: Worker, release: str, epoch: int, batch: int) -> dict[str, Any]:
@@ -107,66 +98,9 @@ def _ensure_nobody_registered(turn: Turn) -> None:
         raise SupersededError(odd)
 
 
-def set_meanwhile(reference: str | None) -> str:
-    """What somebody else made of a target, in words."""
-    return f"{reference or 'something that is no ECS task'} was set meanwhile"
-
-
-def write_task_definition(
-    turn: Turn, current: Sequence[Mapping[str, Any]], arn: str, *, again: bool = False, **changes: Any
-) -> None:
-    """Write the raw targets (or the schedule) that do not run ``arn`` yet, or all of them ``again``.
-
-    Entries that EventBridge did not take are tried again, throttled ones for as long as it takes. ``changes`` are on record
-    before the first attempt.
-
-    Raises
-    ------
-    RefusedError
-        when AWS refuses it and nothing of it was applied.
-    ItemError
-        when AWS refuses it, or keeps refusing some of the targets.
-    """
-    item = turn.item
-    left = [with_task_definition(t, arn) for t in current if again or reference_of(t) != arn]
-    if not left:
-        return
-    if item.rule is None:
-        schedules = Schedules(turn.worker.connections, item.target)
-        turn.write(
-            lambda: schedules.put(item.schedule_group, str(item.schedule), left[0]),
-            **changes,
-        )
-        return
-    rules = Rules(turn.worker.connections, item.target)
-    put = partial(rules.put, item.event_bus, item.rule)
-    for attempt in itertools.count(1):
-        failed = turn.write(partial(put, left), **changes)
-        if not failed:
-            return
-        left = [target for target in left if target["Id"] in failed]
-        reasons = "; ".join(f"{target_id}: {entry}" for target_id, entry in failed.items())
-        why = f'EventBridge did not take targets of rule "{item.rule}": {reasons}'
-        throttled = any(entry.throttled for entry in failed.values())
-        if attempt >= _PUT_TARGETS_ATTEMPTS and not throttled:
-            raise ItemError(why)
-        pause(max(0.2, jittered(attempt, 5.0)), why)
-
-
-def current_targets(worker: Worker, item: ItemRecord) -> list[dict[str, Any]]:
-    """The item's own targets as they are now, in the order recorded.
-
-    Raises
-    ------
-    ItemError
-        when one of them is gone.
-    """
-    found = read_targets(item, worker.connections)
-    if item.rule is None:
-        return found
-    by_id = {target["Id"]: target for target in found}
-    wanted = [target["Id"] for target in recorded_targets(item)]
-    missing = [target_id for target_id in wanted if target_id not in by_id]
-    if missing:
-        raise ItemError(f'the rule "{item.rule}" has no target "{missing[0]}" any more.')
-    return [by_id[target_id] for target_id in wanted]
+@logger.inject_lambda_context(log_event=False)
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    """``{"release", "epoch", "batch"}`` in, ``{"batch", "failed"}`` out."""
+    release, epoch, batch = str(event["release"]), int(event["epoch"]), int(event["batch"])
+    about_release(release, batch=batch)
+    return update_task(Worker.create("update_task", context), release, epoch, batch)

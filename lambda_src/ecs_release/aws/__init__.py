@@ -1,0 +1,1 @@
+"""AWS: the calls a release makes, and what their answers say. One class for each kind of resource; nothing here knows what a release is."""

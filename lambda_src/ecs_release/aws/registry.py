@@ -1,0 +1,153 @@
+"""Amazon ECR: whether an image is there, which digest its tag means now, and whether it was built for the architecture.
+
+A registry that can't be asked (another vendor's, another account's without a policy for us) is a warning, never a
+problem: ECS may still be able to pull from it. It is never passed over in silence: whoever approves has to know which
+images nobody has looked at.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.loaders import create_loader
+
+from ecs_release.aws.clients import Connections
+from ecs_release.aws.trouble import error_code, explain
+from ecs_release.errors import UnavailableError
+from ecs_release.manifest.images import EcrImage, ecr_image, looks_like_ecr
+
+_INDEX_TYPES = (
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+)
+
+# cpuArchitecture of a task definition -> architecture in an image index (GOARCH)
+_ARCHITECTURES = {"X86_64": "amd64", "ARM64": "arm64"}
+
+
+@dataclass(frozen=True)
+class ImageFinding:
+    """What ECR says of one image.
+
+    Attributes
+    ----------
+    digest : what the tag means now; None when it can't be told.
+    movable : the image is named by a tag, and its repository lets tags be overwritten.
+    platforms : ``os/architecture`` of an image index; empty for an image built for one platform, which does not say.
+    """
+
+    digest: str | None = None
+    platforms: tuple[str, ...] = ()
+    movable: bool = False
+    problem: str | None = None
+    warning: str | None = None
+
+    def architecture_problem(self, image: str, cpu_architecture: str) -> str | None:
+        """Why the image can't run on a task definition's architecture, or None."""
+        wanted = f"linux/{_ARCHITECTURES.get(cpu_architecture, cpu_architecture.lower())}"
+        if not self.platforms or wanted in self.platforms:
+            return None
+        have = ", ".join(self.platforms)
+        return f"{image} was built for {have}, and the task definition runs on {cpu_architecture} ({wanted})."
+
+
+class Registry:
+    """ECR as one target's reader role sees it."""
+
+    def __init__(self, connections: Connections, target: str) -> None:
+        self._connections = connections
+        self._target = target
+
+    def find(self, image: str) -> ImageFinding:
+        """Look an image up. Never raises for the image's or the registry's sake; UnfinishedError where it throttles too long."""
+        wanted = ecr_image(image)
+        if wanted is None:
+            return ImageFinding(warning=not_asked(image))
+        if not any(wanted.region in _regions(partition) for partition in wanted.partitions):
+            return ImageFinding(
+                warning=f"no registry was asked: {image} is in the Region {wanted.region}, which is no known Region of "
+                f"{' or '.join(wanted.partitions)}."
+            )
+        own = wanted.account == self._connections.targets[self._target].account
+        client = self._connections.client(self._target, "ecr", region=wanted.region)
+        which = {"imageDigest": wanted.digest} if wanted.digest else {"imageTag": wanted.tag}
+        where = {"registryId": wanted.account, "repositoryName": wanted.repository}
+        try:
+            details = client.describe_images(**where, imageIds=[which])["imageDetails"]
+            digest = str(details[0]["imageDigest"])
+            media_type = details[0].get("imageManifestMediaType", "")
+            platforms = self._platforms(client, where, digest) if media_type in _INDEX_TYPES else ()
+            movable = not wanted.digest and self._tags_move(client, where)
+            return ImageFinding(digest, platforms, movable)
+        except ClientError as error:
+            code = error_code(error)
+            missing = code == "ImageNotFoundException" or (code == "RepositoryNotFoundException" and own)
+            if missing and not _pulled_through(client, wanted):
+                return ImageFinding(problem=f"ECR has no image {image} ({code}).")
+            return ImageFinding(warning=f"ECR can't tell about {image}: {explain(error)}")
+        except (BotoCoreError, UnavailableError, IndexError) as error:
+            return ImageFinding(warning=f"ECR can't tell about {image}: {explain(error)}")
+
+    def _tags_move(self, client: Any, where: Mapping[str, str]) -> bool:
+        try:
+            repositories = client.describe_repositories(
+                registryId=where["registryId"], repositoryNames=[where["repositoryName"]]
+            )["repositories"]
+        except (ClientError, BotoCoreError, UnavailableError):
+            return False
+        return bool(repositories and repositories[0].get("imageTagMutability") == "MUTABLE")
+
+    def _platforms(self, client: Any, where: Mapping[str, str], digest: str) -> tuple[str, ...]:
+        images = client.batch_get_image(
+            **where, imageIds=[{"imageDigest": digest}], acceptedMediaTypes=list(_INDEX_TYPES)
+        )["images"]
+        index = json.loads(images[0]["imageManifest"]) if images else {}
+        platforms = [entry.get("platform", {}) for entry in index.get("manifests", ())]
+        # Attestations stand in an index as unknown/unknown.
+        return tuple(
+            dict.fromkeys(
+                f"{p['os']}/{p['architecture']}" for p in platforms if p.get("os") not in (None, "unknown")
+            )
+        )
+
+
+def not_asked(image: str) -> str:
+    """What to say of an image that nobody has looked for."""
+    if looks_like_ecr(image):
+        return f"no registry was asked: {image} has a host that only looks like Amazon ECR's."
+    if ecr_image(image) is None:
+        return f"no registry was asked: {image} is not in Amazon ECR."
+    return f"no registry was asked: nobody looked for {image}."
+
+
+@functools.cache
+def _regions(partition: str) -> frozenset[str]:
+    """The Regions that the SDK in use lists for a partition. A name that merely fits its pattern is none of them."""
+    partitions = create_loader().load_data("partitions")["partitions"]
+    return frozenset(
+        region
+        for known in partitions
+        if known["id"] == partition
+        for region in known["regions"]
+        if not region.endswith("-global")  # stands for services without Regions
+    )
+
+
+def _pulled_through(client: Any, image: EcrImage) -> bool:
+    """Whether a missing image may still arrive with the first pull, through a pull-through cache rule."""
+    try:
+        rules = client.describe_pull_through_cache_rules(registryId=image.account)["pullThroughCacheRules"]
+    except UnavailableError:
+        return True  # nobody knows, so it is not said to be missing
+    except (ClientError, BotoCoreError):
+        return False
+    return any(
+        rule["ecrRepositoryPrefix"] == "ROOT"
+        or image.repository.startswith(rule["ecrRepositoryPrefix"] + "/")
+        for rule in rules
+    )

@@ -1,0 +1,282 @@
+"""ECS services: what a DescribeServices answer says, and the one write a release makes to a service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ecs_release.aws.clients import Connections
+from ecs_release.aws.trouble import error_code, explain
+from ecs_release.errors import RefusedError
+
+DESCRIBE_SERVICES_MOST = 10
+
+"""https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html"""
+
+# ListServiceDeployments refuses a filter that reaches back further than three months, and a service that was not deployed
+# for so long also without one (https://github.com/hashicorp/terraform-provider-aws/issues/43445).
+_HISTORY = timedelta(days=88)
+
+_TOO_LONG_AGO = "must be within the last"
+
+_REVISIONS_MOST = 20
+
+CLOCK_SKEW_SECONDS = 5
+
+"""How far AWS's clock may be ahead of ours, where a record of ours says since when AWS's are to be read."""
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """One service of a DescribeServices answer."""
+
+    body: Mapping[str, Any]
+
+    @property
+    def status(self) -> str:
+        return str(self.body.get("status", ""))
+
+    @property
+    def task_definition(self) -> str:
+        return str(self.body["taskDefinition"])
+
+    @property
+    def runs(self) -> set[str]:
+        """Every task definition that a deployment of it runs."""
+        return {self.task_definition, *(str(d["taskDefinition"]) for d in self.body.get("deployments", ()))}
+
+    @property
+    def controller(self) -> str:
+        return str(self.body.get("deploymentController", {}).get("type", "ECS"))
+
+    @property
+    def desired_count(self) -> int:
+        return int(self.body.get("desiredCount", 0))
+
+    @property
+    def strategy(self) -> str:
+        return str(self.body.get("deploymentConfiguration", {}).get("strategy", "ROLLING"))
+
+    @property
+    def rolls_back_by_itself(self) -> bool:
+        """Whether ECS goes back to the last completed deployment when the new one fails."""
+        configuration = self.body.get("deploymentConfiguration", {})
+        breaker = configuration.get("deploymentCircuitBreaker", {})
+        alarms = configuration.get("alarms", {})
+        return bool(
+            (breaker.get("enable") and breaker.get("rollback"))
+            or (alarms.get("enable") and alarms.get("rollback"))
+        )
+
+    @property
+    def has_circuit_breaker(self) -> bool:
+        return bool(
+            self.body.get("deploymentConfiguration", {}).get("deploymentCircuitBreaker", {}).get("enable")
+        )
+
+    @property
+    def primary(self) -> Mapping[str, Any] | None:
+        return next((d for d in self.body.get("deployments", ()) if d.get("status") == "PRIMARY"), None)
+
+    def deployment(self, deployment_id: str | None) -> Mapping[str, Any] | None:
+        return next((d for d in self.body.get("deployments", ()) if d.get("id") == deployment_id), None)
+
+    @property
+    def completed(self) -> Mapping[str, Any] | None:
+        """The newest deployment in sight that completed, if any."""
+        done = [d for d in self.body.get("deployments", ()) if d.get("rolloutState") == "COMPLETED"]
+        return done[0] if done else None
+
+
+@dataclass(frozen=True)
+class ServiceDeployment:
+    """A service deployment with what it deploys; the record ECS keeps also after the deployment is gone.
+
+    Attributes
+    ----------
+    status : PENDING, IN_PROGRESS, SUCCESSFUL, STOP_REQUESTED, STOPPED, ROLLBACK_REQUESTED, ROLLBACK_IN_PROGRESS,
+        ROLLBACK_SUCCESSFUL or ROLLBACK_FAILED.
+    task_definition : ARN that its target revision runs.
+    reason : ECS's own words, "" when it has none.
+    rolled_back_to : ARN that ECS's own rollback runs, "" when there was none. Such a rollback is no service deployment
+        of its own.
+    """
+
+    arn: str
+    status: str
+    task_definition: str
+    reason: str = ""
+    rolled_back_to: str = ""
+
+
+class Services:
+    """The services of one target."""
+
+    def __init__(self, connections: Connections, target: str) -> None:
+        self._connections = connections
+        self._target = target
+
+    @property
+    def _client(self) -> Any:
+        return self._connections.client(self._target, "ecs")
+
+    def describe(self, cluster: str, names: Sequence[str]) -> dict[str, ServiceState]:
+        """The services found, by name, asked for in tens; a missing cluster or service is just not in the answer.
+
+        The cluster's own absence is told apart by :meth:`cluster_problem`.
+        """
+        found: dict[str, ServiceState] = {}
+        for chunk in in_tens(names):
+            answer = self._client.describe_services(cluster=cluster, services=list(chunk))
+            for body in answer.get("services", ()):
+                found[body["serviceName"]] = ServiceState(body)
+        return found
+
+    def update(self, cluster: str, name: str, task_definition: str) -> ServiceState:
+        """Start a rollout, in one attempt; only the task definition is named, so every other setting stays.
+
+        Safe to repeat: naming the task definition that is already set starts no deployment.
+
+        Raises
+        ------
+        RefusedError
+            when ECS refuses for good.
+        """
+        try:
+            answer = self._connections.client(self._target, "ecs", retry=False).update_service(
+                cluster=cluster, service=name, taskDefinition=task_definition
+            )
+        except ClientError as error:
+            if error_code(error) in _FINAL:
+                raise RefusedError(f"ECS refused to update {cluster}/{name}: {explain(error)}") from error
+            raise
+        return ServiceState(answer["service"])
+
+    def wait_for_update(self) -> None:
+        """Wait until an UpdateService is in its turn."""
+        self._connections.wait_for_turn(self._target, "ecs", "UpdateService")
+
+    def newest_successful(self, cluster: str, name: str) -> ServiceDeployment | None:
+        """The last service deployment that ended well, of those ECS remembers (90 days)."""
+        briefs = self._briefs(cluster, name, status=["SUCCESSFUL"])
+        return self._detail(briefs[:1])[0] if briefs else None
+
+    def newest(self, cluster: str, name: str) -> ServiceDeployment | None:
+        """The last service deployment that ECS remembers, however it ended."""
+        briefs = self._briefs(cluster, name)
+        return self._detail(briefs[:1])[0] if briefs else None
+
+    def deployments_since(self, cluster: str, name: str, since: datetime) -> list[ServiceDeployment]:
+        """Service deployments created at or after ``since``, oldest first.
+
+        One becomes visible some time after UpdateService returned, so absence says nothing.
+        """
+        remembered = datetime.now(UTC) - _HISTORY
+        briefs = self._briefs(cluster, name, createdAt={"after": max(since, remembered)})
+        return self._detail(list(reversed(briefs)))
+
+    def last_stop(self, cluster: str, name: str, deployment_id: str | None) -> str:
+        """Why the newest stopped task of a deployment stopped, in ECS's words; "" when none is in sight.
+
+        ECS shows stopped tasks for about an hour.
+        """
+        arns = self._client.list_tasks(
+            cluster=cluster, serviceName=name, desiredStatus="STOPPED", maxResults=100
+        )
+        if not arns.get("taskArns"):
+            return ""
+        tasks = self._client.describe_tasks(cluster=cluster, tasks=arns["taskArns"][:100]).get("tasks", ())
+        ours = [t for t in tasks if deployment_id is None or t.get("startedBy") == deployment_id]
+        if not ours:
+            return ""
+        last = max(ours, key=lambda task: str(task.get("stoppedAt", "")))
+        containers = [
+            f"{c['name']} exit code {c['exitCode']}" if "exitCode" in c else f"{c['name']}: {c['reason']}"
+            for c in last.get("containers", ())
+            if c.get("exitCode") not in (None, 0) or c.get("reason")
+        ]
+        return "; ".join(filter(None, [str(last.get("stoppedReason", "")), *containers]))
+
+    def _briefs(self, cluster: str, name: str, **filters: Any) -> list[Mapping[str, Any]]:
+        """Newest first. All pages are read, because AWS documents no order of them."""
+        briefs: list[Mapping[str, Any]] = []
+        token: dict[str, str] = {}
+        while True:
+            try:
+                answer = self._client.list_service_deployments(
+                    cluster=cluster, service=name, maxResults=100, **filters, **token
+                )
+            except ClientError as error:
+                if error_code(error) == "InvalidParameterException" and _TOO_LONG_AGO in explain(error):
+                    return []
+                raise
+            briefs += answer.get("serviceDeployments", [])
+            if not answer.get("nextToken"):
+                return sorted(briefs, key=lambda brief: brief["createdAt"], reverse=True)
+            token = {"nextToken": answer["nextToken"]}
+
+    def _detail(self, briefs: Sequence[Mapping[str, Any]]) -> list[ServiceDeployment]:
+        if not briefs:
+            return []
+        arns = [str(brief["serviceDeploymentArn"]) for brief in briefs][:20]
+        described = {
+            d["serviceDeploymentArn"]: d
+            for d in self._client.describe_service_deployments(serviceDeploymentArns=arns)[
+                "serviceDeployments"
+            ]
+        }
+        revisions = sorted(filter(None, {arn for d in described.values() for arn in _revisions(d)}))
+        runs = {
+            r["serviceRevisionArn"]: r["taskDefinition"]
+            for start in range(0, len(revisions), _REVISIONS_MOST)
+            for r in self._client.describe_service_revisions(
+                serviceRevisionArns=revisions[start : start + _REVISIONS_MOST]
+            )["serviceRevisions"]
+        }
+        details = []
+        for arn in arns:
+            body = described.get(arn)
+            if body is None:
+                continue
+            target, back = _revisions(body)
+            reason = body.get("rollback", {}).get("reason") or body.get("statusReason") or ""
+            details.append(
+                ServiceDeployment(
+                    arn, str(body["status"]), runs.get(target, ""), str(reason), runs.get(back, "")
+                )
+            )
+        return details
+
+
+def _revisions(deployment: Mapping[str, Any]) -> tuple[str, str]:
+    """The service revision that is deployed, and the one that ECS's rollback goes to; "" for none."""
+    return (
+        deployment.get("targetServiceRevision", {}).get("arn", ""),
+        deployment.get("rollback", {}).get("serviceRevisionArn", ""),
+    )
+
+
+_FINAL = frozenset(
+    {
+        "AccessDeniedException",
+        "ClientException",
+        "ClusterNotFoundException",
+        "InvalidParameterException",
+        "NamespaceNotFoundException",
+        "PlatformTaskDefinitionIncompatibilityException",
+        "PlatformUnknownException",
+        "ServiceNotActiveException",
+        "ServiceNotFoundException",
+        "UnsupportedFeatureException",
+    }
+)
+
+
+def in_tens(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    """DescribeServices takes at most ten services a call."""
+    for start in range(0, len(names), DESCRIBE_SERVICES_MOST):
+        yield names[start : start + DESCRIBE_SERVICES_MOST]

@@ -1,0 +1,396 @@
+"""Task definitions: finding the container that is meant, and copying one so that only its images change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_release.aws.clients import Connections
+from ecs_release.aws.patience import jittered, pause
+from ecs_release.aws.raw import RAW, send_raw
+from ecs_release.aws.trouble import error_code, explain, trouble
+from ecs_release.errors import ItemBusyError, ItemError
+from ecs_release.settings import READ_LAG_SECONDS
+
+CONTENT_TAG = "ecs-release:content"
+
+MAX_TAGS = 50  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html
+
+# Members that DescribeTaskDefinition adds and RegisterTaskDefinition refuses: a member missing from this list
+# that AWS adds one day fails the registration loudly; a list of what may go in would lose it silently.
+OUTPUT_ONLY = frozenset(
+    {
+        "taskDefinitionArn",
+        "revision",
+        "status",
+        "requiresAttributes",
+        "compatibilities",
+        "registeredAt",
+        "deregisteredAt",
+        "deleteRequestedAt",
+        "registeredBy",
+    }
+)
+
+_REGISTER_SECONDS = 240  # a registration that meets faults for longer than this is left to a retry
+
+# What a plan needs of a revision.
+_OUTLINE = (
+    "taskDefinitionArn",
+    "family",
+    "revision",
+    "status",
+    "runtimePlatform",
+    "taskRoleArn",
+    "executionRoleArn",
+)
+
+
+@dataclass(frozen=True)
+class TaskDefinition:
+    """A registered revision, as the JSON that AWS sent.
+
+    Attributes
+    ----------
+    body : the ``taskDefinition`` member of DescribeTaskDefinition's answer, unknown members included.
+    tags : its tags, ``[{"key", "value"}]``.
+    """
+
+    body: Mapping[str, Any]
+    tags: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def arn(self) -> str:
+        return str(self.body["taskDefinitionArn"])
+
+    @property
+    def family(self) -> str:
+        return str(self.body["family"])
+
+    @property
+    def revision(self) -> int:
+        return int(self.body["revision"])
+
+    @property
+    def active(self) -> bool:
+        return self.body.get("status") == "ACTIVE"
+
+    @property
+    def images(self) -> dict[str, str]:
+        """Container name -> image."""
+        return {c["name"]: c.get("image", "") for c in self.body.get("containerDefinitions", [])}
+
+    @property
+    def content(self) -> str | None:
+        """The value of our tag, None on revisions that somebody else registered."""
+        return next((t["value"] for t in self.tags if t["key"] == CONTENT_TAG), None)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which containers of a task definition an item means: container name -> new image."""
+
+    images: Mapping[str, str]
+    problems: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def parse_reference(reference: str) -> tuple[str, int | None]:
+    """Family and revision of an ARN, ``family:revision`` or a bare family (revision None: the newest ACTIVE one).
+
+    >>> parse_reference("arn:aws:ecs:us-east-1:111111111111:task-definition/api:7")
+    ('api', 7)
+    >>> parse_reference("api")
+    ('api', None)
+    """
+    name = reference.rsplit("/", 1)[-1]
+    match = re.fullmatch(r"(.+?)(?::(\d+))?", name)
+    if match is None:
+        raise ItemError(f'"{reference}" is not the ARN or the name of a task definition.')
+    return match.group(1), int(match.group(2)) if match.group(2) else None
+
+
+def choose_containers(definition: TaskDefinition, wanted: Mapping[str, str], *, exact: bool) -> Choice:
+    """Match container names exactly; never by a part of a name or of an image.
+
+    Parameters
+    ----------
+    wanted : container name -> image, as the manifest says.
+    exact : False for the ``service`` + ``image`` form, where another name in a definition with a single container
+        is a warning, because the original format was often filled in with the service's name.
+    """
+    have = definition.images
+    missing = [name for name in wanted if name not in have]
+    if not missing:
+        return Choice(dict(wanted))
+    if not exact and len(have) == 1 and len(wanted) == 1:
+        only = next(iter(have))
+        return Choice(
+            {only: next(iter(wanted.values()))},
+            warnings=(f'"{missing[0]}" is not the name of the only container, "{only}"; that one is meant.',),
+        )
+    names = ", ".join(f'"{name}"' for name in have)
+    return Choice(
+        {},
+        problems=tuple(
+            f'no container "{name}" in {definition.family}:{definition.revision}; it has {names}.'
+            for name in missing
+        ),
+    )
+
+
+def outline(definition: TaskDefinition) -> TaskDefinition:
+    """What a plan needs of a revision, and nothing that may be a secret: no environment value, no other's tag's value."""
+    body = {key: definition.body[key] for key in _OUTLINE if key in definition.body}
+    body["containerDefinitions"] = [
+        {"name": container["name"], "image": container.get("image", "")}
+        for container in definition.body.get("containerDefinitions", ())
+    ]
+    tags = [
+        {"key": tag["key"], "value": tag["value"] if tag["key"] == CONTENT_TAG else ""}
+        for tag in definition.tags
+    ]
+    return TaskDefinition(body, tuple(tags))
+
+
+def content_digest(base_arn: str, images: Mapping[str, str]) -> str:
+    """SHA-256 (hex) of base ARN and images: equal for every attempt at the same revision, in any release."""
+    text = json.dumps([base_arn, sorted(images.items())], separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def copy_with_images(base: TaskDefinition, images: Mapping[str, str]) -> dict[str, Any]:
+    """The RegisterTaskDefinition body that differs from ``base`` in the images named and in one tag.
+
+    Tags that AWS made itself (``aws:`` prefix, e.g. by CloudFormation) can't be sent: AWS reserves the prefix
+    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html#tag-restrictions).
+    """
+    body = {key: value for key, value in base.body.items() if key not in OUTPUT_ONLY}
+    body["containerDefinitions"] = [
+        {**container, "image": images[container["name"]]} if container["name"] in images else container
+        for container in base.body["containerDefinitions"]
+    ]
+    kept = [
+        tag for tag in base.tags if tag["key"] != CONTENT_TAG and not tag["key"].lower().startswith("aws:")
+    ]
+    body["tags"] = [*kept, {"key": CONTENT_TAG, "value": content_digest(base.arn, images)}]
+    return body
+
+
+def same_definition(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
+    """Whether two definitions run the same, tags aside.
+
+    AWS hands some lists out in another order than it got them, and adds empty members and zeros to what was registered
+    (https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/ecs/container_definitions.go).
+    """
+    return bool(_essence(_settable(left)) == _essence(_settable(right)))
+
+
+def _settable(body: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in body.items() if key not in OUTPUT_ONLY and key != "tags"}
+
+
+def _essence(value: Any) -> Any:
+    """The value without its empty members; lists of objects in one order whatever theirs is."""
+    if isinstance(value, Mapping):
+        return {key: inner for key in sorted(value) if (inner := _essence(value[key])) is not None} or None
+    if isinstance(value, list):
+        entries = [_essence(entry) for entry in value]
+        if any(isinstance(entry, dict) for entry in entries):
+            entries.sort(key=lambda entry: json.dumps(entry, sort_keys=True))
+        return entries or None
+    return value or None
+
+
+def tag_problem(base: TaskDefinition) -> str | None:
+    """Why our tag would not fit, or None."""
+    others = [t for t in base.tags if t["key"] != CONTENT_TAG and not t["key"].lower().startswith("aws:")]
+    if len(others) < MAX_TAGS:
+        return None
+    return (
+        f"{base.family}:{base.revision} has {len(others)} tags, the most that AWS allows; "
+        f"remove one to make room for {CONTENT_TAG}."
+    )
+
+
+class TaskDefinitions:
+    """The task definitions of one target."""
+
+    def __init__(
+        self,
+        connections: Connections,
+        target: str,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._connections = connections
+        self._target = target
+        self._sleep = sleep
+        self._clock = clock
+
+    def describe(self, reference: str) -> TaskDefinition:
+        """One revision with its tags; a bare family means its newest ACTIVE revision.
+
+        Raises
+        ------
+        ItemError
+            when there is none.
+        """
+        client = self._connections.client(self._target, "ecs")
+        try:
+            answer = client.describe_task_definition(taskDefinition=reference, include=["TAGS"])[RAW]
+        except ClientError as error:
+            if error_code(error) == "ClientException":
+                raise ItemError(f"task definition {reference} can't be read: {explain(error)}") from error
+            raise
+        return TaskDefinition(answer["taskDefinition"], tuple(answer.get("tags", ())))
+
+    def find_copy(
+        self,
+        base: TaskDefinition,
+        images: Mapping[str, str],
+        *,
+        usable: Callable[[str], bool] = lambda _: True,
+    ) -> TaskDefinition | None:
+        """The ACTIVE revision an earlier attempt registered from ``base`` with these images, if there is one.
+
+        Raises
+        ------
+        ItemBusyError
+            when a revision is listed that can't be read yet.
+
+        Notes
+        -----
+        The tag alone proves nothing: who makes a new revision out of ours by hand takes its tags along.
+
+        Parameters
+        ----------
+        usable : asked for the ARN of what fits; False: it is about to be deregistered, or was a moment ago.
+        """
+        copy = copy_with_images(base, images)
+        wanted = content_digest(base.arn, images)
+        client = self._connections.client(self._target, "ecs")
+        pages = client.get_paginator("list_task_definitions").paginate(
+            familyPrefix=base.family, status="ACTIVE", sort="DESC"
+        )
+        for page in pages:
+            for arn in page["taskDefinitionArns"]:
+                family, revision = parse_reference(arn)
+                if family != base.family:
+                    continue
+                # A copy is always newer than what it was made from.
+                if revision is not None and revision <= base.revision:
+                    return None
+                try:
+                    found = self.describe(arn)
+                except ItemError as error:  # listed already, or deregistered meanwhile: the next look tells
+                    raise ItemBusyError(f"{arn} is listed and can't be read yet: {error}") from error
+                if (
+                    found.active
+                    and found.content == wanted
+                    and same_definition(copy, found.body)
+                    and usable(arn)
+                ):
+                    return found
+        return None
+
+    def register_copy(
+        self,
+        base: TaskDefinition,
+        images: Mapping[str, str],
+        *,
+        before_attempt: Callable[[], None],
+        usable: Callable[[str], bool] = lambda _: True,
+    ) -> tuple[TaskDefinition, bool]:
+        """Find or register the copy of ``base`` with ``images``.
+
+        Parameters
+        ----------
+        before_attempt : called before each API call that may make a revision; raises to stop.
+        usable : see :meth:`find_copy`.
+
+        Returns
+        -------
+        tuple of TaskDefinition and bool
+            the revision, and whether this call registered it.
+
+        Raises
+        ------
+        ItemError
+            when AWS refuses the definition.
+        ItemBusyError
+            when AWS does not answer, or with faults, for too long; trying again later is right.
+        UnfinishedError
+            when AWS throttles for as long as this invocation has time.
+        ClientError
+            when the credentials have expired: with new ones another try can end better.
+
+        Notes
+        -----
+        A response that is lost may hide a registration that happened, so every further attempt looks for the
+        content tag first.
+        """
+        client = self._connections.client(self._target, "ecs", retry=False)
+        body = copy_with_images(base, images)
+        until = self._clock() + _REGISTER_SECONDS
+        attempt = 0
+        while True:
+            found = self.find_copy(base, images, usable=usable)
+            if found is not None:
+                return found, attempt > 0
+            before_attempt()
+            try:
+                with send_raw(body):
+                    answer = client.register_task_definition(
+                        family=base.family, containerDefinitions=[], tags=[]
+                    )
+                arn = answer["taskDefinition"]["taskDefinitionArn"]
+                return TaskDefinition(
+                    {**answer["taskDefinition"], "taskDefinitionArn": arn}, tuple(body["tags"])
+                ), True
+            except (ClientError, BotoCoreError) as error:
+                kind = "busy" if _family_is_busy(error) else trouble(error)
+                if kind == "expired":
+                    raise
+                if not kind:
+                    raise ItemError(
+                        f"AWS refused the new revision of {base.family}: {explain(error)}"
+                    ) from error
+                attempt += 1
+                why = f"no new revision of {base.family} yet: {explain(error)}"
+                # Tokens come back at one a second, and several writers must not meet again.
+                seconds = max(0.5, jittered(attempt, 8.0))
+                if isinstance(error, BotoCoreError):
+                    # The answer was lost, and a revision that was made all the same takes a moment to be listed.
+                    seconds = max(seconds, READ_LAG_SECONDS)
+                if kind != "throttled" and self._clock() + seconds > until:
+                    raise ItemBusyError(f"{why}, for {_REGISTER_SECONDS} s") from error
+                pause(seconds, why, self._sleep)
+
+    def deregister(self, arn: str) -> None:
+        """Make a revision INACTIVE; running tasks and services that use it go on. Harmless when it is already."""
+        try:
+            self._connections.client(self._target, "ecs").deregister_task_definition(taskDefinition=arn)
+        except ClientError as error:
+            if error_code(error) != "ClientException" or self._is_active(arn):
+                raise
+
+    def _is_active(self, arn: str) -> bool:
+        try:
+            return self.describe(arn).active
+        except ItemError:  # deleted after it was deregistered
+            return False
+
+
+def _family_is_busy(error: ClientError | BotoCoreError) -> bool:
+    # "Too many concurrent attempts to create a new revision of the specified family." comes as a ClientException
+    # (https://github.com/hashicorp/terraform-provider-aws/issues/9777).
+    return isinstance(error, ClientError) and "concurrent attempts" in explain(error)

@@ -1,0 +1,191 @@
+"""Going back by hand: which items an earlier state means, from the record alone; Git is not asked.
+
+Every release recorded, before it wrote, what each item was. So the state at the end of a release is, for every item
+that a later release touched, what the *first* of the later ones recorded as its before-image.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from ecs_release.aws.task_definitions import TaskDefinition
+from ecs_release.errors import ReleaseRejectedError
+from ecs_release.manifest import Item
+from ecs_release.plan.decide import PlannedItem
+from ecs_release.plan.live import Live
+from ecs_release.record.models import ItemRecord, ReleaseRecord
+from ecs_release.record.statuses import Status
+
+
+@dataclass(frozen=True)
+class Step:
+    """One item to put back.
+
+    Attributes
+    ----------
+    item : the record that holds the state to go back to (``before``).
+    ours : ARNs that releases set since; whatever else is live was set by somebody else.
+    """
+
+    item: ItemRecord
+    ours: frozenset[str]
+
+
+def releases_to_undo(
+    newest_first: Sequence[ReleaseRecord],
+    to: str | None,
+    items_of: Callable[[str], Sequence[ItemRecord]],
+    this: str | None = None,
+) -> list[ReleaseRecord]:
+    """The releases whose work is to be undone, newest first.
+
+    Parameters
+    ----------
+    to : go back to the end of this release; None: to the state before the newest release that changed something, or
+        where a rollback by hand came after it, to where that one went: so it can be run again until all is back.
+    items_of : reads the items of a release.
+    this : the rollback's own release id, which is none of them.
+
+    Raises
+    ------
+    ReleaseRejectedError
+        when there is nothing to undo, or no such release.
+    """
+    others = [record for record in newest_first if record.release != this and record.status != "REJECTED"]
+    if to is None:
+        for place, record in enumerate(others):
+            if record.undid is not None:
+                return _up_to(others, record.undid)
+            if record.mode == "deploy" and _left_something(record, items_of):
+                return others[: place + 1]
+        raise ReleaseRejectedError("no release is on record whose changes could be undone.")
+    for place, record in enumerate(others):
+        if record.release == to:
+            if place == 0:
+                raise ReleaseRejectedError(
+                    f"release {to} is the newest one; there is nothing to undo after it."
+                )
+            return others[:place]
+    raise ReleaseRejectedError(f"release {to} is not on record; ecs-release history lists them.")
+
+
+def _up_to(others: Sequence[ReleaseRecord], release: str) -> list[ReleaseRecord]:
+    for place, record in enumerate(others):
+        if record.release == release:
+            return list(others[: place + 1])
+    raise ReleaseRejectedError(
+        f"the rollback before this one undid release {release}, which is not on record any more; "
+        "name with --to the release to go back to."
+    )
+
+
+def _left_something(record: ReleaseRecord, items_of: Callable[[str], Sequence[ItemRecord]]) -> bool:
+    """Whether a release may have left something behind: it wrote an item, and has not put it back."""
+    if record.status in ("NO_CHANGE", "ROLLED_BACK", "RUNNING"):
+        return False
+    return any(_was_written(item) and item.status != Status.ROLLED_BACK for item in items_of(record.release))
+
+
+def _was_written(item: ItemRecord) -> bool:
+    return item.started_at is not None and item.action == "update"
+
+
+def steps_back(items_newest_first: Iterable[Sequence[ItemRecord]]) -> list[Step]:
+    """What to put back, from the items of the releases to undo, newest release first."""
+    oldest: dict[tuple[str, str, str], ItemRecord] = {}
+    ours: dict[tuple[str, str, str], set[str]] = {}
+    for items in items_newest_first:
+        for item in items:
+            if not _was_written(item):
+                continue
+            known = ours.setdefault(item.state_key, set())
+            known.update(filter(None, (item.after, item.before, item.live, item.rollback_to)))
+            oldest[item.state_key] = item
+    return [
+        Step(item, frozenset(ours[key]))
+        for key, item in oldest.items()
+        if not _is_back_already(item, ours[key])
+    ]
+
+
+def _is_back_already(item: ItemRecord, ours: set[str]) -> bool:
+    # One release alone touched it, and that one has put it back.
+    return item.status == Status.ROLLED_BACK and ours <= {
+        item.after,
+        item.before,
+        item.live,
+        item.rollback_to,
+    }
+
+
+def plan_back(
+    steps: Sequence[Step], items: Sequence[Item], live: Sequence[Live], goals: Sequence[TaskDefinition | str]
+) -> list[PlannedItem]:
+    """The plan of going back by hand: every item straight to a revision that exists.
+
+    What somebody else set since is left alone: such an item is planned as SUPERSEDED, and the others go on.
+
+    Parameters
+    ----------
+    items : what :func:`items_back` made of the steps.
+    goals : the task definition to go back to, or in words why it can't be read.
+    """
+    return [
+        _decide_back(item, step, found, goal)
+        for item, step, found, goal in zip(items, steps, live, goals, strict=True)
+    ]
+
+
+def items_back(steps: Sequence[Step]) -> list[Item]:
+    """The items of a way back, the newest wave first."""
+    last_wave = max(step.item.wave for step in steps)
+    return [_item_of(step.item, last_wave) for step in steps]
+
+
+def _item_of(record: ItemRecord, last_wave: int) -> Item:
+    return Item(
+        kind=record.kind,
+        images={container: change["from"] for container, change in record.images.items()},
+        exact=False,
+        target=record.target,
+        wave=last_wave - record.wave,
+        timeout_minutes=record.timeout_minutes,
+        cluster=record.cluster,
+        service=record.service,
+        rule=record.rule,
+        event_bus=record.event_bus,
+        target_id=record.target_id,
+        schedule=record.schedule,
+        schedule_group=record.schedule_group,
+        path=f"release {record.release}",
+    )
+
+
+def _decide_back(item: Item, step: Step, live: Live, goal: TaskDefinition | str) -> PlannedItem:
+    if live.problems or live.definition is None:
+        return PlannedItem(item, "blocked", {}, problems=live.problems or ("it can't be read.",))
+    if isinstance(goal, str):
+        return PlannedItem(item, "blocked", {}, problems=(goal,))
+    now = live.definition
+    changes = {
+        name: {"from": now.images.get(name, ""), "to": image}
+        for name, image in goal.images.items()
+        if name in item.images or now.images.get(name) != image
+    }
+    primary = live.service.primary if live.service else None
+    foreign = now.arn not in step.ours
+    return PlannedItem(
+        item,
+        "unchanged" if now.arn == goal.arn else "update",
+        changes,
+        before=now.arn,
+        live=now.arn,
+        before_raw=json.dumps(list(live.selection.targets), separators=(",", ":"))
+        if live.selection
+        else None,
+        after=goal.arn,
+        superseded=f"{now.arn} was set by somebody else since; it is left alone" if foreign else None,
+        previous_deployment=str(primary["id"]) if primary else None,
+    )

@@ -1,0 +1,265 @@
+"""What is live: the services, rules and schedules a manifest names, read and nothing else."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_release.aws.clients import Connections
+from ecs_release.aws.patience import side_by_side
+from ecs_release.aws.registry import ImageFinding, Registry
+from ecs_release.aws.scheduled_tasks import Rules, Schedules, Selection, select
+from ecs_release.aws.services import Services, ServiceState, in_tens
+from ecs_release.aws.task_definitions import (
+    TaskDefinition,
+    TaskDefinitions,
+    choose_containers,
+    outline,
+    parse_reference,
+)
+from ecs_release.aws.trouble import error_code, explain
+from ecs_release.errors import ItemError, TargetUnreachableError
+
+if TYPE_CHECKING:  # the writing steps start without the parser
+    from ecs_release.manifest import Item
+
+# ECS lets an account read 20 times a second (bucket of 50 to 100): more readers would only be throttled.
+READERS = 8
+
+_T = TypeVar("_T")
+
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class Live:
+    """What was found for one item.
+
+    Attributes
+    ----------
+    service : a service's state; None for tasks and for what is missing.
+    selection : a rule's or schedule's targets; None for services and for what is missing.
+    definition : what is live.
+    completed : ARN that the last completed deployment of a service runs; None when ECS does not remember one.
+    registry : image -> what ECR says of it, for images that would change.
+    passable : patterns of the roles that may be passed on; None: not known.
+    problems : why the item can't be released.
+    """
+
+    service: ServiceState | None = None
+    selection: Selection | None = None
+    definition: TaskDefinition | None = None
+    completed: str | None = None
+    registry: Mapping[str, ImageFinding] = field(default_factory=dict)
+    passable: tuple[str, ...] | None = None
+    problems: tuple[str, ...] = ()
+
+
+class Definitions:
+    """Task definitions in outline: each is read once, however many items run it, and none that is known already.
+
+    Parameters
+    ----------
+    known : (target, outline) of revisions that an earlier attempt has read. A revision's content never changes
+        (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html).
+    """
+
+    def __init__(self, connections: Connections, known: Iterable[tuple[str, TaskDefinition]] = ()) -> None:
+        self._connections = connections
+        self._found = {(target, definition.arn): definition for target, definition in known}
+        self._known = set(self._found)
+        self._reading: dict[tuple[str, str], threading.Lock] = {}
+
+    def describe(self, target: str, reference: str) -> TaskDefinition:
+        """As :meth:`TaskDefinitions.describe`, in outline."""
+        key = (target, reference)
+        with self._reading.setdefault(key, threading.Lock()):
+            if key not in self._found:
+                self._found[key] = outline(TaskDefinitions(self._connections, target).describe(reference))
+            return self._found[key]
+
+    def without(self, arns: Collection[str]) -> Definitions:
+        """What is known apart from these revisions and from what is newest: to be read again."""
+        kept = [(target, definition) for target, definition in self._pinned() if definition.arn not in arns]
+        again = Definitions(self._connections, kept)
+        again._known = self._known & {(target, definition.arn) for target, definition in kept}
+        return again
+
+    def news(self) -> list[tuple[str, TaskDefinition]]:
+        """What was read here and will be the same next time: a family's newest revision may be another one by then."""
+        return [
+            (target, definition)
+            for target, definition in self._pinned()
+            if (target, definition.arn) not in self._known
+        ]
+
+    def _pinned(self) -> list[tuple[str, TaskDefinition]]:
+        return [
+            (key[0], definition)
+            for key, definition in list(self._found.items())
+            if parse_reference(key[1])[1] is not None
+        ]
+
+
+def read_live(
+    items: Sequence[Item], connections: Connections, definitions: Definitions | None = None
+) -> list[Live]:
+    """Read what is live for every item, in the order given. Never raises for one item's sake.
+
+    Raises
+    ------
+    PassingError
+        when AWS does not let all of it be read now; that says nothing about an item.
+    """
+    definitions = definitions or Definitions(connections)
+    blocked = _unreachable(items, connections)
+    with ThreadPoolExecutor(READERS) as pool:
+        services = _read_services(
+            [i for i in items if i.kind == "service" and i.target not in blocked], connections, pool
+        )
+
+        def one(item: Item) -> Live:
+            if item.target in blocked:
+                return Live(problems=(blocked[item.target],))
+            try:
+                if item.kind == "service":
+                    found = services[item.target, str(item.cluster)]
+                    live = _service(item, found, connections, definitions)
+                else:
+                    live = _task(item, connections, definitions)
+                return _with_registry(item, live, connections)
+            except ItemError as error:
+                return Live(problems=(str(error),))
+            except (ClientError, BotoCoreError) as error:
+                return Live(problems=(f"can't be read: {explain(error)}",))
+
+        return list(side_by_side(pool, one, items))
+
+
+def read_digests(
+    images: Iterable[tuple[str, str]], connections: Connections
+) -> dict[tuple[str, str], str | None]:
+    """What the tags of images mean now, by target and image; None where no registry tells."""
+    wanted = list(images)
+    with ThreadPoolExecutor(READERS) as pool:
+        found = side_by_side(pool, lambda one: Registry(connections, one[0]).find(one[1]).digest, wanted)
+        return dict(zip(wanted, found, strict=True))
+
+
+def _unreachable(items: Sequence[Item], connections: Connections) -> dict[str, str]:
+    problems: dict[str, str] = {}
+    for name in dict.fromkeys(item.target for item in items):
+        if name not in connections.targets:
+            known = ", ".join(f'"{target}"' for target in connections.targets)
+            problems[name] = f'there is no target "{name}"; the module was given {known}.'
+            continue
+        try:
+            connections.client(name, "ecs")
+        except TargetUnreachableError as error:
+            problems[name] = str(error)
+    return problems
+
+
+_Found = Mapping[str, ServiceState] | str
+
+
+def _read_services(
+    items: Sequence[Item], connections: Connections, pool: ThreadPoolExecutor
+) -> dict[tuple[str, str], _Found]:
+    """Services of each (target, cluster) by name, or the cluster's problem in words."""
+    wanted: dict[tuple[str, str], list[str]] = {}
+    for item in items:
+        wanted.setdefault((item.target, str(item.cluster)), []).append(str(item.service))
+    calls = [(key, chunk) for key, names in wanted.items() for chunk in in_tens(names)]
+
+    def describe(call: tuple[tuple[str, str], Sequence[str]]) -> _Found:
+        (target, cluster), names = call
+        try:
+            return Services(connections, target).describe(cluster, names)
+        except ClientError as error:
+            if error_code(error) == "ClusterNotFoundException":
+                return f'there is no cluster "{cluster}" in this account and Region.'
+            return f"can't be read: {explain(error)}"
+        except BotoCoreError as error:
+            return f"can't be read: {explain(error)}"
+
+    result: dict[tuple[str, str], _Found] = {}
+    for (key, _), found in zip(calls, side_by_side(pool, describe, calls), strict=True):
+        before = result.get(key, {})
+        result[key] = found if isinstance(found, str) or isinstance(before, str) else {**before, **found}
+    return result
+
+
+def _service(item: Item, found: _Found, connections: Connections, definitions: Definitions) -> Live:
+    if isinstance(found, str):
+        return Live(problems=(found,))
+    state = found.get(str(item.service))
+    if state is None or state.status == "INACTIVE":
+        return Live(problems=(f'there is no service "{item.service}" in the cluster "{item.cluster}".',))
+    if state.status != "ACTIVE":
+        return Live(service=state, problems=(f"the service is {state.status}, not ACTIVE.",))
+    if state.controller != "ECS":
+        return Live(
+            service=state,
+            problems=(
+                f"its deployment controller is {state.controller}; ECS Release can only update services with the "
+                "ECS controller.",
+            ),
+        )
+    definition = definitions.describe(item.target, state.task_definition)
+    return Live(
+        service=state,
+        definition=definition,
+        completed=last_completed(state, Services(connections, item.target), item),
+    )
+
+
+def last_completed(state: ServiceState, services: Services, item: Item) -> str | None:
+    """What the last completed deployment runs: from the deployments in sight, else from ECS's history of 90 days."""
+    if state.completed is not None:
+        return str(state.completed["taskDefinition"])
+    newest = services.newest_successful(str(item.cluster), str(item.service))
+    return newest.task_definition if newest is not None and newest.task_definition else None
+
+
+def _with_registry(item: Item, live: Live, connections: Connections) -> Live:
+    """Ask ECR about the images that would change."""
+    if live.definition is None:
+        return live
+    if live.selection is not None:
+        wanted = live.selection.images or {}
+    else:
+        wanted = choose_containers(live.definition, item.images, exact=item.exact).images
+    # Container by container: an image that another container of the task runs already is new to this one.
+    changed = {image for name, image in wanted.items() if live.definition.images.get(name) != image}
+    registry = Registry(connections, item.target)
+    findings = {image: registry.find(image) for image in changed}
+    return replace(live, registry=findings, passable=connections.targets[item.target].passable_role_arns)
+
+
+def _task(item: Item, connections: Connections, definitions: Definitions) -> Live:
+    targets = read_targets(item, connections)
+    where = (
+        f'the rule "{item.rule}"' if item.rule else f'the schedule "{item.schedule_group}/{item.schedule}"'
+    )
+    selection = select(
+        where,
+        targets,
+        item.images,
+        exact=item.exact,
+        target_id=item.target_id,
+        describe=lambda reference: definitions.describe(item.target, reference),
+    )
+    return Live(selection=selection, definition=selection.definition, problems=selection.problems)
+
+
+def read_targets(item: Any, connections: Connections) -> list[dict[str, Any]]:
+    """The raw targets of an item's rule, or its raw schedule alone. Takes manifest items and records alike."""
+    if item.rule is not None:
+        return Rules(connections, item.target).targets(item.event_bus, item.rule)
+    return [Schedules(connections, item.target).get(item.schedule_group, str(item.schedule))]

@@ -1,0 +1,100 @@
+"""Making a plan: read what is live and what earlier releases left, then decide. Reads only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_release.aws.clients import Connections
+from ecs_release.aws.patience import side_by_side
+from ecs_release.aws.task_definitions import TaskDefinition
+from ecs_release.aws.trouble import explain
+from ecs_release.errors import (
+    ItemError,
+    ReleaseRejectedError,
+    TargetUnreachableError,
+)
+from ecs_release.manifest import Manifest
+from ecs_release.plan.back import Step, items_back, plan_back, releases_to_undo, steps_back
+from ecs_release.plan.decide import PlannedItem, make_plan
+from ecs_release.record.models import ReleaseRecord, state_key
+from ecs_release.record.store import Store
+
+if TYPE_CHECKING:  # the writing steps start without the parser
+    pass
+from ecs_release.plan.live import READERS, Definitions, read_live
+
+
+def plan_release(
+    store: Store,
+    connections: Connections,
+    manifest: Manifest,
+    definitions: Definitions | None = None,
+) -> list[PlannedItem]:
+    """The plan of a manifest against what is live. Reads only.
+
+    Parameters
+    ----------
+    definitions : task definitions that are known already.
+    """
+    keys = [state_key(item) for item in manifest.items]
+    live = read_live(manifest.items, connections, definitions)
+    return make_plan(manifest.items, live, store.unwhole(keys), store.holds(keys))
+
+
+def releases_undone(store: Store, to: str | None, this: str | None = None) -> list[ReleaseRecord]:
+    """The releases that going back by hand undoes, newest first; see :func:`releases_to_undo`."""
+    return releases_to_undo(store.releases(limit=1000), to, store.items, this)
+
+
+def plan_rollback(
+    store: Store,
+    connections: Connections,
+    undone: Sequence[ReleaseRecord],
+    definitions: Definitions | None = None,
+) -> list[PlannedItem]:
+    """The plan of going back by hand. Reads only.
+
+    Parameters
+    ----------
+    definitions : task definitions that are known already.
+
+    Raises
+    ------
+    ReleaseRejectedError
+        when there is nothing to go back to.
+    """
+    steps = steps_back(store.items(record.release) for record in undone)
+    if not steps:
+        raise ReleaseRejectedError("the releases to undo changed nothing that is not back already.")
+    items = items_back(steps)
+    definitions = definitions or Definitions(connections)
+    live = read_live(items, connections, definitions)
+    return plan_back(steps, items, live, read_goals(steps, connections, definitions))
+
+
+def read_goals(
+    steps: Sequence[Step], connections: Connections, definitions: Definitions | None = None
+) -> list[TaskDefinition | str]:
+    """What each step goes back to, or in words why it can't be read.
+
+    Raises
+    ------
+    PassingError
+        as :func:`read_live` does.
+    """
+    found = definitions or Definitions(connections)
+
+    def one(step: Step) -> TaskDefinition | str:
+        try:
+            return found.describe(step.item.target, step.item.before)
+        except (ItemError, TargetUnreachableError) as error:
+            return str(error)
+        except (ClientError, BotoCoreError) as error:
+            return f"{step.item.before} can't be read: {explain(error)}"
+
+    with ThreadPoolExecutor(READERS) as pool:
+        return list(side_by_side(pool, one, steps))

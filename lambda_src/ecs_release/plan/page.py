@@ -1,0 +1,194 @@
+"""The plan as a page of its own: no script, no network, readable on a desk and on a phone, in light and in dark.
+
+:func:`main` with ``PLAN.json PAGE.html SUMMARY.txt ALLOW_STALE`` is what the Build stage runs (modules/pipeline/show_plan.py).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ecs_release.manifest.images import registry_and_repository, split_image
+from ecs_release.plan.text import (
+    approval_summary,
+    by_cluster,
+    common_cluster,
+    digest_unknown,
+    duration,
+    full_name,
+    grouped_warnings,
+    origin_changes,
+    updates_in_reading_order,
+    usual_registry,
+    where,
+)
+
+_STYLE = """
+:root{color-scheme:light dark;--ink:#16191f;--soft:#5a6675;--line:#d8dde3;--paper:#fff;--band:#f3f5f8;--red:#b3140f;
+--amber:#8a5300;--green:#1d6b34}
+@media(prefers-color-scheme:dark){:root{--ink:#e9ebed;--soft:#a3afbd;--line:#36414e;--paper:#12161c;--band:#1c242d;--red:#ff8a80;
+--amber:#ffc370;--green:#7fd49a}}
+*{box-sizing:border-box}
+body{margin:0 auto;padding:24px 20px 64px;max-width:1120px;background:var(--paper);color:var(--ink);overflow-wrap:anywhere;
+font:15px/1.45 system-ui,-apple-system,"Segoe UI",sans-serif}
+h1{font-size:24px;margin:0}
+h2{font-size:17px;margin:30px 0 6px}
+h3{font-size:14px;font-weight:600;color:var(--soft);margin:14px 0 2px}
+p{margin:4px 0}
+.soft{color:var(--soft)}
+.small{font-size:13px}
+.figures{display:flex;flex-wrap:wrap;gap:8px;margin:14px 0}
+.figure{background:var(--band);border-radius:8px;padding:8px 14px;min-width:88px}
+.figure b{display:block;font-size:19px;font-variant-numeric:tabular-nums}
+.bad{color:var(--red)}
+.warn{color:var(--amber)}
+.good{color:var(--green)}
+table{border-collapse:collapse;width:100%;table-layout:fixed}
+col.item{width:36%}
+col.now,col.after{width:16%}
+th{text-align:left;font-weight:600;color:var(--soft);font-size:13px}
+th,td{padding:5px 12px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
+td.after{font-weight:700}
+tr.more td:first-child{padding-left:14px}
+code{font:13px/1.5 ui-monospace,Menlo,Consolas,monospace}
+ul{margin:0;padding:0;list-style:none}
+li{padding:4px 0}
+.box{border-left:4px solid var(--red);background:var(--band);padding:6px 14px;border-radius:4px}
+.box.amber{border-color:var(--amber)}
+@media(max-width:640px){body{padding:16px 14px 48px}
+h1{font-size:21px}
+.figures{display:grid;grid-template-columns:repeat(3,1fr)}
+.figure{padding:6px 10px;min-width:0}
+.figure b{font-size:16px}
+thead{position:absolute;left:-9999px}
+colgroup{display:none}
+table,tbody{display:block}
+tr{display:block;border-bottom:1px solid var(--line);padding:7px 0}
+tr.more{padding-left:14px}
+td,tr.more td:first-child{display:inline;border:0;padding:0}
+td.item,td.image{display:block}
+td.after::before{content:"\\2192\\00a0";font-weight:400}}
+"""
+
+
+def page(plan: Mapping[str, Any]) -> str:
+    """The whole page."""
+    title = f"Plan of release {plan['release']}" if plan.get("release") else "Release plan"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        # Nothing is loaded and nothing runs, whatever a name in the plan may hold.
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none';style-src 'unsafe-inline'\">"
+        f"<style>{_STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n"
+        + "\n".join(_body(plan))
+        + "\n</body></html>\n"
+    )
+
+
+def _body(plan: Mapping[str, Any]) -> Iterator[str]:
+    common, usual = common_cluster(plan), usual_registry(plan)
+    intro = [f"Services in {escape(common)}."] if common else []
+    if usual:
+        intro.append(f"Images in <b>{escape(usual)}</b> where no other registry is named.")
+    if intro:
+        yield f'<p class="soft">{" ".join(intro)}</p>'
+    yield _figures(plan)
+    blocked = [(where(item, common), problem) for item in plan["items"] for problem in item["problems"]]
+    if blocked:
+        rows = "".join(f"<li><b>{escape(name)}</b>: {escape(problem)}</li>" for name, problem in blocked)
+        yield f'<h2 class="bad">Blocked ({len(blocked)})</h2><div class="box"><ul>{rows}</ul></div>'
+    moves = list(origin_changes(plan, common))
+    if moves:
+        rows = "".join(
+            f"<li><b>{escape(name)}</b>: <code>{escape(old)}</code> \u2192 "
+            f'<code class="bad">{escape(new)}</code></li>'
+            for name, old, new in moves
+        )
+        yield f'<h2 class="bad">Another registry or repository ({len(moves)})</h2><div class="box"><ul>{rows}</ul></div>'
+    warnings = grouped_warnings(plan, common)
+    if warnings:
+        rows = "".join(
+            f'<li>{escape(message)} <span class="soft small">{escape(", ".join(names))}</span></li>'
+            for message, names in warnings
+        )
+        yield f'<h2 class="warn">Warnings</h2><div class="box amber"><ul>{rows}</ul></div>'
+    updates = updates_in_reading_order(plan)
+    waves = sorted({item["wave"] for item in updates})
+    for wave in waves:
+        members = [item for item in updates if item["wave"] == wave]
+        yield f"<h2>{f'Wave {wave}' if len(waves) > 1 else 'Update'} ({len(members)})</h2>"
+        for heading, cluster, group in by_cluster(members, common):
+            if heading:
+                yield f"<h3>{escape(heading)}</h3>"
+            yield from _table(group, cluster, usual)
+    unchanged = [where(item, common) for item in plan["items"] if item["action"] == "unchanged"]
+    if unchanged:
+        yield f'<h2>Unchanged ({len(unchanged)})</h2><p class="soft">{escape(", ".join(unchanged))}</p>'
+    yield f'<p class="soft small"><br>Plan <code>{escape(plan["digest"])}</code></p>'
+
+
+def _figures(plan: Mapping[str, Any]) -> str:
+    counts = plan["counts"]
+    figures = [
+        (str(counts["update"]), "to update", ""),
+        (str(counts["unchanged"]), "unchanged", ""),
+        (str(counts["blocked"]), "blocked", "bad" if counts["blocked"] else ""),
+    ]
+    if counts["update"]:
+        back = ("yes", "good") if plan["wayBack"] else ("not for all", "warn")
+        figures += [
+            (duration(plan.get("estimateSeconds")).removeprefix("about ") or "unknown", "estimated", ""),
+            (back[0], "way back", back[1]),
+            (plan["onFailure"], "on failure", ""),
+        ]
+    boxes = "".join(f'<div class="figure"><b class="{c}">{escape(v)}</b>{n}</div>' for v, n, c in figures)
+    return f'<div class="figures">{boxes}</div>'
+
+
+def _table(items: Sequence[Mapping[str, Any]], cluster: str, usual: str) -> Iterator[str]:
+    yield '<table><colgroup><col class="item"><col class="now"><col class="after"><col></colgroup>'
+    yield "<thead><tr><th>Item</th><th>Now</th><th>After</th><th>Image</th></tr></thead><tbody>"
+    for item in items:
+        yield from _rows(item, cluster, usual)
+    yield "</tbody></table>"
+
+
+def _rows(item: Mapping[str, Any], cluster: str, usual: str) -> Iterator[str]:
+    name = f"<b>{escape(where(item, cluster))}</b>"
+    kinds = [warning.partition(":")[0].rstrip(".") for warning in item["warnings"]]
+    marks = f' <span class="warn small">{escape(", ".join(kinds))}</span>' if kinds else ""
+    for number, (container, change) in enumerate(item["images"].items()):
+        (_, old_tag), (_, tag) = split_image(change["from"]), split_image(change["to"])
+        before, after = registry_and_repository(change["from"]), registry_and_repository(change["to"])
+        old = old_tag if before == after else full_name(change["from"])
+        registry = "" if after[0] == usual else f'<b class="warn">{escape(after[0])}/</b>'
+        if change.get("digest"):
+            told = f" {escape(change['digest'][:19])}"
+        else:
+            told = ' <span class="warn">digest unknown</span>' if digest_unknown(change) else ""
+        shown = container if len(item["images"]) > 1 or not item["name"].endswith(f"/{container}") else ""
+        container_name = f' <span class="soft">{escape(shown)}</span>' if shown else ""
+        first = f"{name}{container_name}{marks}" if number == 0 else container_name
+        yield (
+            f'<tr class="{"more" if number else "first"}"><td class="item">{first}</td>'
+            f'<td class="now">{escape(old)} </td><td class="after">{escape(tag)}</td>'
+            f'<td class="image soft"><code>{registry}{escape(after[1])}{told}</code></td></tr>'
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Write page and summary of a plan that the function answered."""
+    plan = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
+    Path(arguments[1]).write_text(page(plan), encoding="utf-8")
+    Path(arguments[2]).write_text(
+        approval_summary(plan, allow_stale=arguments[3:] == ["yes"]) + "\n", encoding="utf-8"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,386 @@
+"""The plan in words: for a terminal, for the approval's thousand characters, for a pull request's comment.
+
+All three are made from the plan's JSON form, so that the Build stage can make them from what the function answered.
+``python3 -I -m ecs_release.plan.text PLAN.json`` prints the comment of a plan that the function answered.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ecs_release.manifest.images import origin_warning, registry_and_repository, split_image
+
+APPROVAL_CHARACTERS = 900
+
+"""CodePipeline shows 1,000 characters (API_ManualApproval CustomData); the rest is left for what surrounds them."""
+
+COMMENT_CHARACTERS = 60_000
+
+"""GitHub takes 65,536 characters in a comment; CodeCommit 10,240 (see docs/pull-requests.md)."""
+
+Document = Mapping[str, Any]
+
+Cell = tuple[str, str]
+
+_COLUMN_GAP = 3
+
+_ONE_COLUMN = 6  # so few lines read best below each other
+
+_CLUSTER_ITEMS = 4  # so many services of one cluster get a heading, and the cluster's name is said once
+
+_SUMMARY_NAME = 80  # the summary clips what is longer, so that one name can't push out the rest
+
+
+def headline(plan: Document) -> str:
+    """``release 4.0: 48 update, 2 unchanged, 0 blocked; about 6 min; can go back``"""
+    counts = plan["counts"]
+    parts = [", ".join(f"{counts[action]} {action}" for action in ("update", "unchanged", "blocked"))]
+    if counts["update"]:
+        parts += [
+            duration(plan.get("estimateSeconds")),
+            "can go back" if plan["wayBack"] else "NO WAY BACK for some",
+        ]
+    elif not counts["blocked"]:
+        parts.append("nothing to change")
+    label = f"release {plan['release']}: " if plan.get("release") else ""
+    return label + "; ".join(filter(None, parts))
+
+
+def duration(seconds: int | None) -> str:
+    """``about 6 min``; "" when unknown."""
+    if seconds is None:
+        return ""
+    return "under a minute" if seconds < 60 else f"about {round(seconds / 60)} min"
+
+
+def as_lines(plan: Document, width: int = 100) -> list[str]:
+    """The whole plan for a terminal: blocked first, then wave by wave, in columns where the width allows."""
+    common = common_cluster(plan)
+    lines = [headline(plan), f"plan {plan['digest'][:16]}" + (f" of {common}" if common else "")]
+    usual = usual_registry(plan)
+    if usual:
+        lines += _wrapped(f"images are in {usual} where no other registry is named", width, 0, 4)
+    blocked = [item for item in plan["items"] if item["action"] == "blocked"]
+    if blocked:
+        lines += ["", "blocked"]
+        for item in blocked:
+            for problem in item["problems"]:
+                lines += _wrapped(f"{where(item, common)}: {problem}", width, 2, 6)
+    moves = list(origin_changes(plan, common))
+    if moves:
+        lines += ["", "ANOTHER REGISTRY OR REPOSITORY"]
+        for name, old, new in moves:
+            lines += _wrapped(f"{name}: {old} -> {new}", width, 2, 6)
+    updates = updates_in_reading_order(plan)
+    waves = sorted({item["wave"] for item in updates})
+    for wave in waves:
+        lines += ["", f"wave {wave}" if len(waves) > 1 else "update"]
+        members = [item for item in updates if item["wave"] == wave]
+        for heading, cluster, group in by_cluster(members, common):
+            lines += [f"  {heading}"] if heading else []
+            cells = [_cell(item, cluster, usual) for item in group]
+            lines += _columns(cells, width, 4 if heading else 2)
+    unchanged = [where(item, common) for item in plan["items"] if item["action"] == "unchanged"]
+    if unchanged:
+        lines += ["", *_wrapped(f"unchanged: {shortened(unchanged, 2 * width)}", width, 0, 4)]
+    warnings = grouped_warnings(plan, common)
+    if warnings:
+        lines += ["", "warnings"]
+        for message, names in warnings:
+            about = f"{len(names)} items: " if len(names) > 1 else ""
+            line = f"  {message} ({', '.join(names)})"
+            if len(line) <= width:
+                lines.append(line)
+                continue
+            lines += _wrapped(message, width, 2, 4)
+            lines += _wrapped(about + shortened(names, 2 * width - 40), width, 6, 6)
+    return lines
+
+
+def common_cluster(plan: Document) -> str:
+    """The cluster that all services of the plan are in; "" when there are several."""
+    clusters = {_cluster(item) for item in plan["items"] if item["kind"] == "service"}
+    return clusters.pop() if len(clusters) == 1 else ""
+
+
+def _cluster(item: Mapping[str, Any]) -> str:
+    return str(item["name"]).partition("/")[0]
+
+
+def usual_registry(plan: Document) -> str:
+    """The registry of most new images, which then needs to be said only once; "" where there is none."""
+    images = [change["to"] for item in plan["items"] for change in item["images"].values()]
+    ((registry, count),) = Counter(registry_and_repository(image)[0] for image in images).most_common(1) or [
+        ("", 0)
+    ]
+    return registry if 2 * count > len(images) else ""
+
+
+def full_name(image: str, usual: str = "") -> str:
+    """The image with its registry, also where none is written; without it where it is the usual one."""
+    registry, repository = registry_and_repository(image)
+    name, at, digest = image.partition("@")
+    tag = name[len(split_image(name)[0]) :]
+    return f"{'' if registry == usual else registry + '/'}{repository}{tag}{at}{digest}"
+
+
+def origin_changes(plan: Document, cluster: str = "") -> Iterator[tuple[str, str, str]]:
+    """Item, old and new image of what comes from another registry or repository than what is live.
+
+    The container is named where it is one of several, or has another name than its service.
+    """
+    for item in plan["items"]:
+        for container, change in item["images"].items():
+            if item["action"] == "update" and origin_warning(change["from"], change["to"]):
+                own_name = str(item["name"]).endswith(f"/{container}") and len(item["images"]) == 1
+                name = where(item, cluster) + ("" if own_name else f" {container}")
+                yield name, full_name(change["from"]), full_name(change["to"])
+
+
+def changes_origin(item: Mapping[str, Any]) -> bool:
+    """Whether any image of the item comes from another registry or repository than the one that is live."""
+    return any(origin_warning(change["from"], change["to"]) for change in item["images"].values())
+
+
+def digest_unknown(change: Mapping[str, str]) -> bool:
+    """Whether no registry has said what the new image is: none was asked, or the one that was asked can't tell."""
+    return change["from"] != change["to"] and not change.get("digest")
+
+
+def updates_in_reading_order(plan: Document) -> list[Mapping[str, Any]]:
+    """What would be updated; what comes from another registry or repository first."""
+    updates = [item for item in plan["items"] if item["action"] == "update"]
+    return sorted(updates, key=lambda item: not changes_origin(item))
+
+
+def where(item: Mapping[str, Any], cluster: str = "") -> str:
+    """The item's name, with its target where that is another one, and what it is where that is no service.
+
+    Parameters
+    ----------
+    cluster : one that needs no mention, because it stands above.
+    """
+    target = f" [{item['target']}]" if item["target"] != "default" else ""
+    if item["kind"] == "task":
+        return f"{item['name']}{target} (task)"
+    return f"{str(item['name']).removeprefix(cluster + '/') if cluster else item['name']}{target}"
+
+
+def by_cluster(
+    items: Sequence[Mapping[str, Any]], common: str
+) -> Iterator[tuple[str, str, list[Mapping[str, Any]]]]:
+    """Heading, cluster that needs no more mention, items: a cluster with many services is named once."""
+    several: dict[str, list[Mapping[str, Any]]] = {}
+    rest: list[Mapping[str, Any]] = []
+    for cluster, members in groupby(sorted(items, key=_group), key=_group):
+        listed = list(members)
+        if cluster and cluster != common and len(listed) >= _CLUSTER_ITEMS:
+            several[cluster] = listed
+        else:
+            rest += listed
+    for cluster, listed in several.items():
+        yield f"in {cluster}", cluster, listed
+    if rest:
+        yield ("other" if several else ""), common, rest
+
+
+def _group(item: Mapping[str, Any]) -> str:
+    return _cluster(item) if item["kind"] == "service" else ""
+
+
+_PARTICULARS = (
+    (re.compile(r"^downgrade: .*"), "downgrade: the new tag is a lower version."),
+    (re.compile(r"arn:[^\s;),]+[^\s;),.]"), "..."),
+    (re.compile(r"^(ECR can't tell about) \S+:.*"), r"\1 the image."),
+    (re.compile(r"^no registry was asked: .*"), "no registry was asked: nobody has looked these images up."),
+    (re.compile(r"^release \S+ did"), "an earlier release did"),
+)
+
+"""What differs from item to item in warnings of one kind, and what is said of several at once."""
+
+
+def grouped_warnings(plan: Document, cluster: str = "") -> list[tuple[str, list[str]]]:
+    """Each kind of warning once, with the items it is about; without those that :func:`origin_changes` tells in full."""
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for item in plan["items"]:
+        told = {origin_warning(c["from"], c["to"]) for c in item["images"].values()}
+        for warning in item["warnings"]:
+            if warning in told and item["action"] == "update":
+                continue
+            kind = warning
+            for pattern, general in _PARTICULARS:
+                kind = pattern.sub(general, kind)
+            groups.setdefault(kind, []).append((warning, where(item, cluster)))
+    return [
+        (found[0][0] if len({warning for warning, _ in found}) == 1 else kind, [name for _, name in found])
+        for kind, found in groups.items()
+    ]
+
+
+def shortened(names: Sequence[str], characters: int) -> str:
+    """Names with commas, as many as fit, then how many more."""
+    text = ""
+    for place, name in enumerate(names):
+        following = f"{text}, {name}" if text else name
+        if len(following) > characters and place:
+            return f"{text} and {len(names) - place} more"
+        text = following
+    return text
+
+
+def approval_summary(plan: Document, allow_stale: bool = False) -> str:
+    """One line for the approval: what would happen, blocked and warnings first, then as many changes as fit."""
+    common, usual = common_cluster(plan), usual_registry(plan)
+    parts = [headline(plan)]
+    if allow_stale:
+        parts.append("ATTENTION: will be deployed even if what is live changes after this plan")
+    blocked = [where(item, common) for item in plan["items"] if item["action"] == "blocked"]
+    if blocked:
+        parts.append("BLOCKED: " + shortened([_clipped(name) for name in blocked], 200))
+    updates = updates_in_reading_order(plan)
+    unknown = [where(i, common) for i in updates if any(map(digest_unknown, i["images"].values()))]
+    if unknown:
+        parts.append("DIGEST UNKNOWN: " + shortened([_clipped(name) for name in unknown], 120))
+    moves = [
+        f"{_clipped(name)} {_clipped(old)} -> {_clipped(new)}"
+        for name, old, new in origin_changes(plan, common)
+    ]
+    if moves:
+        parts.append("ANOTHER REGISTRY OR REPOSITORY: " + shortened(moves, 250))
+    if usual and updates:
+        parts.append(f"images in {_clipped(usual)} where no other registry is named")
+    for message, names in grouped_warnings(plan, common)[:4]:
+        about = f"{len(names)} items" if len(names) > 1 else names[0]
+        parts.append(f"{message.split(': ')[0].rstrip('.')[:120]} ({about})")
+    changes = [" ".join(_cell(item, common, usual)) for item in updates]
+    text = " | ".join(parts)
+    place = f"{common}: " if common else ""
+    room = APPROVAL_CHARACTERS - len(text) - len(place) - 40
+    if changes and room > 40:
+        text += f" | {place}{shortened(changes, room)}"
+    return text[:APPROVAL_CHARACTERS].encode("ascii", "replace").decode()
+
+
+def _clipped(text: str) -> str:
+    """Both ends of a text that is too long: a registry's name stands at one, a tag at the other."""
+    half = _SUMMARY_NAME // 2
+    return text if len(text) <= _SUMMARY_NAME else f"{text[: half - 2]}...{text[-half + 1 :]}"
+
+
+def as_markdown(plan: Document) -> str:
+    """The plan as a comment on a pull request: what is blocked first."""
+    usual = usual_registry(plan)
+    lines = [f"### ECS Release plan\n\n{headline(plan)}\n"]
+    if usual:
+        lines.append(f"Images are in `{usual}` where no other registry is named.\n")
+    blocked = [f"- **{where(item)}**: {problem}" for item in plan["items"] for problem in item["problems"]]
+    if blocked:
+        lines += ["**Blocked**\n", *_fitting(blocked, COMMENT_CHARACTERS // 4, "- and {} more"), ""]
+    moves = [f"- **{name}**: `{old}` -> `{new}`" for name, old, new in origin_changes(plan)]
+    if moves:
+        moves = _fitting(moves, COMMENT_CHARACTERS // 4, "- and {} more")
+        lines += ["**Another registry or repository**\n", *moves, ""]
+    rows = list(_markdown_rows(plan, usual))
+    if rows:
+        rows = _fitting(rows, COMMENT_CHARACTERS // 4, "| and {} more | | |")
+        lines += ["| item | wave | change |", "|---|---|---|", *rows, ""]
+    warnings = grouped_warnings(plan)
+    if warnings:
+        lines += ["", "<details><summary>Warnings</summary>", ""]
+        said = [
+            f"- {message} ({shortened([f'`{name}`' for name in names], 2000)})" for message, names in warnings
+        ]
+        lines += [*_fitting(said, COMMENT_CHARACTERS // 4, "- and {} more"), "", "</details>"]
+    return "\n".join([*lines, "", f"Plan `{plan['digest'][:16]}`"])
+
+
+def _fitting(lines: list[str], characters: int, rest: str) -> list[str]:
+    """As many lines as fit, then how many more."""
+    room = characters
+    for place, line in enumerate(lines):
+        room -= len(line) + 1
+        if room < 0:
+            return [*lines[:place], rest.format(len(lines) - place)]
+    return lines
+
+
+def _markdown_rows(plan: Document, usual: str) -> Iterator[str]:
+    for item in updates_in_reading_order(plan):
+        name, change = where(item), _image_changes(item, usual)
+        yield f"| `{name}` | {item['wave']} | {change.replace('|', chr(92) + '|')} |"
+
+
+def _cell(item: Mapping[str, Any], cluster: str, usual: str) -> Cell:
+    """Name and change; the container's name where the change needs it: one of several, or one of another name."""
+    change = _image_changes(item, usual)
+    containers = list(item["images"])
+    if len(containers) == 1 and item["kind"] == "service":
+        change = change.removeprefix(f"{containers[0]} ")
+    return where(item, cluster), change
+
+
+def _image_changes(item: Mapping[str, Any], usual: str) -> str:
+    """``api 1.1 -> 1.2``; the whole name where its registry is not the usual one, or is another one than before."""
+    parts = []
+    for container, change in item["images"].items():
+        old, new = full_name(change["from"], usual), full_name(change["to"], usual)
+        elsewhere = registry_and_repository(change["to"])[0] != usual
+        if origin_warning(change["from"], change["to"]):
+            text = f"{full_name(change['from'])} -> {full_name(change['to'])}"
+        elif change["from"] == change["to"]:
+            text = new if elsewhere else split_image(new)[1]
+        else:
+            text = f"{old if elsewhere else split_image(old)[1]} -> {split_image(new)[1]}"
+        parts.append(f"{container} {text}{' (digest unknown)' if digest_unknown(change) else ''}")
+    return ", ".join(parts)
+
+
+def _wrapped(text: str, width: int, first: int, then: int) -> list[str]:
+    """Lines of at most ``width`` characters, except where a single word (an image, an ARN) is longer."""
+    return textwrap.wrap(
+        text,
+        max(40, width),
+        initial_indent=" " * first,
+        subsequent_indent=" " * then,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _columns(cells: Sequence[Cell], width: int, indent: int) -> list[str]:
+    """Cells in reading order down the columns, as many columns as fit, each as wide as it needs.
+
+    A cell much longer than the others (several containers, another registry) gets a line of its own below.
+    """
+    usual = median(len(name) + len(change) for name, change in cells)
+    long = [cell for cell in cells if len(cells) > _ONE_COLUMN and sum(map(len, cell)) > 2 * usual]
+    short = [cell for cell in cells if cell not in long]
+    for count in range(len(short) if len(short) > _ONE_COLUMN else 1, 0, -1):
+        rows = -(-len(short) // count)
+        columns = [list(_padded(short[start : start + rows])) for start in range(0, len(short), rows)]
+        total = indent + sum(max(map(len, column)) for column in columns) + _COLUMN_GAP * (len(columns) - 1)
+        if total <= width or count == 1:
+            break
+    gap = " " * _COLUMN_GAP
+    lines = [gap.join(column[row] for column in columns if row < len(column)) for row in range(rows)]
+    return [(" " * indent + line).rstrip() for line in [*lines, *_padded(long)]]
+
+
+def _padded(cells: Iterable[Cell]) -> Iterator[str]:
+    listed = list(cells)
+    name = max((len(name) for name, _ in listed), default=0)
+    change = max((len(change) for _, change in listed), default=0)
+    return (f"{n:<{name}}  {c:<{change}}" for n, c in listed)
+
+
+if __name__ == "__main__":
+    print(as_markdown(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))

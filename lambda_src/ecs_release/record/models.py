@@ -1,0 +1,243 @@
+"""What the releases table holds, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import TYPE_CHECKING, Any
+
+from ecs_release.errors import SettingsError
+
+if TYPE_CHECKING:  # the writing steps start without the parser
+    from ecs_release.manifest import Item
+
+SCHEMA = 1
+
+"""Version of the records; a reader refuses a newer one instead of misreading it."""
+
+DEFAULT_TARGET = "default"
+
+
+@dataclass(frozen=True)
+class ReleaseRecord:
+    """One release.
+
+    Attributes
+    ----------
+    release : the execution's name.
+    mode : "deploy", or "rollback" for one by hand.
+    on_failure : "rollback", "stop", or for a rollback by hand "continue": as far back as possible.
+    undid : of a rollback by hand, the oldest release that it undoes; the next one goes on from there.
+    status : RUNNING until Report closes it.
+    started, ended : ISO 8601, UTC.
+    source : commit, author and pipeline execution, as far as known.
+    waves : ``[{"wave", "batches": [first, last], "tasks": [...], "services": [...]}]``, batch numbers.
+    prepare : batch numbers to prepare, one list a target.
+    problems : why it was REJECTED.
+    culprits : ``name: reason`` of the items that made it fail.
+    unused : how many revisions it registered and did not use when it ended; the clean-up's work.
+    failing_since : epoch seconds of the first bad verdict; None while there is none.
+    begun_at : epoch seconds at which the first wave began; from then on production may have been touched.
+    cut_by : the worker that writes the items, or has written them.
+    turn, turn_before : names of the machine's present decision and of the one before, see :mod:`ecs_release.steps.due`.
+    due : the machine's state as it was decided last: its next step, phase, wave and batches.
+    """
+
+    release: str
+    execution: str
+    epoch: int
+    started: str
+    status: str = "RUNNING"
+    label: str | None = None
+    mode: str = "deploy"
+    ended: str | None = None
+    on_failure: str = "rollback"
+    undid: str | None = None
+    source: dict[str, str] = field(default_factory=dict)
+    waves: list[dict[str, Any]] = field(default_factory=list)
+    prepare: list[list[int]] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    culprits: list[str] = field(default_factory=list)
+    failing_since: int | None = None
+    begun_at: int | None = None
+    cut_by: str | None = None
+    unused: int = 0
+    throttles: int = 0
+    turn: str | None = None
+    turn_before: str | None = None
+    due: dict[str, Any] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class ItemRecord:
+    """One item of a release.
+
+    Attributes
+    ----------
+    batch, number : its place; batches never mix waves, kinds or targets.
+    action : "update" or "unchanged".
+    images : container -> {"from", "to"}.
+    base : ARN that the new revision is copied from.
+    pinned : False for a rule or schedule that named a family without revision.
+    before : ARN that "back" means: of a service its last completed deployment's.
+    live : ARN that was live when the release began; differs from ``before`` after an unwhole release.
+    before_raw : JSON of the rule targets or of the schedule as they were.
+    after : ARN of the new revision, once known.
+    registered : whether this release registered it (and so may deregister it).
+    same_as : range key of the item before it that needs the very same revision.
+    previous_deployment : the service's PRIMARY deployment before the write.
+    deployment_id : the deployment to prove.
+    started_at : epoch seconds at which watching it began; of a changed item recorded right before it is written.
+    written_at : epoch seconds at which a scheduled task's write was done; a read soon after may not show it yet.
+    doubted_at : epoch seconds of the first of two looks that a verdict needs which no single look can give.
+    settled_at : epoch seconds at which its verdict was written, for the estimate of later plans.
+    claim_by, claim_until : the worker that registers or writes it right now, and until when (epoch seconds).
+    registering : whether a worker found no revision and set out to register one: what is found from then on is ours.
+    rollback_to : what Rollback set: ``before``, or the equal copy made because ``before`` was deregistered.
+    rollback_deployment, rollback_started_at : the deployment that goes back, to be proven like any other.
+    inherited : whether ``before`` comes from an earlier release that did not end whole.
+    memory_void : whether what an earlier release left is void, because somebody else has deployed since.
+    revision : counts the changes of this record: whoever judges from an older copy can't write.
+    """
+
+    release: str
+    batch: int
+    number: int
+    epoch: int
+    kind: str
+    name: str
+    target: str
+    wave: int
+    action: str
+    timeout_minutes: int
+    images: dict[str, dict[str, str]]
+    cluster: str | None = None
+    service: str | None = None
+    rule: str | None = None
+    event_bus: str = "default"
+    target_id: str | None = None
+    schedule: str | None = None
+    schedule_group: str = "default"
+    base: str = ""
+    pinned: bool = True
+    before: str = ""
+    live: str = ""
+    before_raw: str | None = None
+    inherited: bool = False
+    memory_void: bool = False
+    after: str | None = None
+    registered: bool = False
+    same_as: str | None = None
+    previous_deployment: str | None = None
+    deployment_id: str | None = None
+    started_at: int | None = None
+    written_at: int | None = None
+    doubted_at: int | None = None
+    settled_at: int | None = None
+    verdict: str = "PENDING"
+    status: str = "PENDING"
+    reason: str = ""
+    claim_by: str | None = None
+    claim_until: int | None = None
+    registering: bool = False
+    warnings: list[str] = field(default_factory=list)
+    rollback_to: str | None = None
+    rollback_deployment: str | None = None
+    rollback_started_at: int | None = None
+    revision: int = 0
+
+    @property
+    def key(self) -> dict[str, str]:
+        return {"pk": f"RELEASE#{self.release}", "sk": f"ITEM#{self.batch:05d}#{self.number:03d}"}
+
+    @property
+    def state_key(self) -> tuple[str, str, str]:
+        """What this item is across releases: (target, kind, name)."""
+        return state_key(self)
+
+    @property
+    def new_images(self) -> dict[str, str]:
+        return {container: change["to"] for container, change in self.images.items()}
+
+
+def state_key(item: Item | ItemRecord) -> tuple[str, str, str]:
+    """What an item is across releases: (target, kind, name); two targets of one rule are two items."""
+    name = f"{item.name}#{item.target_id}" if item.target_id else item.name
+    return (item.target, item.kind, name)
+
+
+@dataclass(frozen=True)
+class Lock:
+    """Who may write.
+
+    Attributes
+    ----------
+    holder : the release that may write; None once the lock was given back.
+    left_by : the release it was taken from by force, whose workers may still be in the middle of a call.
+    closed : whether everything that later releases must know of ``left_by`` is written.
+    freed_at : epoch seconds at which it was given back; what was written before may not be read yet.
+    """
+
+    holder: str | None
+    execution: str | None
+    epoch: int
+    left_by: str | None = None
+    closed: bool = False
+    freed_at: int | None = None
+
+
+class Found(Enum):
+    """What becomes of a revision that a release finds and would use."""
+
+    FREE = auto()  # nobody is about to deregister it, and it is not this release's to deregister either
+    TAKEN = auto()  # nothing used it, and this release has taken it over
+    CONDEMNED = auto()  # it is being deregistered, or was a moment ago
+
+
+@dataclass(frozen=True)
+class UnusedRevision:
+    """A revision that a release registered and that nothing used when the release ended.
+
+    Attributes
+    ----------
+    state : "unused"; "taken" or "kept" by a later release, or by whom the clean-up found to run it; "condemned" from right
+        before it is deregistered; "deregistered".
+    release : whose it is to clean up; the one that has taken it.
+    since : epoch seconds at which it came into this state.
+    reason : why it could not be deregistered at the last attempt.
+    """
+
+    target: str
+    arn: str
+    release: str
+    state: str
+    since: int
+    reason: str = ""
+
+    @property
+    def left(self) -> bool:
+        """Whether it is still to be deregistered."""
+        return self.state in ("unused", "condemned")
+
+
+_RELEASE_FIELDS = {f.name for f in dataclasses.fields(ReleaseRecord)}
+
+_ITEM_FIELDS = {f.name for f in dataclasses.fields(ItemRecord)}
+
+
+def release_record(row: Mapping[str, Any]) -> ReleaseRecord:
+    if int(row.get("schema", SCHEMA)) > SCHEMA:
+        raise SettingsError(
+            f"release {row.get('release')} was recorded by a newer version (schema {row['schema']}, known: {SCHEMA}); "
+            "update the ecs-release command."
+        )
+    return ReleaseRecord(**{name: value for name, value in row.items() if name in _RELEASE_FIELDS})
+
+
+def item_record(row: Mapping[str, Any]) -> ItemRecord:
+    return ItemRecord(**{name: value for name, value in row.items() if name in _ITEM_FIELDS})

@@ -1,0 +1,37 @@
+"""The commands that finish a rollback by hand, complete enough to be pasted into a shell.
+
+They name things and repeat nothing of what a rule's targets or a schedule hold: overrides and inputs carry secrets, and these
+commands go into mails, logs and the execution's cause. The record and AWS hold what is to be written.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+from ecs_release.record.models import ItemRecord
+
+
+def repair_command(item: ItemRecord, region: str, execution: str) -> str:
+    """The command that puts one item back to its before-image.
+
+    Parameters
+    ----------
+    execution : ARN of the release's execution, which names the state machine.
+    """
+    if item.kind == "service":
+        return shlex.join(
+            [
+                *("aws", "ecs", "update-service", "--region", region, "--cluster", str(item.cluster)),
+                *("--service", str(item.service), "--task-definition", item.rollback_to or item.before),
+            ]
+        )
+    machine = state_machine_of(execution)
+    where = ["--state-machine-arn", machine] if machine else []
+    return shlex.join(["ecs-release", "repair", *where, "--release", item.release, item.state_key[2]])
+
+
+def state_machine_of(execution: str) -> str | None:
+    """ARN of the state machine that an execution runs; None when that is no execution's ARN."""
+    found = re.fullmatch(r"(arn:[^:]+:states:[^:]*:\d{12}):execution:([^:]+):[^:]+", execution)
+    return f"{found[1]}:stateMachine:{found[2]}" if found else None

@@ -1,0 +1,198 @@
+"""What became of a deployment: the verdict on one service, from data alone.
+
+The rules are those of AWS's own documents:
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html (rolloutState exists for rolling updates,
+and not behind a Classic Load Balancer),
+https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html (FAILED is only reached with
+the circuit breaker on; it goes back to the latest COMPLETED deployment) and
+https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceDeployment.html.
+
+"The service looks stable" is not among them: it is also true after a rollback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ecs_release.aws.services import ServiceDeployment, ServiceState
+from ecs_release.record.statuses import Status
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """What is being watched.
+
+    Attributes
+    ----------
+    deployment_id : the deployment this release started, or for an unchanged service the one it found.
+    task_definition : what that deployment runs.
+    age_seconds : time since it was started, or since watching began.
+    timeout_seconds : the item's own deadline, bake time included.
+    found : the release found it and did not start it: the service is unchanged.
+    """
+
+    deployment_id: str
+    task_definition: str
+    age_seconds: float
+    timeout_seconds: float
+    found: bool = False
+
+    @property
+    def overdue(self) -> bool:
+        return self.age_seconds >= self.timeout_seconds
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict, or none yet.
+
+    Attributes
+    ----------
+    status : SUCCEEDED, UNVERIFIED, FAILED, TIMED_OUT, SUPERSEDED or ROLLED_BACK_BY_ECS; None: look again later.
+    needs_history : the service's own record of deployments is needed to decide; look at it and judge again.
+    needs_second_look : one answer of AWS does not prove it; the round after has to see the same.
+    """
+
+    status: Status | None = None
+    reason: str = ""
+    needs_history: bool = False
+    needs_second_look: bool = False
+
+
+_UNDECIDED = Judgement()
+
+_LOOK_AT_HISTORY = Judgement(needs_history=True)
+
+
+def judge(
+    rollout: Rollout, service: ServiceState | None, history: Sequence[ServiceDeployment] | None = None
+) -> Judgement:
+    """The verdict on one rollout.
+
+    Parameters
+    ----------
+    service : what DescribeServices says now; None when it has no such service any more.
+    history : service deployments since the rollout was started, oldest first; None: not looked at yet. An empty
+        list is never a verdict, because a service deployment becomes visible with a delay.
+    """
+    if service is None:
+        return Judgement(Status.FAILED, "the service is gone", needs_second_look=True)
+    if service.status != "ACTIVE":
+        return Judgement(
+            Status.FAILED,
+            f"the service is {service.status}: it was deleted while the release waited for it",
+            needs_second_look=True,
+        )
+    if service.desired_count == 0 and _is_primary(rollout, service):
+        return Judgement(Status.UNVERIFIED, "desired count is 0, so nothing ran that could prove the rollout")
+
+    ours = service.deployment(rollout.deployment_id)
+    if _is_primary(rollout, service):
+        state = ours.get("rolloutState") if ours else None
+        if state == "COMPLETED":
+            return Judgement(Status.SUCCEEDED)
+        if state == "FAILED" and not service.rolls_back_by_itself:
+            return Judgement(Status.FAILED, _reason(ours))
+        if state == "IN_PROGRESS":
+            return _timed_out(rollout) if rollout.overdue else _UNDECIDED
+        # FAILED while ECS is about to roll back by itself, or a strategy that has no rolloutState.
+        if history is None:
+            return _LOOK_AT_HISTORY
+        verdict = _from_history(rollout, service, history)
+        if verdict is not None:
+            return verdict
+        if not rollout.overdue:
+            return _UNDECIDED
+        return Judgement(Status.FAILED, _reason(ours)) if state == "FAILED" else _timed_out(rollout)
+
+    if history is None:
+        return _LOOK_AT_HISTORY
+    verdict = _from_history(rollout, service, history)
+    if verdict is not None:
+        return verdict
+    if ours is not None and ours.get("rolloutState") == "COMPLETED":
+        # Replaced before its completion was seen; the proof is still on it.
+        return Judgement(Status.SUCCEEDED)
+    if ours is not None and ours.get("rolloutState") == "FAILED" and service.rolls_back_by_itself:
+        return Judgement(Status.ROLLED_BACK_BY_ECS, _reason(ours))
+    if rollout.overdue:
+        return _superseded(rollout, service)
+    return _UNDECIDED
+
+
+def _is_primary(rollout: Rollout, service: ServiceState) -> bool:
+    return service.primary is not None and service.primary.get("id") == rollout.deployment_id
+
+
+def _from_history(
+    rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment]
+) -> Judgement | None:
+    # The first one of our revision since we started is ours; a later one of the same revision is somebody's
+    # force-new-deployment. Of an unchanged service the last one counts, because one right before it may have given way to it.
+    in_turn = reversed(history) if rollout.found else history
+    ours = next((d for d in in_turn if d.task_definition == rollout.task_definition), None)
+    if ours is None:
+        return _from_own_rollback(rollout, service, history)
+    match ours.status:
+        case "SUCCESSFUL":
+            return Judgement(Status.SUCCEEDED)
+        case "ROLLBACK_SUCCESSFUL":
+            return Judgement(Status.ROLLED_BACK_BY_ECS, ours.reason or "ECS rolled the service back")
+        case "ROLLBACK_FAILED":
+            return Judgement(
+                Status.FAILED, f"the rollout failed, and so did ECS's own rollback: {ours.reason}"
+            )
+        case "ROLLBACK_REQUESTED" | "ROLLBACK_IN_PROGRESS":
+            return Judgement(Status.ROLLED_BACK_BY_ECS, ours.reason) if rollout.overdue else _UNDECIDED
+        case "STOPPED":
+            if _is_primary(rollout, service):
+                return Judgement(Status.FAILED, ours.reason or "the service deployment was stopped")
+            return _superseded(rollout, service)
+        case "STOP_REQUESTED":
+            return None if _is_primary(rollout, service) else _superseded(rollout, service)
+        case _:  # PENDING, IN_PROGRESS
+            return (
+                None
+                if _is_primary(rollout, service) or not rollout.overdue
+                else _superseded(rollout, service)
+            )
+
+
+def _from_own_rollback(
+    rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment]
+) -> Judgement | None:
+    """What ECS put back itself is part of the service deployment that failed, not one of its own."""
+    back = next((d for d in history if d.rolled_back_to == rollout.task_definition), None)
+    if back is None or not _is_primary(rollout, service):
+        return None
+    match back.status:
+        case "ROLLBACK_SUCCESSFUL":
+            return Judgement(Status.SUCCEEDED)
+        case "ROLLBACK_FAILED":
+            return Judgement(Status.FAILED, back.reason or "ECS's own rollback failed")
+        case _:
+            return None
+
+
+def _superseded(rollout: Rollout, service: ServiceState) -> Judgement:
+    primary = service.primary or {}
+    other = primary.get("taskDefinition", service.task_definition)
+    how = (
+        "the same revision was deployed again"
+        if other == rollout.task_definition
+        else f"{other} was deployed"
+    )
+    reason = f"{how} meanwhile, as {primary.get('id', 'another deployment')}"
+    # A lagging read may still show what was live before our deployment.
+    return Judgement(Status.SUPERSEDED, reason, needs_second_look=True)
+
+
+def _timed_out(rollout: Rollout) -> Judgement:
+    return Judgement(Status.TIMED_OUT, f"not completed within {rollout.timeout_seconds / 60:g} minutes")
+
+
+def _reason(deployment: object) -> str:
+    if isinstance(deployment, dict):
+        return str(deployment.get("rolloutStateReason") or "ECS gives no reason")
+    return "ECS gives no reason"
