@@ -10,12 +10,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -35,6 +37,15 @@ READY_SECONDS = (
 STOP_SECONDS = 3.0
 """Afterwards it is killed: what it holds is in memory, and its processes end by their leashes."""
 
+# Clients may be used by many threads; a session that makes them may not
+# (https://boto3.amazonaws.com/v1/documentation/api/latest/guide/session.html#multithreading-or-multiprocessing-with-sessions).
+_MAKING = threading.Lock()
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    return boto3.session.Session()
+
 
 class LocalAws:
     """A running embedded AWS.
@@ -49,6 +60,7 @@ class LocalAws:
         self.endpoint = endpoint.rstrip("/")
         self.port = int(self.endpoint.rpartition(":")[2])
         self._process = process
+        self._clients: dict[tuple[Any, ...], Any] = {}
 
     @classmethod
     def start(cls, state_dir: Path | None = None, port: int = 0, log: Path | None = None) -> Self:
@@ -131,21 +143,30 @@ class LocalAws:
         credentials: dict[str, Any] | None = None,
         **config: Any,
     ) -> Any:
-        """Return a boto3 client of this server, with credentials of ``sts.assume_role`` where given."""
+        """Return a boto3 client of this server, with credentials of ``sts.assume_role`` where given.
+
+        Who asks for the same gets the same one: a session reads AWS's endpoints, and a client its service's model, a fifth of
+        a second each time.
+        """
         keys = credentials or {"AccessKeyId": "local", "SecretAccessKey": "local", "SessionToken": None}
         config.setdefault("retries", {"total_max_attempts": 1})
         config.setdefault("s3", {"addressing_style": "path"})
         config.setdefault("read_timeout", HANG_SECONDS)
         config.setdefault("connect_timeout", HANG_SECONDS)
-        return boto3.session.Session().client(
-            service,
-            region_name=region,
-            endpoint_url=self.endpoint,
-            aws_access_key_id=keys["AccessKeyId"],
-            aws_secret_access_key=keys["SecretAccessKey"],
-            aws_session_token=keys["SessionToken"],
-            config=Config(**config),
-        )
+        config.setdefault("max_pool_connections", 50)
+        made_from = (service, region, *keys.values(), repr(sorted(config.items())))
+        with _MAKING:
+            if made_from not in self._clients:
+                self._clients[made_from] = _session().client(
+                    service,
+                    region_name=region,
+                    endpoint_url=self.endpoint,
+                    aws_access_key_id=keys["AccessKeyId"],
+                    aws_secret_access_key=keys["SecretAccessKey"],
+                    aws_session_token=keys["SessionToken"],
+                    config=Config(**config),
+                )
+            return self._clients[made_from]
 
     def control(self, path: str, body: Any = None) -> Any:
         """Call ``/_local/<path>``: POST with a body, GET without.

@@ -8,13 +8,11 @@ from pathlib import Path
 
 from scripts.parts import Commands, Part, Result, command_part, pytest_part, run
 
-HEAVY = ("tests/local/test_many.py", "tests/local/test_killed_workers.py")
 # Longest first. Suites that apply the module do so once each, to a server of their own. Much of their time is waiting for
 # rollouts and leases, so there are more at once than cores.
 SUITES = {
     "tests/faults": ("tests/faults",),
-    "tests/local": ("tests/local", "--ignore=tests/local/contract", *(f"--ignore={one}" for one in HEAVY)),
-    "tests/local at scale, killed": HEAVY,
+    "tests/local": ("tests/local", "--ignore=tests/local/contract"),
     "tests/local/contract": ("tests/local/contract",),
     "tests/unit, attacks, statemachine": ("tests/unit", "tests/attacks", "tests/statemachine"),
 }

@@ -67,19 +67,3 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         document = terraform.outputs()
     aws.reset()
     return Stack(aws, {name: output["value"] for name, output in document.items()}, folder)
-
-
-_notes: list[str] = []
-
-
-@pytest.fixture(scope="session")
-def note() -> Callable[[str], None]:
-    """Say something in the summary of the test run."""
-    return _notes.append
-
-
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if _notes:
-        terminalreporter.section("measured")
-        for line in _notes:
-            terminalreporter.write_line(line)

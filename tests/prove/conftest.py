@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -43,3 +44,19 @@ def say(capsys: pytest.CaptureFixture[str]) -> Callable[[str], None]:
             print(f"   {text}", flush=True)
 
     return show
+
+
+_notes: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def note() -> Callable[[str], None]:
+    """Say something in the summary of the test run."""
+    return _notes.append
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if _notes:
+        terminalreporter.section("measured")
+        for line in _notes:
+            terminalreporter.write_line(line)

@@ -93,3 +93,39 @@ def test_an_item_comes_back_from_every_read_as_it_was_written(table: Any) -> Non
     )
     assert found["Items"] == [binary]
     assert found["LastEvaluatedKey"] == {name: binary[name] for name in ("pk", "sk")}
+
+
+def test_a_cancelled_transaction_leaves_everything_as_it_was(table: Any) -> None:
+    """https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html"""
+
+    def key(sk: str, pk: str = "T") -> dict[str, Any]:
+        return {"pk": {"S": pk}, "sk": {"S": sk}}
+
+    for sk in ("changed", "deleted", "replaced", "bystander"):
+        table.put_item(TableName=TABLE, Item={**key(sk), "n": {"N": "1"}, "list": {"L": [{"S": "a"}]}})
+    before = sorted(table.scan(TableName=TABLE)["Items"], key=str)
+    writes = [
+        {
+            "Update": {
+                "TableName": TABLE,
+                "Key": key("changed"),
+                "UpdateExpression": "SET #list[0] = :b ADD n :one",
+                "ExpressionAttributeNames": {"#list": "list"},
+                "ExpressionAttributeValues": {":b": {"S": "b"}, ":one": {"N": "1"}},
+            }
+        },
+        {"Delete": {"TableName": TABLE, "Key": key("deleted")}},
+        {"Put": {"TableName": TABLE, "Item": key("replaced")}},
+        {"Put": {"TableName": TABLE, "Item": key("new")}},
+        {"Put": {"TableName": TABLE, "Item": key("new", pk="N")}},
+    ]
+    check = {"TableName": TABLE, "Key": key("bystander"), "ConditionExpression": "attribute_not_exists(pk)"}
+    with pytest.raises(ClientError) as cancelled:
+        table.transact_write_items(TransactItems=[*writes, {"ConditionCheck": check}])
+    reasons = [reason["Code"] for reason in cancelled.value.response["CancellationReasons"]]
+    assert reasons == ["None"] * len(writes) + ["ConditionalCheckFailed"]
+    assert sorted(table.scan(TableName=TABLE)["Items"], key=str) == before
+    table.transact_write_items(TransactItems=writes)
+    found = {item["pk"]["S"] + item["sk"]["S"]: item for item in table.scan(TableName=TABLE)["Items"]}
+    assert set(found) == {"Tchanged", "Treplaced", "Tnew", "Nnew", "Tbystander"}
+    assert found["Tchanged"]["list"] == {"L": [{"S": "b"}]}
