@@ -17,6 +17,7 @@ import time
 from collections import Counter
 
 from local_aws.estate import Estate, container
+
 from scripts.checkout import work_folder
 from scripts.interrupt import Interrupted, interruptible
 from scripts.stack import Stack, applied

@@ -20,10 +20,10 @@ from ecs_release.manifest import Item, load
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import BAD, GOOD, OPEN, Status
 from ecs_release.report.status import image_change
-
 from local_aws.client import HANG_SECONDS
 from local_aws.estate import make_shop
-from local_aws.observed import Observed
+from local_aws.estate.observed import Observed
+
 from scripts import demo_checks
 from scripts.checkout import work_folder
 from scripts.git_clone import GitError

@@ -12,8 +12,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 from ecs_release.manifest import Item
 from ecs_release.record.models import ItemRecord, ReleaseRecord
+from local_aws.estate.observed import Observed, Observer, count_members, differences
 
-from local_aws.observed import Observed, Observer, count_members, differences
 from scripts.screen import Check
 from scripts.stack import Stack, StackTimeoutError
 

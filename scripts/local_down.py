@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.client import LocalAws
+
 from scripts.checkout import ROOT, work_folder
 from scripts.interrupt import Interrupted, interruptible
 from scripts.screen import Screen

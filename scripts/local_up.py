@@ -15,6 +15,7 @@ import sys
 import time
 
 from local_aws.client import READY_SECONDS, LocalAws
+
 from scripts.checkout import ROOT, work_folder
 from scripts.interrupt import Interrupted, interruptible
 from scripts.local_down import (

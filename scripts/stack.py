@@ -11,8 +11,8 @@ from typing import Any
 
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.store import Store
-
 from local_aws.client import HANG_SECONDS, LocalAws
+
 from scripts.git_clone import Clone
 from scripts.terraform import Terraform
 

@@ -11,7 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from local_aws.processes import Processes
+from local_aws.kernel.processes import Processes
+
 from scripts import checkout
 from scripts.checkout import ROOT
 

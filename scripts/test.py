@@ -12,8 +12,8 @@ from scripts.parts import Commands, Part, Result, command_part, pytest_part, run
 # rollouts and leases, so there are more at once than cores.
 SUITES = {
     "tests/faults": ("tests/faults",),
-    "tests/local": ("tests/local", "--ignore=tests/local/contract"),
-    "tests/local/contract": ("tests/local/contract",),
+    "tests/local": ("tests/local",),
+    "tools/local_aws": ("tools/local_aws/tests",),
     "tests/unit, attacks, statemachine": ("tests/unit", "tests/attacks", "tests/statemachine"),
 }
 _AT_ONCE = 3

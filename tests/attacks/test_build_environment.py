@@ -23,8 +23,7 @@ import yaml
 from ecs_release.plan.document import digest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-
-from local_aws import codepipeline
+from local_aws.services import codepipeline
 
 ROOT = Path(__file__).parents[2]
 PIPELINE = ROOT / "modules" / "pipeline"

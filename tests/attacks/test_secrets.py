@@ -45,8 +45,7 @@ from ecs_release.steps import report as report_step
 from ecs_release.steps import worker as workers
 from ecs_release.steps.plan import plan
 from ecs_release.steps.worker import Worker
-
-from local_aws.calls import ApiError, Call
+from local_aws.kernel.calls import ApiError, Call
 
 _CANARY = re.compile(r"canary-[a-zA-Z-]+")
 

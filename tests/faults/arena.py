@@ -19,10 +19,9 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
+from local_aws.client import HANG_SECONDS
 from stack import Outcome, Stack
 from world import World, container, image
-
-from local_aws.client import HANG_SECONDS
 
 PACKAGE = Path(__file__).parents[2] / "lambda_src" / "package.zip"
 CLUSTER = "faults"

@@ -29,9 +29,12 @@ from botocore.exceptions import ConnectionClosedError
 from chaos_clock import CLOCK, VirtualDatetime
 from chaos_table import Client, Lost, Tables, python
 
-from local_aws import control, ecs, events, scheduler
-from local_aws.calls import Answer, ApiError, Call
-from local_aws.server import Server
+from local_aws import control
+from local_aws.services import ecs
+from local_aws.services import events
+from local_aws.services import scheduler
+from local_aws.kernel.calls import Answer, ApiError, Call
+from local_aws.kernel.server import Server
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
 TABLE, IDEMPOTENCY = "chaos-releases", "chaos-idempotency"

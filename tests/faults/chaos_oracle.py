@@ -13,9 +13,9 @@ from chaos_cloud import ACCOUNT, REGION, TABLE
 from moto.events.models import events_backends
 from moto.scheduler.models import scheduler_backends
 
-from local_aws import ecs_rollouts
-from local_aws.calls import Answer, Call
-from local_aws.rollout_rules import RolloutRule
+from local_aws.services.ecs import rollouts as ecs_rollouts
+from local_aws.kernel.calls import Answer, Call
+from local_aws.services.ecs.rollout_rules import RolloutRule
 
 if TYPE_CHECKING:
     from chaos_world import Entry, Job, Service, Thing, Worker, World

@@ -20,8 +20,8 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 from chaos_clock import CLOCK
 from ecs_release.aws import retries
 
-from local_aws.calls import Answer, ApiError, Call
-from local_aws.server import Server
+from local_aws.kernel.calls import Answer, ApiError, Call
+from local_aws.kernel.server import Server
 
 Row = dict[str, Any]
 _TOKEN = re.compile(r"\s*(?:(<=|>=|<>|[=<>(),])|([#:]?[A-Za-z_][A-Za-z0-9_.]*))")
@@ -304,7 +304,7 @@ class Client:
 
     Parameters
     ----------
-    guard : sees each call before and after the table does it, as :attr:`local_aws.server.Server.guards` do.
+    guard : sees each call before and after the table does it, as :attr:`local_aws.kernel.server.Server.guards` do.
     """
 
     def __init__(

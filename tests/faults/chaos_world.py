@@ -16,8 +16,8 @@ from chaos_cloud import ACCOUNT, REGION, TABLE, Cloud, Lost
 from chaos_machine import Execution, StatesError, definition
 from chaos_oracle import Oracle
 
-from local_aws.calls import Answer, ApiError, Call
-from local_aws.faults import Fault, _fail_entries
+from local_aws.kernel.calls import Answer, ApiError, Call
+from local_aws.kernel.faults import Fault, _fail_entries
 
 CALL_SECONDS = 0.04
 TIMEOUTS = {

@@ -15,9 +15,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent / "local"))
 
 from arena import Arena
+from local_aws.client import LocalAws
 from stack import Stack
 
-from local_aws.client import LocalAws
 from scripts import terraform_cli_config
 from scripts.terraform import Terraform
 

@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 from arena import CLUSTER, Arena, scheduled, service, task, until
+from local_aws.client import HANG_SECONDS
 from stack import Outcome
 from world import container
 
-from local_aws.client import HANG_SECONDS, ROOT
+from scripts.checkout import ROOT
 
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import pytest
 from arena import CLUSTER, PACKAGE, Arena, service, until
-from stack import Outcome
-
 from local_aws.client import HANG_SECONDS
+from stack import Outcome
 
 pytestmark = pytest.mark.takes_long
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 from arena import CLUSTER, Arena, scheduled, service, task, until
 from ecs_release.record.models import state_key
+from local_aws.client import HANG_SECONDS
 from stack import Outcome
 
-from local_aws.client import HANG_SECONDS, ROOT
+from scripts.checkout import ROOT
 
 RULES = [f"u-rule-{number}" for number in range(1, 5)]
 SCHEDULES = ["u-schedule-1", "u-schedule-2"]

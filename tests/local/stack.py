@@ -17,7 +17,6 @@ from typing import Any
 from ecs_release.manifest import load, to_document
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.store import Store
-
 from local_aws.client import HANG_SECONDS, LocalAws
 
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/making-api-requests.html and the like: the JSON protocols'

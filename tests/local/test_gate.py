@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 import yaml
-
 from local_aws.client import LocalAws
 from local_aws.estate import ACCOUNT, Estate, container
+
 from scripts import terraform_cli_config
 from scripts.stack import Stack
 from scripts.terraform import Terraform

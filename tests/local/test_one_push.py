@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local_aws.client import HANG_SECONDS
 from stack import Outcome, Stack
 from world import World, container, difference
-
-from local_aws.client import HANG_SECONDS
 
 SAMPLES = Path(__file__).parent / "samples"
 SEED = (SAMPLES / "deployment.yaml").read_text()

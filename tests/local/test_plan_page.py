@@ -19,7 +19,6 @@ from typing import Any
 
 import pytest
 from ecs_release.plan.page import page
-
 from local_aws.client import HANG_SECONDS
 
 WIDTHS = (400, 1280)

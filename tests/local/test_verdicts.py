@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 from ecs_release.record.statuses import OPEN
 from ecs_release.report.status import as_document
+from local_aws.client import HANG_SECONDS
 from stack import Outcome, Stack
 from world import ACCOUNT, World, container, image
-
-from local_aws.client import HANG_SECONDS
 
 CLUSTER = "zoo"
 BREAKER = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}

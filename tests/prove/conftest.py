@@ -11,9 +11,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "local"))
 
+from local_aws.client import LocalAws
 from stack import Stack
 
-from local_aws.client import LocalAws
 from scripts.terraform import Terraform
 
 

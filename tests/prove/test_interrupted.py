@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from local_aws.client import HANG_SECONDS
 
-from local_aws.client import HANG_SECONDS, ROOT
+from scripts.checkout import ROOT
 
 ENDS_WITHIN = 15.0
 PLACES = {

@@ -17,10 +17,9 @@ from typing import Any
 
 import pytest
 from ecs_release.errors import RecordChangedError
+from local_aws.client import HANG_SECONDS
 from stack import Outcome, Stack
 from world import World, container, image
-
-from local_aws.client import HANG_SECONDS
 
 CLUSTER = "killed"
 

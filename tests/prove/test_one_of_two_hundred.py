@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 from ecs_release.report.status import as_document
-
 from local_aws.estate import Estate, container
+
 from scripts.stack import Stack, applied
 
 SERVICES = int(os.environ.get("PROVE_SERVICES", "200"))

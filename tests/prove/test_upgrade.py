@@ -19,10 +19,11 @@ from typing import Any
 
 import pytest
 from ecs_release.record.models import ItemRecord, ReleaseRecord
+from local_aws.client import HANG_SECONDS, LocalAws
 from stack import Outcome, Stack
 from world import World, image
 
-from local_aws.client import HANG_SECONDS, ROOT, LocalAws
+from scripts.checkout import ROOT
 from scripts.terraform import Terraform
 
 RELEASED = "e76660f0"

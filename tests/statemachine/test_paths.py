@@ -11,9 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from machine import FOLDER, STEPS, render
-
 from local_aws.client import LocalAws
+from machine import FOLDER, STEPS, render
 
 # The input of the execution is the script: what Parse answers or raises, and what CheckRollouts answers, in order. It
 # travels in the state, as CheckRollouts hands everything on. Batch 13 has no luck, and "die" ends CheckRollouts.

@@ -11,7 +11,11 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[2] / "lambda_src"
-STEPS = sorted(path.stem for path in (SOURCE / "ecs_release" / "steps").glob("*.py") if "\ndef handler(" in path.read_text())
+STEPS = sorted(
+    path.stem
+    for path in (SOURCE / "ecs_release" / "steps").glob("*.py")
+    if "\ndef handler(" in path.read_text()
+)
 READS_A_MANIFEST = {"parse", "plan"}
 
 

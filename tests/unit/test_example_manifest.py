@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from botocore.stub import ANY
 from ecs_release.manifest import load
-
 from local_aws.estate import ACCOUNT, IMAGES, Estate, make_shop
-from local_aws.observed import count_members, differences
+from local_aws.estate.observed import count_members, differences
+
 from scripts import demo
 from scripts.terraform import variables
 

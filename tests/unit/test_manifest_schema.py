@@ -96,7 +96,9 @@ def test_what_yaml_takes_for_no_text_is_valid_in_an_editor_as_a_label_or_name(ke
     assert VALIDATOR.is_valid(as_an_editor_reads(data)) or not name_is_valid
 
 
-@pytest.mark.parametrize("one", list(dict.fromkeys([*TOP_LEVEL_FIELDS, *TASK_FIELDS, *SERVICE_FIELDS])), ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "one", list(dict.fromkeys([*TOP_LEVEL_FIELDS, *TASK_FIELDS, *SERVICE_FIELDS])), ids=lambda one: one.name
+)
 def test_every_field_is_described(one: Any) -> None:
     assert one.meaning.endswith(".")
     assert one.example or one.kind == "entries"

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
-from ecs_release.aws import patience, retries
+from ecs_release.aws import patience
 from ecs_release.aws.raw import RAW
 from ecs_release.aws.raw import _body as raw_body_variable
 from ecs_release.aws.retries import ThrottleCount

@@ -47,7 +47,7 @@ def load(data: bytes, file_name: str = "deployment.yaml") -> Validation:  # noqa
     file_name
         Its name. Messages do without it: `problem.one_line` puts it in front of them.
     """
-    from ecs_release.manifest import source
+    from ecs_release.manifest import source  # noqa: PLC0415 - the steps read JSON, and start without PyYAML
 
     return _validation(source.read(data))
 

@@ -211,7 +211,7 @@ class Table:
                 yield deserialized(row)
 
     def _transact(self, writes: Sequence[Mapping[str, Any]]) -> None:
-        """One transaction, whole or not at all; one that collides with another's is tried again (:mod:`ecs_release.aws.retries`)."""
+        """One transaction, whole or not at all; one that collides with another is tried again (:mod:`ecs_release.aws.retries`)."""
         try:
             self._client.transact_write_items(TransactItems=list(writes))
         except ClientError as error:

@@ -1,0 +1,1 @@
+"""What every service needs: the server, calls and their answers, limits, faults, lag, pages and child processes."""

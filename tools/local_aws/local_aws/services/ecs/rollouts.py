@@ -1,0 +1,289 @@
+"""How Amazon ECS rolls a service out: the deployments of a service, brought up to the clock at each look.
+
+Stands for
+- PRIMARY and ACTIVE deployments and their rollout states:
+  https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html
+- the circuit breaker, which fails a deployment and may roll back to the last completed one; with none it stalls:
+  https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html
+- service deployments and service revisions:
+  https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-deployment.html
+
+How a rollout ends is told by the rules of ``POST /_local/rollouts``; without one it completes in two seconds. The
+first deployment of a new service completes at once, unless a rule with ``"creation": true`` says otherwise, so that
+an estate is settled when it is made. A desired count of 0 completes at once whatever the rules say. Bake time is
+part of a rule's seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from local_aws.services.ecs import tasks as ecs_tasks
+from local_aws.services.ecs.rollout_rules import RolloutRule
+from local_aws.services.ecs.state import (
+    Deployment,
+    Estate,
+    Service,
+    ServiceDeployment,
+    ServiceRevision,
+    Store,
+    new_deployment_name,
+    new_number,
+)
+
+# Members of a service that make up its revision; changing one of them starts a deployment
+REVISION_MEMBERS = (
+    "capacityProviderStrategy",
+    "launchType",
+    "platformVersion",
+    "loadBalancers",
+    "serviceRegistries",
+    "networkConfiguration",
+    "serviceConnectConfiguration",
+    "volumeConfigurations",
+    "vpcLatticeConfigurations",
+)
+BREAKER_REASON = "Service deployment rolled back because the circuit breaker threshold was exceeded."
+FAILED_REASON = "ECS deployment circuit breaker: tasks failed to start."
+
+
+def threshold(desired: int) -> int:
+    """Return how many failed tasks trip the circuit breaker: half the desired count, at least 3, at most 200."""
+    return min(200, max(3, math.ceil(desired * 0.5)))
+
+
+def tells_rollout_state(service: Service) -> bool:
+    """Only rolling updates tell a rollout state, and not behind a Classic Load Balancer."""
+    classic = any(entry.get("loadBalancerName") for entry in service.members.get("loadBalancers") or ())
+    return service.configuration.get("strategy", "ROLLING") == "ROLLING" and not classic
+
+
+def begin(estate: Estate, store: Store, service: Service, creation: bool = False) -> Deployment:
+    """Start a deployment of the service as it is now; what ran before is on its way out."""
+    now = estate.clock()
+    definition = service.task_definition
+    revision = ServiceRevision(
+        arn=store.arn(f"service-revision/{service.cluster_name}/{service.name}/{new_number()}"),
+        task_definition=definition,
+        members={key: service.members[key] for key in REVISION_MEMBERS if key in service.members},
+        created_at=now,
+    )
+    sources = [
+        entry.revision for entry in service.deployments if entry.running or entry.rollout_state == "COMPLETED"
+    ]
+    record = ServiceDeployment(
+        arn=store.arn(f"service-deployment/{service.cluster_name}/{service.name}/{new_deployment_name()}"),
+        target=revision,
+        sources=sources,
+        configuration=service.configuration,
+        created_at=now,
+        updated_at=now,
+    )
+    for older in service.service_deployments:
+        if not older.over:
+            _end(
+                older,
+                "STOPPED",
+                now,
+                "Service deployment stopped because a newer service deployment started.",
+            )
+    service.service_deployments.append(record)
+    rule = estate.server.rollout_rules.choose(service.name, definition.images, creation)
+    return _add(service, revision, record, rule, now)
+
+
+def _add(
+    service: Service, revision: ServiceRevision, record: ServiceDeployment, rule: RolloutRule, now: float
+) -> Deployment:
+    for older in service.deployments:
+        if older.status == "PRIMARY":
+            older.status = "ACTIVE"
+            older.pending = 0
+            older.updated_at = now
+    deployment = Deployment(
+        id=f"ecs-svc/{new_number()}",
+        revision=revision,
+        service_deployment=record,
+        rule=rule,
+        created_at=now,
+        updated_at=now,
+        pending=service.desired_count,
+    )
+    deployment.rollout_state_reason = f"ECS deployment {deployment.id} in progress."
+    service.deployments.insert(0, deployment)
+    return deployment
+
+
+def _end(record: ServiceDeployment, status: str, now: float, reason: str | None = None) -> None:
+    record.status = status
+    record.status_reason = reason
+    record.updated_at = now
+    if status == "STOPPED":
+        record.stopped_at = now
+    record.finished_at = now
+
+
+def roll_back(service: Service, failed: Deployment, reason: str, now: float) -> None:
+    """Start the rollback deployment to the last completed revision; without one, stall."""
+    record = failed.service_deployment
+    target = service.last_completed
+    if target is None:
+        _end(record, "ROLLBACK_FAILED", now, "No completed deployment to roll back to.")
+        return
+    completed_id = service.last_completed_id
+    record.status = "ROLLBACK_IN_PROGRESS"
+    record.status_reason = reason
+    record.updated_at = now
+    record.rollback = {"reason": reason, "startedAt": now, "serviceRevisionArn": target.arn}
+    rule = RolloutRule(seconds=failed.rule.seconds)
+    deployment = _add(service, target, record, rule, now)
+    deployment.is_rollback = True
+    deployment.rollout_state_reason = (
+        f"ECS deployment circuit breaker: rolling back to deploymentId {completed_id}."
+    )
+    service.task_definition = target.task_definition
+    service.members.update(target.members)
+    service.say(f"rolling back to deployment {completed_id}.", now)
+
+
+def settle(estate: Estate, store: Store) -> None:
+    """Bring every service of a store up to the clock."""
+    for service in store.services.values():
+        settle_service(estate, store, service)
+
+
+def settle_service(estate: Estate, store: Store, service: Service) -> None:
+    """Bring one service up to the clock: a rollback that began meanwhile is followed too."""
+    now = estate.clock()
+    for _ in range(3):
+        primary = service.primary
+        if primary is None or primary.rollout_state != "IN_PROGRESS" or primary.service_deployment.over:
+            break
+        if primary.rule.outcome == "wait":
+            images = primary.revision.task_definition.images
+            rule = estate.server.rollout_rules.choose(service.name, images, primary.rule.creation)
+            if rule.outcome != "wait":
+                primary.rule = replace(rule, seconds=now - primary.created_at + rule.seconds)
+        if not _advance(store, service, primary, now):
+            break
+    for deployment in service.deployments:
+        _match_tasks(store, service, deployment, now)
+
+
+def _advance(store: Store, service: Service, deployment: Deployment, now: float) -> bool:
+    """Move a deployment on; True if it came to an end."""
+    rule = deployment.rule
+    desired = service.desired_count
+    elapsed = now - deployment.created_at
+    due = deployment.created_at + rule.seconds
+    outcome = "complete" if desired == 0 else rule.outcome
+    if outcome == "complete":
+        if desired == 0 or elapsed >= rule.seconds:
+            _complete(service, deployment, now if desired == 0 else due)
+            return True
+        deployment.running = int(desired * elapsed / rule.seconds)
+        deployment.pending = desired - deployment.running
+        return False
+    deployment.running = 0
+    deployment.pending = desired
+    if outcome in ("stall", "wait"):
+        return False
+    limit = threshold(desired)
+    breaker = outcome == "circuit_breaker_rollback" or bool(
+        (service.configuration.get("deploymentCircuitBreaker") or {}).get("enable")
+    )
+    interval = max(rule.seconds / limit, 0.001 if breaker else 0.2)
+    failed = int(elapsed / interval)
+    _crash_tasks(store, service, deployment, min(failed, limit) if breaker else failed, interval)
+    if not breaker or elapsed < rule.seconds:
+        return False
+    deployment.rollout_state = "FAILED"
+    deployment.rollout_state_reason = FAILED_REASON
+    deployment.updated_at = due
+    deployment.pending = 0
+    deployment.service_deployment.failure_count = limit
+    service.say(f"(deployment {deployment.id}) deployment failed: tasks failed to start.", due)
+    if outcome == "circuit_breaker_rollback":
+        roll_back(service, deployment, BREAKER_REASON, due)
+    else:
+        # AWS has no FAILED among the states of a service deployment
+        _end(
+            deployment.service_deployment, "STOPPED", due, "Service deployment failed: tasks failed to start."
+        )
+    return True
+
+
+def _complete(service: Service, deployment: Deployment, at: float) -> None:
+    deployment.running = service.desired_count
+    deployment.pending = 0
+    deployment.rollout_state = "COMPLETED"
+    deployment.rollout_state_reason = f"ECS deployment {deployment.id} completed."
+    deployment.updated_at = at
+    for older in service.deployments:
+        if older is not deployment:
+            older.status = "INACTIVE"
+            older.running = older.pending = 0
+    record = deployment.service_deployment
+    if deployment.is_rollback:
+        _end(record, "ROLLBACK_SUCCESSFUL", at, record.status_reason)
+    else:
+        _end(record, "SUCCESSFUL", at)
+    service.last_completed = deployment.revision
+    service.last_completed_id = deployment.id
+    service.say(f"(deployment {deployment.id}) deployment completed.", at)
+    service.say("has reached a steady state.", at)
+
+
+def _crashing_container(deployment: Deployment) -> str:
+    containers = deployment.revision.task_definition.members["containerDefinitions"]
+    for container in containers:
+        if deployment.rule.image is not None and deployment.rule.fits("", [container["image"]]):
+            return str(container["name"])
+    return str(next((c for c in containers if c.get("essential", True)), containers[0])["name"])
+
+
+def _crash_tasks(
+    store: Store, service: Service, deployment: Deployment, failed: int, interval: float
+) -> None:
+    """Count tasks that failed, and keep the latest of them for DescribeTasks."""
+    for number in range(max(deployment.failed, failed - ecs_tasks.KEPT_STOPPED) + 1, failed + 1):
+        at = deployment.created_at + number * interval
+        task = _start_task(store, service, deployment, at)
+        ecs_tasks.crash(task, _crashing_container(deployment), deployment.rule.reason, at)
+        deployment.crashed.append(task)
+    if failed > deployment.failed:
+        deployment.failed = failed
+        deployment.updated_at = deployment.created_at + failed * interval
+    while len(deployment.crashed) > ecs_tasks.KEPT_STOPPED:
+        store.tasks.pop(deployment.crashed.pop(0).arn, None)
+
+
+def _start_task(store: Store, service: Service, deployment: Deployment, now: float) -> Any:
+    return ecs_tasks.start(
+        store,
+        (service.cluster_name, service.cluster_arn),
+        deployment.revision.task_definition,
+        group=f"service:{service.name}",
+        started_by=deployment.id,
+        launch_type=str(service.members.get("launchType") or "EC2"),
+        now=now,
+    )
+
+
+def _match_tasks(store: Store, service: Service, deployment: Deployment, now: float) -> None:
+    """Have as many running tasks as the deployment counts; drop deployments that are INACTIVE."""
+    running = [task for task in deployment.tasks if not task.stopped]
+    for task in running[deployment.running :]:
+        ecs_tasks.stop(
+            task,
+            "ServiceSchedulerInitiated",
+            f"Scaling activity initiated by (deployment {deployment.id})",
+            now,
+        )
+    deployment.tasks = running[: deployment.running]
+    while len(deployment.tasks) < deployment.running:
+        deployment.tasks.append(_start_task(store, service, deployment, now))
+    if deployment.status == "INACTIVE":
+        service.deployments = [entry for entry in service.deployments if entry is not deployment]

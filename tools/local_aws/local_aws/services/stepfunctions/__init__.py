@@ -1,0 +1,491 @@
+"""AWS Step Functions around moto's interpreter of the Amazon States Language.
+
+Stands for, with its source:
+
+- ValidateStateMachineDefinition, also at create and update: a transition to a state that is not there is refused
+  https://docs.aws.amazon.com/step-functions/latest/apireference/API_ValidateStateMachineDefinition.html
+- versions: publish, list, delete, and executions of them
+  https://docs.aws.amazon.com/step-functions/latest/dg/concepts-state-machine-version.html
+- StartExecution: a name of its own where none is given; a used name is refused, but for the same input while the
+  execution runs https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
+- StopExecution ends an execution at once, whatever its tasks do: a Lambda function that runs is not stopped
+  https://docs.aws.amazon.com/step-functions/latest/apireference/API_StopExecution.html
+- DescribeExecution with error, cause, stopDate and redriveStatus in every status
+  https://docs.aws.amazon.com/step-functions/latest/apireference/API_DescribeExecution.html
+- GetExecutionHistory in pages, in either order
+  https://docs.aws.amazon.com/step-functions/latest/apireference/API_GetExecutionHistory.html
+- execution logs, at the level asked for, with or without data
+  https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+
+Missing: RedriveExecution, and what moto's interpreter lacks (JSONata, ItemBatcher, tolerated failures).
+The event "Step Functions Execution Status Change" is put by ``executions.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import logging
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from moto.logs.models import logs_backends
+from moto.stepfunctions.parser.api import ExecutionAbortedEventDetails, HistoryEventType
+from moto.stepfunctions.parser.asl.eval.evaluation_details import ExecutionDetails
+from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
+from moto.stepfunctions.parser.asl.eval.event.logging import is_logging_enabled_for
+from moto.stepfunctions.parser.asl.eval.program_state import ProgramRunning, ProgramStopped
+from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
+from moto.stepfunctions.parser.asl.utils import boto_client
+from moto.stepfunctions.parser.backend.execution import Execution
+from moto.stepfunctions.parser.models import stepfunctions_parser_backends
+
+from local_aws.kernel.calls import Answer, ApiError, Call
+from local_aws.kernel.server import MOTO_LOCK, Server
+
+INPUT_BYTES = 256 * 1024
+_NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
+_LOCK = threading.RLock()
+
+
+# --- definitions ------------------------------------------------------------------------------------------
+
+
+def diagnose(definition: str) -> list[dict[str, str]]:
+    """Return what is wrong with a definition, as ValidateStateMachineDefinition's diagnostics."""
+    try:
+        document = json.loads(definition)
+    except ValueError as error:
+        return [_diagnostic("INVALID_JSON_DESCRIPTION", f"The definition is not JSON: {error}", "")]
+    try:
+        AmazonStateLanguageParser.parse(definition)
+    except Exception as error:  # the parser raises many kinds
+        return [_diagnostic("SCHEMA_VALIDATION_FAILED", f"{type(error).__name__}: {error}"[:4000], "/")]
+    return [
+        _diagnostic("MISSING_TRANSITION_TARGET", f"Missing 'Next' target: {target}", location)
+        for target, location in _missing_targets(document, "")
+    ]
+
+
+def _diagnostic(code: str, message: str, location: str) -> dict[str, str]:
+    return {"severity": "ERROR", "code": code, "message": message, "location": location}
+
+
+def _missing_targets(machine: dict[str, Any], where: str) -> Iterator[tuple[str, str]]:
+    """Find the transitions of a machine, and of those inside it, that lead nowhere."""
+    states = machine.get("States") or {}
+    if machine.get("StartAt") not in states:
+        yield str(machine.get("StartAt")), f"{where}/StartAt"
+    for name, state in states.items():
+        path = f"{where}/States/{name}"
+        places = [(state.get(key), f"{path}/{key}") for key in ("Next", "Default")]
+        for key in ("Choices", "Catch"):
+            for number, entry in enumerate(state.get(key) or ()):
+                places.append((entry.get("Next"), f"{path}/{key}[{number}]/Next"))
+        for target, location in places:
+            if target is not None and target not in states:
+                yield str(target), location
+        for key in ("ItemProcessor", "Iterator"):
+            if key in state:
+                yield from _missing_targets(state[key], f"{path}/{key}")
+        for number, branch in enumerate(state.get("Branches") or ()):
+            yield from _missing_targets(branch, f"{path}/Branches[{number}]")
+
+
+def validate_definition(call: Call) -> dict[str, Any]:
+    diagnostics = diagnose(call.input.get("definition") or "")
+    return {"result": "FAIL" if diagnostics else "OK", "diagnostics": diagnostics, "truncated": False}
+
+
+def save_machine(call: Call) -> Answer:
+    """Let moto create or update a machine whose definition is right."""
+    if call.input.get("definition") is not None:
+        diagnostics = diagnose(call.input["definition"])
+        if diagnostics:
+            found = "; ".join(
+                f"{entry['code']}: {entry['message']} at {entry['location']}" for entry in diagnostics
+            )
+            raise ApiError("InvalidDefinition", f"Invalid State Machine Definition: '{found}'")
+    return call.forward()
+
+
+# --- machines and versions --------------------------------------------------------------------------------
+
+
+def _backend(call: Call) -> Any:
+    return stepfunctions_parser_backends[call.account][call.region]
+
+
+def _machine(call: Call, arn: str) -> Any:
+    """Return the state machine of an unqualified ARN."""
+    for machine in _backend(call).state_machines:
+        if machine.arn == arn:
+            return machine
+    raise ApiError("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{arn}'")
+
+
+def _qualified(call: Call, arn: str) -> tuple[Any, Any]:
+    """Return a state machine, and the version of it that an ARN of a version or an alias means."""
+    base = ":".join(arn.split(":")[:7])
+    machine = _machine(call, base)
+    qualifier = arn.removeprefix(base).lstrip(":")
+    if not qualifier:
+        return machine, None
+    if qualifier in machine.aliases:
+        qualifier = (
+            machine.aliases[qualifier].routing_configuration[0]["stateMachineVersionArn"].rpartition(":")[2]
+        )
+    version = machine.versions.get(int(qualifier)) if qualifier.isdigit() else None
+    if version is None:
+        raise ApiError("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{arn}'")
+    return machine, version
+
+
+def publish_version(call: Call) -> dict[str, Any]:
+    machine = _machine(call, call.input.get("stateMachineArn") or "")
+    machine.publish(call.input.get("description"))
+    version = machine.latest_version
+    return {"stateMachineVersionArn": version.arn, "creationDate": _epoch(version.creation_date)}
+
+
+def list_versions(call: Call) -> dict[str, Any]:
+    machine = _machine(call, call.input.get("stateMachineArn") or "")
+    versions = [
+        {"stateMachineVersionArn": version.arn, "creationDate": _epoch(version.creation_date)}
+        for _, version in sorted(machine.versions.items(), reverse=True)
+    ]
+    return _page(call, "stateMachineVersions", versions)
+
+
+def delete_version(call: Call) -> dict[str, Any]:
+    arn = call.input.get("stateMachineVersionArn") or ""
+    machine, version = _qualified(call, arn)
+    if version is None:
+        raise ApiError("InvalidArn", f"Invalid Arn: '{arn}'")
+    machine.versions.pop(version.version)
+    return {}
+
+
+def delete_machine(call: Call) -> Answer:
+    """Delete a machine; its executions end."""
+    for machine in _backend(call).state_machines:
+        if machine.arn == call.input.get("stateMachineArn"):
+            for execution in list(machine.executions):
+                _stop(execution, None, "The state machine was deleted")
+    return call.forward()
+
+
+# --- executions -------------------------------------------------------------------------------------------
+
+
+def start_execution(call: Call) -> dict[str, Any]:
+    machine, version = _qualified(call, call.input.get("stateMachineArn") or "")
+    name = call.input.get("name") or str(uuid.uuid4())
+    if not _NAME.fullmatch(name):
+        raise ApiError("InvalidName", f"Invalid Name: '{name}'")
+    text = call.input.get("input") or "{}"
+    if len(text.encode()) > INPUT_BYTES:
+        raise ApiError(
+            "ValidationException",
+            "1 validation error detected: Value at 'input' failed to satisfy constraint: Member must have length "
+            f"less than or equal to {INPUT_BYTES}",
+        )
+    try:
+        json.loads(text)
+    except ValueError as error:
+        raise ApiError("InvalidExecutionInput", f"Invalid State Machine Execution Input: '{error}'") from None
+    with _LOCK:
+        for other in machine.executions:
+            if other.name == name:
+                if other.status == "RUNNING" and other.execution_input == text:
+                    return {"executionArn": other.execution_arn, "startDate": _epoch(other.start_date)}
+                raise ApiError("ExecutionAlreadyExists", f"Execution Already Exists: '{other.execution_arn}'")
+        execution = _execution(call, machine, version or machine, name, text)
+        machine.executions.append(execution)
+        execution.start()
+    return {"executionArn": execution.execution_arn, "startDate": _epoch(execution.start_date)}
+
+
+class _Execution(Execution):  # type: ignore[misc]  # moto has no types
+    """Gives the context object's times as text, as AWS does, not as Python's datetime.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/input-output-contextobject.html
+    """
+
+    def get_start_execution_details(self) -> Any:
+        details = super().get_start_execution_details()
+        moment = self.start_date.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return ExecutionDetails(details.arn, details.name, details.role_arn, details.inpt, moment)
+
+
+def _execution(call: Call, machine: Any, source: Any, name: str, text: str) -> Any:
+    # A snapshot: what is updated afterwards does not reach an execution that runs.
+    snapshot = copy.copy(source)
+    snapshot.executions = []
+    snapshot.loggingConfiguration = copy.deepcopy(source.loggingConfiguration)
+    arn = f"{machine.arn.replace(':stateMachine:', ':execution:')}:{name}"
+    return _Execution(
+        name=name,
+        sm_type=snapshot.sm_type,
+        role_arn=snapshot.roleArn,
+        exec_arn=arn,
+        account_id=call.account,
+        region_name=call.region,
+        state_machine=snapshot,
+        start_date=datetime.now(tz=UTC),
+        cloud_watch_logging_session=_Log.of(snapshot, arn),
+        input_data=text,
+        trace_header=call.input.get("traceHeader"),
+        activity_store={},
+    )
+
+
+def _found(call: Call) -> tuple[Any, Any]:
+    """Return an execution and its machine."""
+    arn = call.input.get("executionArn") or ""
+    for machine in _backend(call).state_machines:
+        for execution in machine.executions:
+            if execution.execution_arn == arn:
+                return execution, machine
+    raise ApiError("ExecutionDoesNotExist", f"Execution Does Not Exist: '{arn}'")
+
+
+def _heading(execution: Any, machine: Any) -> dict[str, Any]:
+    members = {
+        "executionArn": execution.execution_arn,
+        "stateMachineArn": machine.arn,
+        "name": execution.name,
+        "status": execution.status,
+        "startDate": _epoch(execution.start_date),
+        "redriveCount": 0,
+    }
+    if execution.state_machine_arn != machine.arn:
+        members["stateMachineVersionArn"] = execution.state_machine_arn
+    if execution.status != "RUNNING" and execution.stop_date:
+        members["stopDate"] = _epoch(execution.stop_date)
+    return members
+
+
+def describe_execution(call: Call) -> dict[str, Any]:
+    execution, machine = _found(call)
+    status = execution.status
+    answer = _heading(execution, machine)
+    answer |= {"input": execution.execution_input, "inputDetails": {"included": True}}
+    if status in ("FAILED", "TIMED_OUT", "ABORTED"):
+        answer["redriveStatus"] = "REDRIVABLE"
+    else:
+        answer["redriveStatus"] = "NOT_REDRIVABLE"
+        answer["redriveStatusReason"] = f"Execution is {status} and cannot be redriven"
+    if status == "SUCCEEDED":
+        answer["output"] = json.dumps(execution.output, separators=(",", ":"), ensure_ascii=False)
+        answer["outputDetails"] = {"included": True}
+    for member in ("error", "cause"):
+        if getattr(execution, member) is not None:
+            answer[member] = getattr(execution, member)
+    return answer
+
+
+def describe_machine_of_execution(call: Call) -> dict[str, Any]:
+    execution, machine = _found(call)
+    snapshot = execution.state_machine
+    return {
+        "stateMachineArn": machine.arn,
+        "name": machine.name,
+        "definition": snapshot.definition,
+        "roleArn": snapshot.roleArn,
+        "updateDate": _epoch(snapshot.update_date),
+        "loggingConfiguration": snapshot.loggingConfiguration,
+        "tracingConfiguration": snapshot.tracingConfiguration,
+        "encryptionConfiguration": snapshot.encryptionConfiguration,
+    }
+
+
+def list_executions(call: Call) -> dict[str, Any]:
+    arn = call.input.get("stateMachineArn") or ""
+    machine, version = _qualified(call, arn)
+    wanted = call.input.get("statusFilter")
+    chosen = [
+        _heading(execution, machine)
+        for execution in sorted(machine.executions, key=lambda entry: entry.start_date, reverse=True)
+        if wanted in (None, execution.status) and (version is None or execution.state_machine_arn == arn)
+    ]
+    return _page(call, "executions", chosen)
+
+
+def stop_execution(call: Call) -> dict[str, Any]:
+    execution, _ = _found(call)
+    _stop(execution, call.input.get("error"), call.input.get("cause"))
+    return {"stopDate": _epoch(execution.stop_date or datetime.now(tz=UTC))}
+
+
+class _Nobody:
+    """Takes the place of the one who hears of an execution's end, once that is known."""
+
+    def terminated(self) -> None:
+        """Hear nothing."""
+
+
+def _stop(execution: Any, error: str | None, cause: str | None) -> None:
+    """End an execution now. Its threads end when their tasks have returned; nobody listens to them any more."""
+    worker = execution.exec_worker
+    with _LOCK:
+        for _ in range(2000):  # a new execution's thread may not have got that far
+            if worker.env is not None and worker.env.program_state() is not None:
+                break
+            time.sleep(0.001)
+        env = worker.env
+        if (
+            execution.status != "RUNNING"
+            or env is None
+            or not isinstance(env.program_state(), ProgramRunning)
+        ):
+            return
+        listener, worker._execution_communication = worker._execution_communication, _Nobody()
+        env.set_stop(stop_date=datetime.now(tz=UTC), error=error, cause=cause)
+        if isinstance(env.program_state(), ProgramStopped):
+            execution.error, execution.cause = error, cause
+            details = ExecutionAbortedEventDetails()
+            if error is not None:
+                details["error"] = error
+            if cause is not None:
+                details["cause"] = cause
+            env.event_manager.add_event(
+                context=env.event_history_context,
+                event_type=HistoryEventType.ExecutionAborted,
+                event_details=EventDetails(executionAbortedEventDetails=details),
+            )
+            env.event_manager.add_event = lambda *_, **__: 0
+        listener.terminated()
+
+
+def execution_history(call: Call) -> dict[str, Any]:
+    execution, _ = _found(call)
+    env = execution.exec_worker.env
+    # events are only ever appended, so a slice is a page that stays what it was
+    events = list(env.event_manager._history_event_list) if env is not None else []
+    if call.input.get("reverseOrder"):
+        events.reverse()
+    answer = _page(call, "events", events, limit=1000)
+    with_data = call.input.get("includeExecutionData", True)
+    answer["events"] = [_event(event, with_data) for event in answer["events"]]
+    return answer
+
+
+def _event(event: dict[str, Any], with_data: bool) -> dict[str, Any]:
+    timestamp = event["timestamp"]
+    if isinstance(timestamp, str):
+        timestamp = datetime.fromisoformat(timestamp.replace("Z", "+00:00"))
+    plain: dict[str, Any] = json.loads(json.dumps({**event, "timestamp": _epoch(timestamp)}, default=str))
+    if not with_data:
+        for details in plain.values():
+            if isinstance(details, dict):
+                for member in ("input", "output", "parameters"):
+                    details.pop(member, None)
+    return plain
+
+
+def _epoch(moment: datetime) -> float:
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp(), 3)
+
+
+def _page(call: Call, member: str, entries: list[Any], limit: int = 1000) -> dict[str, Any]:
+    token = call.input.get("nextToken") or "0"
+    if not token.isdigit():
+        raise ApiError("InvalidToken", f"Invalid Token: '{token}'")
+    first, size = int(token), min(int(call.input.get("maxResults") or 100), limit)
+    answer: dict[str, Any] = {member: entries[first : first + size]}
+    if first + size < len(entries):
+        answer["nextToken"] = str(first + size)
+    return answer
+
+
+class _Log:
+    """Writes an execution's history events into the machine's log group, as the interpreter asks it to."""
+
+    def __init__(
+        self, group_arn: str, stream: str, configuration: dict[str, Any], execution_arn: str
+    ) -> None:
+        _, _, _, self._region, self._account, _, self._group = group_arn.removesuffix(":*").split(":", 6)
+        self._stream = stream
+        self._level = configuration.get("level", "OFF")
+        self.execution_arn = execution_arn
+        self.configuration = self
+        self.include_execution_data = bool(configuration.get("includeExecutionData"))
+
+    @classmethod
+    def of(cls, machine: Any, execution_arn: str) -> _Log | None:
+        configuration = machine.loggingConfiguration or {}
+        destinations = configuration.get("destinations") or []
+        if configuration.get("level", "OFF") == "OFF" or not destinations:
+            return None
+        stream = f"states/{machine.name}/{time.strftime('%Y-%m-%d-%H-%M', time.gmtime())}"
+        return cls(
+            destinations[0]["cloudWatchLogsLogGroup"]["logGroupArn"], stream, configuration, execution_arn
+        )
+
+    def log_level_filter(self, history_event_type: Any) -> bool:
+        return bool(is_logging_enabled_for(self._level, history_event_type))
+
+    def publish_history_log(self, history_log: dict[str, Any]) -> None:
+        entry = {"timestamp": int(time.time() * 1000), "message": json.dumps(history_log, default=str)}
+        with MOTO_LOCK:
+            group = logs_backends[self._account][self._region].groups.get(self._group)
+            if group is None:  # deleted with the rest of the module while the execution was running
+                return
+            if self._stream not in group.streams:
+                group.create_log_stream(self._stream)
+            group.put_log_events(self._stream, [entry])
+
+
+class _Boto3:
+    """Gives the interpreter one client for each service and Region; making one for each task takes long."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._session = boto3.session.Session()
+        self._clients: dict[tuple[str, str], Any] = {}
+        self._lock = threading.Lock()
+
+    def client(self, *, service_name: str, region_name: str, config: Config, **arguments: Any) -> Any:
+        with self._lock:
+            key = (service_name, region_name)
+            if key not in self._clients:
+                own = Config(max_pool_connections=200, proxies={})
+                arguments["endpoint_url"] = self._server.endpoint
+                self._clients[key] = self._session.client(
+                    service_name, region_name=region_name, config=config.merge(own), **arguments
+                )
+            return self._clients[key]
+
+
+OPERATIONS: dict[str, Callable[[Call], Answer | dict[str, Any]]] = {
+    "ValidateStateMachineDefinition": validate_definition,
+    "CreateStateMachine": save_machine,
+    "UpdateStateMachine": save_machine,
+    "DeleteStateMachine": delete_machine,
+    "PublishStateMachineVersion": publish_version,
+    "ListStateMachineVersions": list_versions,
+    "DeleteStateMachineVersion": delete_version,
+    "StartExecution": start_execution,
+    "DescribeExecution": describe_execution,
+    "DescribeStateMachineForExecution": describe_machine_of_execution,
+    "ListExecutions": list_executions,
+    "StopExecution": stop_execution,
+    "GetExecutionHistory": execution_history,
+}
+
+
+def install(server: Server) -> None:
+    for name, operation in OPERATIONS.items():
+        server.operation("states", name)(functools.partial(operation))
+    boto_client.boto3 = _Boto3(server)
+    # The interpreter reports each state that fails; that is what a history is for.
+    logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
