@@ -128,11 +128,10 @@ def _install_requirements(folder: Path) -> None:
 
 
 def _install_command(folder: Path) -> None:
-    """Put ``ecs_release`` and ``local_aws`` on the path, and the command ``ecs-release`` beside Python; no build backend is needed."""
+    """Put ``ecs_release`` and ``local_aws`` on the path, and the command ``ecs-release`` beside Python."""
     packages = next((folder / "lib").glob("python3.*/site-packages"))
-    (packages / "ecs_release_checkout.pth").write_text(
-        f"{ROOT / 'lambda_src'}\n{ROOT / 'tools' / 'local_aws'}\n"
-    )
+    paths = (ROOT / "lambda_src", ROOT / "tools" / "local_aws")
+    (packages / "ecs_release_checkout.pth").write_text("".join(f"{path}\n" for path in paths))
     command = folder / "bin" / "ecs-release"
     command.write_text('#!/bin/sh\nexec "$(dirname "$0")/python" -m ecs_release "$@"\n')
     command.chmod(0o755)

@@ -38,7 +38,8 @@ def eventually() -> Callable[..., Any]:
             value = check()
             if value:
                 return value
-            assert time.monotonic() < deadline, f"still {value!r} after {seconds} s"
+            if time.monotonic() > deadline:
+                pytest.fail(f"still {value!r} after {seconds} s")
             time.sleep(0.05)
 
     return wait
