@@ -49,5 +49,6 @@ chaos: setup ## random fault schedules over drawn estates (CHAOS_EXAMPLES=300, S
 	@seed=$${SEED:-$$(date +%s)}; echo "seed $$seed; repeat with: make chaos SEED=$$seed"; \
 	CHAOS_EXAMPLES=$${CHAOS_EXAMPLES:-300} CHAOS_SEED=$$seed $(PYTHON) -m pytest -q -n 2 -p no:cacheprovider tests/faults/test_chaos.py
 
-docs: setup ## write again what is generated: the manifest's and validate's JSON Schemas
+docs: setup ## write again what is generated: JSON Schemas, and the tables of inputs and outputs
 	@PYTHONPATH=lambda_src $(PYTHON) -m ecs_release.manifest.schema schemas
+	@$(PYTHON) -m scripts.terraform_docs
