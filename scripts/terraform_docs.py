@@ -87,7 +87,7 @@ def _attributes(body: str) -> Iterator[tuple[str, str]]:
 
 def _in_one_line(value: str) -> str:
     """HCL whose members stand in a line each, with commas instead."""
-    text = ", ".join(" ".join(line.split()) for line in value.strip().splitlines())
+    text = ", ".join(" ".join(line.split()) for line in value.splitlines() if line.strip())
     return re.sub(r"([({[]),", r"\1", re.sub(r", ([)}\]])", r" \1", text))
 
 
