@@ -17,6 +17,7 @@ from ecs_release.aws.services import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import ManifestInvalidError
 from ecs_release.manifest import Item, from_document
+from ecs_release.plan import request as request_module
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.document import plan_document
 from ecs_release.plan.live import Live
@@ -93,7 +94,7 @@ class World:
         """Why Parse would not release what there is now under the plan that was approved."""
         service = {"service": "api", "clusterName": "c", "serviceName": "api", "image": "api:1"}
         manifest = from_document({"services": [service], "onFailure": self.on_failure}).manifest
-        request = parse.Request("deploy", manifest, plan=approved, allow_stale=allow_stale)
+        request = request_module.Request("deploy", manifest, plan=approved, allow_stale=allow_stale)
         return parse._stale(self, request, self.plan())  # type: ignore[arg-type]
 
 
@@ -217,8 +218,8 @@ class Bucket:
 
 def read_plan(monkeypatch: pytest.MonkeyPatch, document: Any) -> Any:
     bucket = Bucket(document)
-    monkeypatch.setattr(parse, "own_client", lambda _: bucket)
-    return parse._approved_plan(
+    monkeypatch.setattr(request_module, "own_client", lambda _: bucket)
+    return request_module._approved_plan(
         {"bucket": "b", "key": "k", "versionId": "v", "sha256": hashlib.sha256(bucket.body).hexdigest()},
         until=0.0,
     )
@@ -242,9 +243,9 @@ def test_in_the_execution_input_nothing_but_true_asks_for_it(
 ) -> None:
     service = {"service": "api", "clusterName": "c", "serviceName": "api", "image": "api:1"}
     bucket = Bucket({"services": [service]})
-    monkeypatch.setattr(parse, "own_client", lambda _: bucket)
+    monkeypatch.setattr(request_module, "own_client", lambda _: bucket)
     reference = {"bucket": "b", "key": "k", "sha256": hashlib.sha256(bucket.body).hexdigest()}
     document = {"version": 1, "mode": "deploy", "manifest": reference, "allowStale": value}
-    assert parse.read_request(document).allow_stale is False
-    assert parse.read_request({**document, "allowStale": True}).allow_stale is True
-    assert not dataclasses.replace(parse.Request("deploy")).allow_stale
+    assert request_module.read_request(document).allow_stale is False
+    assert request_module.read_request({**document, "allowStale": True}).allow_stale is True
+    assert not dataclasses.replace(request_module.Request("deploy")).allow_stale

@@ -27,6 +27,7 @@ from chaos_cloud import TABLE, Cloud, cloud
 from chaos_world import Entry, Job, Release, Scenario, Service, Trouble, World
 from ecs_release import observability
 from ecs_release.aws import clients as aws
+from ecs_release.aws import raw
 from ecs_release.aws.scheduled_tasks import reference_of, with_task_definition
 from ecs_release.cli import follow
 from ecs_release.cli import repair as finishing
@@ -111,9 +112,9 @@ class Planted(World):
         }
         client = self.cloud.client("ecs")
         if not getattr(client, "chaos_raw", False):
-            aws._install_raw(client, "ecs")
+            raw.install_raw(client, "ecs")
             client.chaos_raw = True
-        with aws.send_raw(body):
+        with raw.send_raw(body):
             answer = client.register_task_definition(family=name, containerDefinitions=[])
         return str(answer["taskDefinition"]["taskDefinitionArn"])
 
@@ -313,7 +314,7 @@ def test_no_canary_gets_out(run: Run, where: str) -> None:
 
 def test_what_aws_refused_is_still_told_without_its_values(run: Run) -> None:
     for name in ("mails", "executions", "status", "log"):
-        assert f"ValidationException: 1 validation error detected: Value {aws.HIDDEN} at" in run.found[name]
+        assert f"ValidationException: 1 validation error detected: Value {raw.HIDDEN} at" in run.found[name]
     assert "AWS refused the new revision of service-family-0: ClientException" in run.found["mails"]
 
 
@@ -413,7 +414,7 @@ def test_an_error_of_aws_repeats_no_value(body_and_secret: tuple[dict[str, Any],
         "as JSON": json.dumps(secret, ensure_ascii=False)[1:-1],
         "the body": json.dumps(body),
     }[how]
-    shown = aws.without_values(f"refused: ({repeated})", body)
+    shown = raw.without_values(f"refused: ({repeated})", body)
     assert shown.startswith("refused: (")
     for written in (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]):
         assert written not in shown.removeprefix("refused: (").removesuffix(")")
@@ -441,7 +442,7 @@ def test_an_error_of_aws_keeps_what_it_says_of_names(text: str) -> None:
             }
         ],
     }
-    assert aws.without_values(text, body) == text
+    assert raw.without_values(text, body) == text
 
 
 def test_the_sdk_s_own_log_stays_silent_when_the_root_logger_is_at_debug(run: Run) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from ecs_release.errors import ManifestInvalidError, ObjectNotThereYetError
-from ecs_release.steps import parse
+from ecs_release.plan import request as request_module
 
 ROOT = Path(__file__).resolve().parents[2]
 OBJECTS = ROOT / "modules" / "pipeline" / "objects.py"
@@ -82,8 +82,8 @@ class S3:
 def read(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> Callable[..., S3]:
     def read(fails: ClientError, until: float, patience: float = 150) -> S3:
         s3 = S3(fails, until, clock)
-        monkeypatch.setattr(parse, "own_client", lambda _: s3)
-        request = parse.read_request(INPUT, patience=patience)
+        monkeypatch.setattr(request_module, "own_client", lambda _: s3)
+        request = request_module.read_request(INPUT, patience=patience)
         assert request.manifest is not None
         return s3
 
@@ -114,7 +114,7 @@ def test_the_machine_looks_again_for_a_quarter_of_an_hour() -> None:
     final = {name for rule in rules if rule["MaxAttempts"] == 0 for name in rule["ErrorEquals"]}
     (last,) = [rule for rule in rules if rule["ErrorEquals"] == ["States.ALL"]]
     assert ObjectNotThereYetError.__name__ not in final
-    assert (last["MaxAttempts"] + 1) * parse._OBJECT_WAIT_SECONDS >= 15 * 60
+    assert (last["MaxAttempts"] + 1) * request_module.OBJECT_WAIT_SECONDS >= 15 * 60
 
 
 @pytest.mark.parametrize(("code", "status"), [("AccessDenied", 403), ("NoSuchBucket", 404)])

@@ -19,9 +19,8 @@ from ecs_release.plan.decide import make_plan
 from ecs_release.plan.document import plan_document
 from ecs_release.plan.live import Live
 from ecs_release.record.models import ItemRecord, ReleaseRecord
-from ecs_release.record.statuses import Status
+from ecs_release.record.statuses import ReleaseStatus, Status
 from ecs_release.report.status import as_document
-from ecs_release.rollout.release import judge_release
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 ARN = "arn:aws:ecs:eu-west-1:111111111111:task-definition/api:7"
@@ -131,9 +130,7 @@ def test_the_status_schema_knows_every_status() -> None:
     release = schema("status")["oneOf"][1]["properties"]
     item = schema("status")["definitions"]["item"]["properties"]
     assert item["status"]["enum"] == item["verdict"]["enum"] == [str(status) for status in Status]
-    written = Path(judge_release.__code__.co_filename).read_text(encoding="utf-8")
-    for status in release["status"]["enum"]:
-        assert f'"{status}"' in written, status
+    assert set(release["status"]["enum"]) == set(ReleaseStatus)
     assert schema("history")["items"]["properties"] == {k: v for k, v in release.items() if k != "items"}
 
 

@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import copy_context
 from typing import Any
 from unittest import mock
@@ -17,7 +17,7 @@ import pytest
 from botocore.awsrequest import AWSResponse, HeadersDict
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, NoCredentialsError, ParamValidationError
-from ecs_release.aws import retries
+from ecs_release.aws import patience, retries
 from ecs_release.aws.patience import Pace, be_patient_for
 from ecs_release.aws.retries import ThrottleCount, checked
 from ecs_release.aws.trouble import THROTTLING_CODES, trouble
@@ -118,7 +118,10 @@ class Aws:
 @pytest.fixture(scope="module")
 def world() -> Iterator[tuple[Clock, Aws]]:
     clock = Clock()
-    with mock.patch.object(retries, "time", clock), mock.patch.object(botocore.endpoint, "time", clock):
+    modules = (retries, patience, botocore.endpoint)
+    with ExitStack() as patched:
+        for module in modules:
+            patched.enter_context(mock.patch.object(module, "time", clock))
         yield clock, Aws(clock)
 
 
@@ -284,7 +287,7 @@ def test_after_a_storm_the_pace_is_the_documented_one_again(world: tuple[Clock, 
 
 def test_pauses_are_spread(world: tuple[Clock, Aws]) -> None:
     random.seed(1)
-    pauses = [retries.jittered(n, 5.0) for n in itertools.chain.from_iterable([range(1, 40)] * 20)]
+    pauses = [patience.jittered(n, 5.0) for n in itertools.chain.from_iterable([range(1, 40)] * 20)]
     assert min(pauses) < 0.2
     assert max(pauses) <= 5.0
     assert len({round(p, 3) for p in pauses}) > 300

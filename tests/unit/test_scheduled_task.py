@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ecs_release.aws import clients as aws
+from ecs_release.aws import raw
 from ecs_release.aws.scheduled_tasks import (
     Schedules,
     Selection,
@@ -152,7 +152,7 @@ class Scheduler:
         return self
 
     def update_schedule(self, **_: Any) -> None:
-        body = json.loads(aws._body.get() or b"{}")
+        body = json.loads(raw._body.get() or b"{}")
         self.sent.append(body)
         if "StartDate" in body:
             message = "The StartDate you specify cannot be earlier than 5 minutes ago."

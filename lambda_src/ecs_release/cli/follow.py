@@ -12,7 +12,7 @@ from ecs_release.cli.orchestrator import Orchestrator
 from ecs_release.errors import EcsReleaseError
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.record.models import ItemRecord, ReleaseRecord, UnusedRevision
-from ecs_release.record.statuses import BAD, GOOD, Status
+from ecs_release.record.statuses import BAD, GOOD, ReleaseStatus, Status
 from ecs_release.report.notification import in_target, title
 from ecs_release.report.status import as_document, image_change, in_reading_order, summary_line
 from ecs_release.rollout.unused import CleanUp
@@ -50,7 +50,7 @@ def follow(orchestrator: Orchestrator, release: str, execution: str, console: Co
                     if item.status != Status.PENDING:
                         console.say(f"{item.status:<18} {_where(item)}  {item.reason}".rstrip())
         if answer["status"] != "RUNNING":
-            if record is None or record.status != "RUNNING" or patience <= 0:
+            if record is None or record.status != ReleaseStatus.RUNNING or patience <= 0:
                 break
             patience -= _POLL_SECONDS
         time.sleep(_POLL_SECONDS)
@@ -71,7 +71,11 @@ def table(
     clip: bool = False,
 ) -> list[str]:
     """The lines that show a release: headline, problems, how far the clean-up is, one line an item with its reason."""
-    style = "red" if record.status not in ("RUNNING", "SUCCEEDED", "NO_CHANGE") else "bold"
+    style = (
+        "red"
+        if record.status not in (ReleaseStatus.RUNNING, ReleaseStatus.SUCCEEDED, ReleaseStatus.NO_CHANGE)
+        else "bold"
+    )
     when = f"{record.started} .. {record.ended}" if record.ended else f"since {record.started}"
     lines = [f"{title(record)}  {console.styled(record.status, style)}  {when}"]
     lines += [f"  {problem}" for problem in record.problems]
@@ -129,9 +133,9 @@ def history_table(records: Sequence[ReleaseRecord], console: Console) -> list[st
     for record in records:
         style = (
             "green"
-            if record.status in ("SUCCEEDED", "NO_CHANGE")
+            if record.status in (ReleaseStatus.SUCCEEDED, ReleaseStatus.NO_CHANGE)
             else "yellow"
-            if record.status == "RUNNING"
+            if record.status == ReleaseStatus.RUNNING
             else "red"
         )
         status = console.styled(f"{record.status:<19}", style)

@@ -16,7 +16,7 @@ from ecs_release.manifest import Item
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.live import Live
 from ecs_release.record.models import ItemRecord, ReleaseRecord
-from ecs_release.record.statuses import Status
+from ecs_release.record.statuses import ReleaseStatus, Status
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,11 @@ def releases_to_undo(
     ReleaseRejectedError
         when there is nothing to undo, or no such release.
     """
-    others = [record for record in newest_first if record.release != this and record.status != "REJECTED"]
+    others = [
+        record
+        for record in newest_first
+        if record.release != this and record.status != ReleaseStatus.REJECTED
+    ]
     if to is None:
         for place, record in enumerate(others):
             if record.undid is not None:
@@ -83,7 +87,7 @@ def _up_to(others: Sequence[ReleaseRecord], release: str) -> list[ReleaseRecord]
 
 def _left_something(record: ReleaseRecord, items_of: Callable[[str], Sequence[ItemRecord]]) -> bool:
     """Whether a release may have left something behind: it wrote an item, and has not put it back."""
-    if record.status in ("NO_CHANGE", "ROLLED_BACK", "RUNNING"):
+    if record.status in (ReleaseStatus.NO_CHANGE, ReleaseStatus.ROLLED_BACK, ReleaseStatus.RUNNING):
         return False
     return any(_was_written(item) and item.status != Status.ROLLED_BACK for item in items_of(record.release))
 

@@ -7,6 +7,7 @@ from statistics import median
 
 from ecs_release.plan.decide import ItemKey, PlannedItem
 from ecs_release.record.models import ItemRecord, state_key
+from ecs_release.record.statuses import Status
 
 UNKNOWN_ROLLOUT_SECONDS = 300
 
@@ -23,7 +24,7 @@ def rollout_seconds(history: Iterable[Sequence[ItemRecord]]) -> dict[ItemKey, fl
     seen: dict[ItemKey, list[float]] = {}
     for items in history:
         for item in items:
-            proven = item.kind == "service" and item.action == "update" and item.verdict == "SUCCEEDED"
+            proven = item.kind == "service" and item.action == "update" and item.verdict == Status.SUCCEEDED
             if proven and item.started_at is not None and item.settled_at is not None:
                 seen.setdefault(state_key(item), []).append(float(item.settled_at - item.started_at))
     return {key: median(times) for key, times in seen.items()}

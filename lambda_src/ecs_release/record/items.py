@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ecs_release.errors import RecordChangedError
+from ecs_release.record.statuses import ReleaseStatus
 
 if TYPE_CHECKING:  # the writing steps start without the parser
     pass
@@ -29,7 +30,7 @@ class Items(Table):
             {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
             {"cut_by": worker},
             condition="#condition_status = :running AND attribute_not_exists(turn)",
-            values={":running": "RUNNING"},
+            values={":running": ReleaseStatus.RUNNING},
             names={"#condition_status": "status"},
         )
 
@@ -152,7 +153,7 @@ class Items(Table):
                 "Key": serialized({"pk": f"RELEASE#{release}", "sk": "RELEASE"}),
                 "ConditionExpression": "#status = :running",
                 "ExpressionAttributeNames": {"#status": "status"},
-                "ExpressionAttributeValues": serialized({":running": "RUNNING"}),
+                "ExpressionAttributeValues": serialized({":running": ReleaseStatus.RUNNING}),
             }
         }
 

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from ecs_release.errors import SettingsError
+from ecs_release.record.statuses import ReleaseStatus
 
 if TYPE_CHECKING:  # the writing steps start without the parser
     from ecs_release.manifest import Item
@@ -49,7 +50,7 @@ class ReleaseRecord:
     execution: str
     epoch: int
     started: str
-    status: str = "RUNNING"
+    status: str = ReleaseStatus.RUNNING
     label: str | None = None
     mode: str = "deploy"
     ended: str | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import RecordChangedError
+from ecs_release.record.statuses import ReleaseStatus
 
 if TYPE_CHECKING:  # the writing steps start without the parser
     pass
@@ -99,7 +100,7 @@ class Releases(Table):
         values: dict[str, Any] = {}
         if only_running:
             condition += " AND #condition_status = :running"
-            values[":running"] = "RUNNING"
+            values[":running"] = ReleaseStatus.RUNNING
         self._update(
             {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
             {name: fitting_value(value) for name, value in changes.items()},
@@ -115,7 +116,7 @@ class Releases(Table):
                 {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
                 {"problems": fitting(problems)},
                 condition="#condition_status = :running AND attribute_not_exists(turn)",
-                values={":running": "RUNNING"},
+                values={":running": ReleaseStatus.RUNNING},
                 names={"#condition_status": "status"},
             )
         except RecordChangedError:
@@ -142,7 +143,7 @@ class Releases(Table):
             when it is closed, its turn is another one than ``seen`` (None: it has had none), or another worker writes its items.
         """
         conditions = ["#status = :running"]
-        values: dict[str, Any] = {":running": "RUNNING"}
+        values: dict[str, Any] = {":running": ReleaseStatus.RUNNING}
         if seen is None:
             conditions.append("attribute_not_exists(#turn)")
         else:

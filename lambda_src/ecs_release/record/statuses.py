@@ -22,6 +22,22 @@ class Status(StrEnum):
     ROLLBACK_FAILED = "ROLLBACK_FAILED"
 
 
+class ReleaseStatus(StrEnum):
+    """How a release ended; RUNNING until then."""
+
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    NO_CHANGE = "NO_CHANGE"
+    FAILED = "FAILED"
+    ROLLED_BACK = "ROLLED_BACK"
+    ROLLBACK_INCOMPLETE = "ROLLBACK_INCOMPLETE"
+    REJECTED = "REJECTED"
+    ABORTED = "ABORTED"
+
+
+WHOLE = frozenset({ReleaseStatus.SUCCEEDED, ReleaseStatus.NO_CHANGE})
+"""Every item of the release is as it was meant."""
+
 OPEN = frozenset({Status.PENDING, Status.PREPARED, Status.UPDATED})
 
 GOOD = frozenset({Status.UNCHANGED, Status.SUCCEEDED, Status.UNVERIFIED})

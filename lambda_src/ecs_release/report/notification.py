@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecs_release.record.models import ItemRecord, ReleaseRecord
-from ecs_release.record.statuses import BAD, Status
+from ecs_release.record.statuses import BAD, ReleaseStatus, Status
 
 # Of a rollback that is not complete: back, never written, or told of as a failure.
 _NOT_WORTH_A_LINE = frozenset(
@@ -46,8 +46,8 @@ def message(record: ReleaseRecord, items: Sequence[ItemRecord], commands: Sequen
         lines += ["", "Not verified:", *_some([_line(item) for item in unverified])]
     if commands:
         lines += ["", "To finish by hand:", *(f"  {command}" for command in commands)]
-    left = items if record.status in ("FAILED", "ABORTED") else []
-    if record.status == "ROLLBACK_INCOMPLETE":
+    left = items if record.status in (ReleaseStatus.FAILED, ReleaseStatus.ABORTED) else []
+    if record.status == ReleaseStatus.ROLLBACK_INCOMPLETE:
         left = [item for item in items if item.status not in _NOT_WORTH_A_LINE]
     if left:
         lines += ["", "Left as it is:", *_some([_left(item) for item in left])]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ecs_release.manifest.images import split_image
 from ecs_release.record.models import ItemRecord, ReleaseRecord, UnusedRevision
-from ecs_release.record.statuses import BAD, Status
+from ecs_release.record.statuses import BAD, ReleaseStatus, Status
 from ecs_release.rollout.unused import CleanUp
 
 _ORDER = (
@@ -70,7 +70,7 @@ def in_reading_order(items: Iterable[ItemRecord]) -> list[ItemRecord]:
 
 def summary_line(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
     """``RUNNING  12 of 15 settled, 1 failed`` while it runs, the counts when it has ended."""
-    if record.status != "RUNNING":
+    if record.status != ReleaseStatus.RUNNING:
         return ", ".join(f"{count} {status}" for status, count in sorted(record.counts.items())) or "no items"
     settled = sum(item.verdict not in (Status.PENDING, Status.PREPARED, Status.UPDATED) for item in items)
     failed = sum(item.verdict in BAD for item in items)

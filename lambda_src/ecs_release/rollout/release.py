@@ -5,25 +5,33 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecs_release.record.models import ItemRecord, ReleaseRecord
-from ecs_release.record.statuses import GOOD, Status
-
-WHOLE = frozenset({"SUCCEEDED", "NO_CHANGE"})
+from ecs_release.record.statuses import GOOD, ReleaseStatus, Status
 
 
 def judge_release(record: ReleaseRecord, items: Sequence[ItemRecord]) -> str:
     """The release's status from its items. Pure."""
     if not items:
-        return "REJECTED"
+        return ReleaseStatus.REJECTED
     if all(item.verdict in GOOD for item in items):
-        return "SUCCEEDED" if any(item.action == "update" for item in items) else "NO_CHANGE"
+        return (
+            ReleaseStatus.SUCCEEDED
+            if any(item.action == "update" for item in items)
+            else ReleaseStatus.NO_CHANGE
+        )
     touches = any(touched(item) or item.rollback_started_at is not None for item in items)
     if record.begun_at is None and not touches:
-        return "REJECTED"  # once a wave has begun, nobody may say any more that nothing was touched
+        return (
+            ReleaseStatus.REJECTED
+        )  # once a wave has begun, nobody may say any more that nothing was touched
     if record.on_failure != "rollback":
-        return "FAILED"
+        return ReleaseStatus.FAILED
     if any(item.status == Status.ROLLBACK_FAILED or waits_for_rollback(item) for item in items):
-        return "ROLLBACK_INCOMPLETE"
-    return "ROLLED_BACK" if any(item.status == Status.ROLLED_BACK for item in items) else "FAILED"
+        return ReleaseStatus.ROLLBACK_INCOMPLETE
+    return (
+        ReleaseStatus.ROLLED_BACK
+        if any(item.status == Status.ROLLED_BACK for item in items)
+        else ReleaseStatus.FAILED
+    )
 
 
 def touched(item: ItemRecord) -> bool:
@@ -39,7 +47,7 @@ def needs_rollback(item: ItemRecord) -> bool:
 
 def not_back(record: ReleaseRecord, items: Sequence[ItemRecord]) -> list[ItemRecord]:
     """The items that a rollback did not bring back: it failed, or the machine stopped before their turn."""
-    if record.status != "ROLLBACK_INCOMPLETE":
+    if record.status != ReleaseStatus.ROLLBACK_INCOMPLETE:
         return []
     return [item for item in items if item.status == Status.ROLLBACK_FAILED or waits_for_rollback(item)]
 

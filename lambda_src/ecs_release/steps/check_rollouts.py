@@ -13,7 +13,7 @@ from ecs_release.errors import (
 )
 from ecs_release.observability import about_item, about_release, logger
 from ecs_release.record.models import ItemRecord, ReleaseRecord
-from ecs_release.record.statuses import BAD, OPEN, Status
+from ecs_release.record.statuses import BAD, OPEN, ReleaseStatus, Status
 from ecs_release.rollout.judge import Judgement
 from ecs_release.rollout.release import needs_rollback
 from ecs_release.rollout.unused import runs_without_being_named
@@ -51,7 +51,7 @@ def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> di
         when it is not this state's turn.
     """
     record = worker.store.release(release)
-    if record is None or record.status != "RUNNING":
+    if record is None or record.status != ReleaseStatus.RUNNING:
         raise LockLostError(f"the record of release {release} is closed; nothing is left to decide.")
     decided = decided_before(record, state.get("turn"))
     if decided is not None:

@@ -27,6 +27,7 @@ from ecs_release.errors import (
 from ecs_release.observability import about_release, logger
 from ecs_release.plan.live import read_targets
 from ecs_release.record.models import ItemRecord, UnusedRevision
+from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.steps.worker import Worker
 
 _PACE_SECONDS = 1.0
@@ -104,7 +105,9 @@ def _wait_until_closed(worker: Worker, release: str) -> None:
     until = time.monotonic() + _CLOSING_SECONDS
     while True:
         record = worker.store.release(release)
-        if record is None or (record.status != "RUNNING" and worker.store.lock().holder != release):
+        if record is None or (
+            record.status != ReleaseStatus.RUNNING and worker.store.lock().holder != release
+        ):
             break
         if time.monotonic() > until:
             return
@@ -115,7 +118,7 @@ def _wait_until_closed(worker: Worker, release: str) -> None:
 
 def _was_stopped(worker: Worker, release: str) -> bool:
     record = worker.store.release(release)
-    return record is not None and record.status == "ABORTED"
+    return record is not None and record.status == ReleaseStatus.ABORTED
 
 
 def _deregister(worker: Worker, revision: UnusedRevision, items: list[ItemRecord]) -> bool:

@@ -12,9 +12,8 @@ from typing import Any
 from ecs_release.errors import RecordChangedError
 from ecs_release.observability import logger
 from ecs_release.record.models import ItemRecord
-from ecs_release.record.statuses import BAD, GOOD, Status
+from ecs_release.record.statuses import BAD, GOOD, WHOLE, ReleaseStatus, Status
 from ecs_release.record.store import Store
-from ecs_release.rollout.release import WHOLE
 from ecs_release.rollout.unused import to_deregister
 
 _CLOSING_SECONDS = 120
@@ -24,7 +23,7 @@ _CLOSING_SECONDS = 120
 
 def close(store: Store, release: str, status: str, reason: str | None = None) -> None:
     """Close a record that is still open and give the lock back; harmless when it was done before."""
-    if status == "ABORTED":
+    if status == ReleaseStatus.ABORTED:
         _close_by_force(store, release, reason)
         return
     items = store.items(release)
@@ -46,7 +45,7 @@ def _close_by_force(store: Store, release: str, reason: str | None) -> None:
         epoch = store.release_lock(release, by_force=True)
         store.fence_items(release, epoch)
         items = store.items(release)
-        _write_status(store, release, "ABORTED", items, reason)
+        _write_status(store, release, ReleaseStatus.ABORTED, items, reason)
         _remember(store, release, items)
         store.note_unused(release, _unused(items))
         store.left_is_closed(release)
@@ -83,7 +82,7 @@ def _remember(store: Store, release: str, items: Sequence[ItemRecord]) -> None:
     What the release ended as is what its record says, whoever wrote that first: two may close it at once.
     """
     record = store.release(release)
-    status = record.status if record is not None else "ABORTED"
+    status = record.status if record is not None else ReleaseStatus.ABORTED
     by_hand = record is not None and record.mode == "rollback"
     keys = [item.state_key for item in items]
     # A release of thousands of unchanged items has nothing to forget, and a call for each of them takes longer than Report has.

@@ -21,7 +21,7 @@ from ecs_release.aws.clients import own_client
 from ecs_release.aws.trouble import error_code
 from ecs_release.errors import LockLostError, NotDueError, RecordChangedError
 from ecs_release.record.models import ItemRecord, ReleaseRecord
-from ecs_release.record.statuses import Status
+from ecs_release.record.statuses import ReleaseStatus, Status
 from ecs_release.record.store import Store
 
 # The step -> the machine's next state that runs it, and the batches of that state.
@@ -140,7 +140,7 @@ def next_turn(
         store.take_turn(release, turn, decided["turn"], {**changes, "due": decided}, cut_by=cut_by)
     except RecordChangedError:
         record = store.release(release)
-        if record is None or record.status != "RUNNING" or record.turn_before != turn:
+        if record is None or record.status != ReleaseStatus.RUNNING or record.turn_before != turn:
             raise LockLostError(
                 f"release {release} was closed or went on while this worker decided."
             ) from None
@@ -179,7 +179,7 @@ def ensure_batch(
     """
     if record is None:
         raise NotDueError(f"there is no release {release}; nothing was written.")
-    if record.status != "RUNNING":
+    if record.status != ReleaseStatus.RUNNING:
         raise LockLostError(f"release {release} is closed ({record.status}); nothing is left to write.")
     step_now, batches = _WORKERS[step]
     due = record.due
@@ -211,14 +211,18 @@ def ensure_report(
     where = f"release {record.release} is {record.status}, phase {record.due.get('phase', 'parse')}"
     if "Error" in state:  # Parse got no further, so nothing has begun
         begun = record.turn_before is not None or any(has_begun(item) for item in items)
-        if begun or record.status not in ("RUNNING", "REJECTED", "ABORTED"):
+        if begun or record.status not in (
+            ReleaseStatus.RUNNING,
+            ReleaseStatus.REJECTED,
+            ReleaseStatus.ABORTED,
+        ):
             raise NotDueError(f"{where}: it got further than Parse, and is not refused any more.")
         return
     turn = state.get("turn")
     stopped_early = "error" in state  # CheckRollouts could not decide, or its answer was lost
     decided = record.turn is not None and turn == record.turn
     lost = stopped_early and record.turn_before is not None and turn == record.turn_before
-    over = record.due.get("next") == "REPORT" or stopped_early or record.status != "RUNNING"
+    over = record.due.get("next") == "REPORT" or stopped_early or record.status != ReleaseStatus.RUNNING
     if not (over and (decided or lost)):
         raise NotDueError(f"{where}: it is not at its end, and stays open.")
 

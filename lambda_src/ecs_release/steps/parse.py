@@ -27,6 +27,7 @@ from ecs_release.plan.live import Definitions, read_digests
 from ecs_release.plan.make import plan_release, plan_rollback, releases_undone
 from ecs_release.plan.request import OBJECT_WAIT_SECONDS, Request, in_an_error, read_request
 from ecs_release.record.models import Lock, ReleaseRecord
+from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.record.store import Store
 from ecs_release.steps.closing import close
 from ecs_release.steps.due import ensure_execution, has_ended, next_turn
@@ -135,7 +136,7 @@ def _cut_by_another(store: Store, release: str) -> dict[str, Any]:
         when that attempt is still at it.
     """
     record = store.release(release)
-    if record is None or record.status != "RUNNING":
+    if record is None or record.status != ReleaseStatus.RUNNING:
         raise LockLostError(f"release {release} was closed while this worker began.")
     if record.turn is None:
         raise ItemBusyError(f"another worker writes the items of release {release}")
@@ -316,7 +317,7 @@ def take_lock(worker: Worker, record: ReleaseRecord) -> ReleaseRecord:
         if opened is not None:
             if opened.execution != record.execution or opened.turn_before is not None:
                 raise NotDueError(f"release {release} has begun, as {opened.execution}.")
-            if opened.status != "RUNNING":
+            if opened.status != ReleaseStatus.RUNNING:
                 raise LockLostError(f"release {release} is over ({opened.status}); nothing was touched.")
             return opened
         seen = store.lock()
@@ -329,7 +330,7 @@ def take_lock(worker: Worker, record: ReleaseRecord) -> ReleaseRecord:
             logger.info(
                 "closing the record of a release that ended without closing it", extra={"holder": seen.holder}
             )
-            close(store, seen.holder, "ABORTED", "its execution ended without closing the record")
+            close(store, seen.holder, ReleaseStatus.ABORTED, "its execution ended without closing the record")
             continue
         if seen.left_by is not None and store.workers(seen.left_by):
             if time.monotonic() > until:
@@ -340,7 +341,9 @@ def take_lock(worker: Worker, record: ReleaseRecord) -> ReleaseRecord:
             time.sleep(1)
             continue
         if seen.left_by is not None and not seen.closed:
-            close(store, seen.left_by, "ABORTED", "its execution ended without closing the record")
+            close(
+                store, seen.left_by, ReleaseStatus.ABORTED, "its execution ended without closing the record"
+            )
         try:
             record = store.open_release(record, seen)
         except RecordChangedError:

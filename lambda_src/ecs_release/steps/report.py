@@ -15,10 +15,11 @@ from ecs_release.aws.trouble import explain
 from ecs_release.errors import NotDueError, PassingError, UnavailableError
 from ecs_release.observability import MetricUnit, about_release, logger, metrics
 from ecs_release.record.models import ItemRecord, ReleaseRecord
+from ecs_release.record.statuses import WHOLE, ReleaseStatus
 from ecs_release.record.store import Store
 from ecs_release.report.notification import message, subject
 from ecs_release.report.repair import repair_command
-from ecs_release.rollout.release import WHOLE, judge_release, not_back
+from ecs_release.rollout.release import judge_release, not_back
 from ecs_release.settings import Settings
 from ecs_release.steps.closing import close, utc_now
 from ecs_release.steps.due import ensure_report, ensure_running, has_ended, was_refused
@@ -54,7 +55,9 @@ def report(
             raise
         # Without a record there is no way back, so the release was refused before it touched anything.
         problems = [*_problems(state), f"the record can't be written: {explain(error)}"]
-        record = ReleaseRecord(release, execution, 0, utc_now(), status="REJECTED", problems=problems)
+        record = ReleaseRecord(
+            release, execution, 0, utc_now(), status=ReleaseStatus.REJECTED, problems=problems
+        )
         items = []
     text = message(record, items, _commands(store, not_back(record, items), record.execution))
     if settings.topic_arn:
@@ -84,14 +87,14 @@ def _closed(
             release=release, execution=execution, epoch=0, started=utc_now(), problems=_problems(state)
         )
         store.put_release(record)
-    elif refusal and not record.problems and record.status == "RUNNING":
+    elif refusal and not record.problems and record.status == ReleaseStatus.RUNNING:
         store.update_release(release, {"problems": _problems(state)})
-    if record.status != "RUNNING" and store.lock().holder == release:
+    if record.status != ReleaseStatus.RUNNING and store.lock().holder == release:
         close(store, release, record.status)  # an earlier attempt died after it had written the status
-    elif record.status == "RUNNING":
+    elif record.status == ReleaseStatus.RUNNING:
         items = store.items(release)
         # Parse got no further, and ensure_report has seen that no item was begun.
-        status = "REJECTED" if refusal else judge_release(record, items)
+        status = ReleaseStatus.REJECTED if refusal else judge_release(record, items)
         if error := state.get("error"):
             logger.error(
                 "the machine stopped early", extra={"error": error.get("Error"), "cause": error.get("Cause")}
@@ -122,14 +125,17 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
     record = store.release(release)
     if execution.rpartition(":")[2] != release or (record is not None and record.execution != execution):
         raise NotDueError(f"release {release} is not {execution}; its record stays as it is.")
-    if record is not None and record.status != "RUNNING" and store.lock().holder != release:
+    if record is not None and record.status != ReleaseStatus.RUNNING and store.lock().holder != release:
         return {"release": release, "status": record.status, "counts": {}}
     ended = has_ended(store, release, execution)
     if ended is None:
         raise NotDueError(f"{execution} is not known to have ended; its record stays as it is.")
     # Without a first turn nothing was begun. What failed then is Parse, and Report after it because it could not write the record.
     refused = ended == "FAILED" and (record is None or record.turn is None)
-    status, reason = "REJECTED" if refused else "ABORTED", f"its execution ended as {ended}"
+    status, reason = (
+        ReleaseStatus.REJECTED if refused else ReleaseStatus.ABORTED,
+        f"its execution ended as {ended}",
+    )
     if record is None:
         # Noted, so that a worker of it that is still on its way can't begin what nobody would close.
         now = utc_now()
