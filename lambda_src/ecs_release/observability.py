@@ -9,7 +9,6 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 logger = Logger(log_uncaught_exceptions=False)
 metrics = Metrics()
-
 __all__ = ["MetricUnit", "about_item", "about_release", "logger", "metrics"]
 
 

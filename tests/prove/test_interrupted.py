@@ -17,7 +17,7 @@ from scripts.checkout import ROOT
 
 ENDS_WITHIN = 15.0
 PLACES = {
-    "while embedded AWS starts": "starting embedded AWS",
+    "while embedded AWS starts": "1. Embedded AWS",
     "while Terraform applies": "terraform apply: ",
     "while a release runs": "UPDATED",
 }
@@ -25,10 +25,8 @@ PLACES = {
 
 @pytest.fixture(scope="module", autouse=True)
 def busy() -> Iterator[None]:
-    """Two programs on each core that do nothing but compute."""
-    loops = [
-        subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2 * (os.cpu_count() or 2))
-    ]
+    """A program on each core that does nothing but compute, beside whatever else this machine does."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 2)]
     yield
     for loop in loops:
         loop.kill()

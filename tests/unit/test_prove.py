@@ -54,3 +54,8 @@ def test_continuous_integration_runs_what_readme_names_and_nothing_else() -> Non
     named = re.findall(r"^make (\S+) ", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert run == ["test", "prove"]
     assert set(run) <= set(named)
+
+
+def test_every_proof_is_in_one_part() -> None:
+    found = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests" / "prove").glob("test_*.py"))
+    assert sorted(module for modules in prove.PROOFS.values() for module in modules) == found

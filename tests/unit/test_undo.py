@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -92,3 +93,29 @@ def test_what_cannot_be_undone_is_said() -> None:
         undone([GOOD], "good")
     with pytest.raises(ReleaseRejectedError, match="undid release bad, which is not on record any more"):
         undone([by_hand("back", "bad")])
+
+
+@pytest.mark.parametrize(
+    ("newest_first", "to", "read"),
+    [
+        ([BAD], None, 1),
+        ([record("same", "NO_CHANGE"), BAD], None, 2),
+        ([by_hand("back", "bad"), record("worse"), BAD], None, 3),
+        ([record("worse"), BAD, GOOD], "good", 3),
+    ],
+)
+def test_no_more_releases_are_read_than_it_takes(
+    newest_first: list[ReleaseRecord], to: str | None, read: int
+) -> None:
+    """A rollback must not get slower with the years, nor end at a thousand releases."""
+    taken: list[str] = []
+
+    def all_of_history() -> Iterator[ReleaseRecord]:
+        for one in (*newest_first, *(record(f"old-{n}") for n in range(10_000))):
+            taken.append(one.release)
+            yield one
+
+    assert releases_to_undo(all_of_history(), to, lambda release: [item(release)])
+    assert len(taken) == read
+    far = releases_to_undo(all_of_history(), "old-5000", lambda release: [item(release)])
+    assert len(far) == len(newest_first) + 5000

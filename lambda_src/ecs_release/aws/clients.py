@@ -24,7 +24,6 @@ from ecs_release.errors import TargetUnreachableError
 
 # One attempt at an API call ends, answered or not, within this many seconds. Leases and Lambda time-outs build on it.
 CONNECT_TIMEOUT_SECONDS = 3
-
 READ_TIMEOUT_SECONDS = 10
 
 # Retries are this package's own, see :mod:`ecs_release.aws.retries`.

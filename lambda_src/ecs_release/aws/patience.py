@@ -18,9 +18,7 @@ from typing import Any, TypeVar
 from ecs_release.errors import UnfinishedError
 
 FIRST_PAUSE_SECONDS = 0.5
-
 _RESERVE_SECONDS = 20.0
-
 """What a function keeps back to write down how far it got: more than one attempt at an API call takes."""
 
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html: burst and calls a second. The APIs of
@@ -35,7 +33,6 @@ _ECS_BUCKETS: tuple[tuple[float, float, frozenset[str]], ...] = (
 )
 
 _T = TypeVar("_T")
-
 _R = TypeVar("_R")
 
 

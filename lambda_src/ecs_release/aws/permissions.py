@@ -67,9 +67,7 @@ _DEPLOYMENTS = (
 )
 
 _SCHEDULED_TASK = ("events:ListTargetsByRule", "scheduler:GetSchedule")
-
 _REGISTER = ("ecs:DescribeTaskDefinition", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition")
-
 _WRITE_SCHEDULED_TASK = (*_SCHEDULED_TASK, "events:PutTargets", "scheduler:UpdateSchedule")
 
 _PLAN = (
@@ -116,9 +114,7 @@ STEPS: dict[str, tuple[str, ...]] = {
     step: tuple(dict.fromkeys(action for call in calls for action in AUTHORISED_AS[call]))
     for step, calls in CALLS.items()
 }
-
 """The IAM actions that each step needs in a target account."""
 
 READERS = ("parse", "plan", "check_rollouts")
-
 WRITERS = ("prepare", "update_task", "update_service", "rollback", "clean_up")

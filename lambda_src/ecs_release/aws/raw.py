@@ -22,7 +22,6 @@ from typing import Any
 from ecs_release.errors import EcsReleaseError
 
 RAW = "RawBody"
-
 """Key under which a read's parsed answer carries the body that AWS sent, as a dict."""
 
 # At DEBUG they log requests and responses whole, and the root logger's level is often somebody else's choice.
@@ -30,7 +29,6 @@ for _name in ("botocore", "boto3", "urllib3"):
     logging.getLogger(_name).setLevel(logging.INFO)
 
 HIDDEN = "***"
-
 """What stands for a value of a raw body in an error of AWS."""
 
 # Members of raw bodies that name things of the account or are words of an API. The values of all others are somebody's own.
@@ -66,12 +64,10 @@ _PLAIN_MEMBERS = frozenset(
 
 # "1 validation error detected: Value '...' at 'targets.1.member.input' failed to satisfy constraint: ..."
 _ECHO = re.compile(r"Value '.*?' at '", re.DOTALL)
-
 _SHORTEST_HIDDEN = 4
 
 # A part of a value may be the secret in it, and may be what AWS repeats.
 _PART = re.compile(r"[\w.+/=-]{6,}")
-
 _body: ContextVar[bytes | None] = ContextVar("ecs_release_raw_body", default=None)
 
 _RAW_READS = {

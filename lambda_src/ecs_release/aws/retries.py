@@ -27,11 +27,8 @@ from ecs_release.aws.trouble import explain, trouble
 from ecs_release.errors import UnavailableError
 
 _ATTEMPTS_AT_A_FAULT = 10
-
 _LONGEST_PAUSE_SECONDS = {"throttled": 5.0, "fault": 20.0}
-
 _LOCK_LOOK_SECONDS = 1.0
-
 """How old a look at the lock may be when a write goes out."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
@@ -14,9 +14,6 @@ from ecs_release.aws.raw import RAW, send_raw
 from ecs_release.aws.task_definitions import TaskDefinition, choose_containers, parse_reference
 from ecs_release.aws.trouble import error_code, explain, trouble
 from ecs_release.errors import ItemError, RefusedError
-
-if TYPE_CHECKING:
-    pass
 
 _SCHEDULE_OUTPUT_ONLY = frozenset({"Arn", "CreationDate", "LastModificationDate", "Name"})
 

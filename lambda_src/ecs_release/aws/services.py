@@ -14,19 +14,14 @@ from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import RefusedError
 
 DESCRIBE_SERVICES_MOST = 10
-
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html"""
 
 # ListServiceDeployments refuses a filter that reaches back further than three months, and a service that was not deployed
 # for so long also without one (https://github.com/hashicorp/terraform-provider-aws/issues/43445).
 _HISTORY = timedelta(days=88)
-
 _TOO_LONG_AGO = "must be within the last"
-
 _REVISIONS_MOST = 20
-
 CLOCK_SKEW_SECONDS = 5
-
 """How far AWS's clock may be ahead of ours, where a record of ours says since when AWS's are to be read."""
 
 

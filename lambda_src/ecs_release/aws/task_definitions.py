@@ -20,7 +20,6 @@ from ecs_release.errors import ItemBusyError, ItemError
 from ecs_release.settings import READ_LAG_SECONDS
 
 CONTENT_TAG = "ecs-release:content"
-
 MAX_TAGS = 50  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html
 
 # Members that DescribeTaskDefinition adds and RegisterTaskDefinition refuses: a member missing from this list

@@ -49,9 +49,7 @@ _FAULT_CODES = frozenset(
 # Why DynamoDB cancels a transaction, where that passes; a condition that does not hold is a verdict
 # (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html).
 _CANCELLED = "TransactionCanceledException"
-
 _CANCELLED_BY_THROTTLE = frozenset({"ThrottlingError", "ProvisionedThroughputExceeded"})
-
 _CANCELLED_BY_ANOTHER = frozenset({"TransactionConflict"})
 
 # Not 501: what a service does not know it will not know in a minute.

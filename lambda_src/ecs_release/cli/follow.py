@@ -21,7 +21,6 @@ _POLL_SECONDS = 1.0
 
 # The record of an execution that was stopped from outside is closed a moment after its end.
 _CLOSING_SECONDS = 15.0
-
 _BAD_NOW = frozenset({*BAD, Status.ROLLBACK_FAILED})
 
 

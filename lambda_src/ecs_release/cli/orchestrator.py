@@ -18,7 +18,6 @@ from ecs_release.errors import EcsReleaseError, SettingsError
 from ecs_release.record.store import Store
 
 ARN_VARIABLE = "ECS_RELEASE_STATE_MACHINE_ARN"
-
 TABLE_TAG = "ecs-release:releases-table"
 
 # https://docs.aws.amazon.com/step-functions/latest/dg/service-quotas.html: 256 KiB, also for what a state hands to its function,

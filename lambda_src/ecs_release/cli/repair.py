@@ -36,9 +36,7 @@ from ecs_release.steps.turn import Turn
 from ecs_release.steps.worker import Worker
 
 TO_DO, DONE, BACK, LEFT_ALONE, FAILED = "to do", "done", "already back", "left alone", "failed"
-
 GOOD = frozenset({DONE, BACK})
-
 _UNREACHABLE = (ClientError, BotoCoreError, TargetUnreachableError, PassingError)
 
 

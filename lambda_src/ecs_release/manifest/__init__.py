@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ecs_release.manifest.validation import Manifest, Validation, from_document, load, to_document
 
 __all__ = ["Item", "Manifest", "Problem", "Validation", "from_document", "load", "to_document"]
-
 _MODULES = {"Item": "item", "Problem": "problem"}
 
 

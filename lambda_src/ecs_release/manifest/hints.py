@@ -25,7 +25,6 @@ _QUOTED = (
     r""""(?:[^"\\]|\\.)*+"|'(?:[^']|'')*+'"""  # possessive (*+), so that an endless line costs no memory
 )
 _KEY_AND_VALUE = re.compile(rf"""[ \t]*(?:-[ \t]+)*({_KEY}|"[^"]*"|'[^']*'):(?=\s|$)(.*)""")
-
 UNCLOSED = "this quote is not closed in its line; write the same quote at the end of the value"
 _ODD_COLON = "the key ends with {odd}; write a plain colon and a space"
 _ODD_SPACE = "the space here is {odd}; write a plain space"

@@ -60,8 +60,6 @@ PATTERN = (
     rf"(?::(?!latest$){_TAG.pattern}|(?::{_TAG.pattern})?@{_DIGEST.pattern})$"
 )
 LONGEST_NAME = 255
-
-
 DOCKER_HUB = "docker.io"
 """Where an image comes from that names no registry (github.com/distribution/reference, ``defaultDomain``)."""
 

@@ -150,7 +150,6 @@ TOP_LEVEL_FIELDS: tuple[Field, ...] = (
 
 # Keys of the top level that begin so are the author's own, as in Compose files: a place for anchors.
 EXTENSION = "x-"
-
 KNOWN_KEYS = frozenset(one.name for one in (*TOP_LEVEL_FIELDS, *TASK_FIELDS, *SERVICE_FIELDS))
 
 # What people write when they mean a key, where the spelling alone does not lead there.

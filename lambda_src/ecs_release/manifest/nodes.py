@@ -11,7 +11,6 @@ from ecs_release.manifest.problem import HOLE, Problem, shown
 DEEPEST = 20
 MOST_ENTRIES = 5000
 MOST_VALUES = 100_000
-
 ScalarType = Literal["text", "number", "fraction", "boolean", "nothing"]
 
 

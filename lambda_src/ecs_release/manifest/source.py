@@ -37,7 +37,6 @@ from ecs_release.manifest.text import decode
 MOST_KEYS = 100
 MOST_LINES = 100_000
 LONGEST_VALUE = 10_000
-
 _LISTS = ("tasks", "services")
 _LONGER = re.compile(rf"[ \t]*([^,\[\]{{}}]{{{LONGEST_VALUE + 1}}})")
 _TOO_LONG = f"a value of more than {LONGEST_VALUE:,} characters; no name and no image is that long"

@@ -16,7 +16,6 @@ from ecs_release.aws.trouble import explain
 from ecs_release.errors import ReleaseRejectedError
 
 _LOOKS = 5
-
 _PAUSE_SECONDS = 2.0
 
 

@@ -34,7 +34,7 @@ class Step:
 
 
 def releases_to_undo(
-    newest_first: Sequence[ReleaseRecord],
+    newest_first: Iterable[ReleaseRecord],
     to: str | None,
     items_of: Callable[[str], Sequence[ItemRecord]],
     this: str | None = None,
@@ -43,6 +43,7 @@ def releases_to_undo(
 
     Parameters
     ----------
+    newest_first : every release; taken as far back as is needed, so that no rollback gets slower with the years.
     to : go back to the end of this release; None: to the state before the newest release that changed something, or
         where a rollback by hand came after it, to where that one went: so it can be run again until all is back.
     items_of : reads the items of a release.
@@ -53,32 +54,35 @@ def releases_to_undo(
     ReleaseRejectedError
         when there is nothing to undo, or no such release.
     """
-    others = [
+    others = (
         record
         for record in newest_first
         if record.release != this and record.status != ReleaseStatus.REJECTED
-    ]
-    if to is None:
-        for place, record in enumerate(others):
-            if record.undid is not None:
-                return _up_to(others, record.undid)
-            if record.mode == "deploy" and _left_something(record, items_of):
-                return others[: place + 1]
-        raise ReleaseRejectedError("no release is on record whose changes could be undone.")
-    for place, record in enumerate(others):
+    )
+    later: list[ReleaseRecord] = []
+    for record in others:
+        if record.release == to and not later:
+            raise ReleaseRejectedError(f"release {to} is the newest one; there is nothing to undo after it.")
         if record.release == to:
-            if place == 0:
-                raise ReleaseRejectedError(
-                    f"release {to} is the newest one; there is nothing to undo after it."
-                )
-            return others[:place]
+            return later
+        later.append(record)
+        if to is None and record.undid is not None:
+            return _up_to(later, others, record.undid)
+        if to is None and record.mode == "deploy" and _left_something(record, items_of):
+            return later
+    if to is None:
+        raise ReleaseRejectedError("no release is on record whose changes could be undone.")
     raise ReleaseRejectedError(f"release {to} is not on record; ecs-release history lists them.")
 
 
-def _up_to(others: Sequence[ReleaseRecord], release: str) -> list[ReleaseRecord]:
-    for place, record in enumerate(others):
+def _up_to(
+    later: Sequence[ReleaseRecord], earlier: Iterable[ReleaseRecord], release: str
+) -> list[ReleaseRecord]:
+    found = list(later)
+    for record in earlier:
+        found.append(record)
         if record.release == release:
-            return list(others[: place + 1])
+            return found
     raise ReleaseRejectedError(
         f"the rollback before this one undid release {release}, which is not on record any more; "
         "name with --to the release to go back to."

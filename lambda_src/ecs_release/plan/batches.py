@@ -15,7 +15,6 @@ from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
 
 BATCH_SIZE = 25
-
 """Items one worker writes: small enough to end well within a function's time, large enough to keep the machine's history short."""
 
 

@@ -23,11 +23,8 @@ from ecs_release.plan.live import Live
 from ecs_release.record.models import state_key
 
 NO_CIRCUIT_BREAKER = "no circuit breaker: a rollout that can't succeed is only noticed at its deadline."
-
 NO_WAY_BACK = "no way back: ECS remembers no completed deployment, so back means what is live now."
-
 MOVABLE_TAG = "its tag can be moved: the repository lets tags be overwritten."
-
 ItemKey = tuple[str, str, str]
 
 

@@ -66,7 +66,6 @@ def _item(planned: PlannedItem) -> dict[str, Any]:
 
 
 _DECISIVE = ("kind", "name", "target", "targetId", "wave", "action", "live", "targets")
-
 """What two plans must agree in to be the same plan. Warnings, estimates and the way back may differ: a rollout that
 completes between plan and deploy changes them, and nothing of what was approved."""
 

@@ -10,12 +10,10 @@ from ecs_release.record.models import ItemRecord, state_key
 from ecs_release.record.statuses import Status
 
 UNKNOWN_ROLLOUT_SECONDS = 300
-
 """For a service that has no release on record; Fargate rollouts with a load balancer take about this long."""
 
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html: burst, then sustained per second
 _REGISTER = (20, 1.0)
-
 _UPDATE_SERVICE = (50, 5.0)
 
 

@@ -30,9 +30,7 @@ if TYPE_CHECKING:  # the writing steps start without the parser
 
 # ECS lets an account read 20 times a second (bucket of 50 to 100): more readers would only be throttled.
 READERS = 8
-
 _T = TypeVar("_T")
-
 _R = TypeVar("_R")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -20,12 +19,9 @@ from ecs_release.errors import (
 from ecs_release.manifest import Manifest
 from ecs_release.plan.back import Step, items_back, plan_back, releases_to_undo, steps_back
 from ecs_release.plan.decide import PlannedItem, make_plan
+from ecs_release.plan.live import READERS, Definitions, read_live
 from ecs_release.record.models import ReleaseRecord, state_key
 from ecs_release.record.store import Store
-
-if TYPE_CHECKING:  # the writing steps start without the parser
-    pass
-from ecs_release.plan.live import READERS, Definitions, read_live
 
 
 def plan_release(
@@ -47,7 +43,7 @@ def plan_release(
 
 def releases_undone(store: Store, to: str | None, this: str | None = None) -> list[ReleaseRecord]:
     """The releases that going back by hand undoes, newest first; see :func:`releases_to_undo`."""
-    return releases_to_undo(store.releases(limit=1000), to, store.items, this)
+    return releases_to_undo(store.newest_first(), to, store.items, this)
 
 
 def plan_rollback(

@@ -26,9 +26,7 @@ from ecs_release.record.table import fitting
 # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html). Parse looks for this long and fails;
 # with the retries of the state machine that is 15 minutes. The lock is not taken yet, so nobody else waits.
 OBJECT_WAIT_SECONDS = 150
-
 _OBJECT_MISSING = frozenset({"NoSuchKey", "NoSuchVersion"})
-
 _VERSION = 1
 
 # A cause holds 32,768 characters (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html),

@@ -20,23 +20,16 @@ from typing import Any
 from ecs_release.manifest.images import origin_warning, registry_and_repository, split_image
 
 APPROVAL_CHARACTERS = 900
-
 """CodePipeline shows 1,000 characters (API_ManualApproval CustomData); the rest is left for what surrounds them."""
 
 COMMENT_CHARACTERS = 60_000
-
 """GitHub takes 65,536 characters in a comment; CodeCommit 10,240 (see docs/pull-requests.md)."""
 
 Document = Mapping[str, Any]
-
 Cell = tuple[str, str]
-
 _COLUMN_GAP = 3
-
 _ONE_COLUMN = 6  # so few lines read best below each other
-
 _CLUSTER_ITEMS = 4  # so many services of one cluster get a heading, and the cluster's name is said once
-
 _SUMMARY_NAME = 80  # the summary clips what is longer, so that one name can't push out the rest
 
 
@@ -204,7 +197,6 @@ _PARTICULARS = (
     (re.compile(r"^no registry was asked: .*"), "no registry was asked: nobody has looked these images up."),
     (re.compile(r"^release \S+ did"), "an earlier release did"),
 )
-
 """What differs from item to item in warnings of one kind, and what is said of several at once."""
 
 

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ecs_release.errors import RecordChangedError
-from ecs_release.record.statuses import ReleaseStatus
-
-if TYPE_CHECKING:  # the writing steps start without the parser
-    pass
 from ecs_release.record.models import ItemRecord, item_record
+from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.record.table import Table, serialized, transactions, without_none
 
 
 class Items(Table):
-    """DOC Items."""
+    """The rows of a release's items."""
 
     def claim_cut(self, release: str, worker: str) -> None:
         """Say that this worker writes the items of a release; nothing of any other attempt is taken any more.

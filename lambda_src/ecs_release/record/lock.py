@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from ecs_release.errors import LockLostError, RecordChangedError
-
-if TYPE_CHECKING:  # the writing steps start without the parser
-    pass
 from ecs_release.record.models import Lock
 from ecs_release.record.table import Table, serialized
 
 
 class Locks(Table):
-    """DOC Locks."""
+    """Who may write, and who may still be at it."""
 
     def lock(self) -> Lock:
         found = self._get("LOCK", "LOCK") or {}

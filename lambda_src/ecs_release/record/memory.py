@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ecs_release.errors import RecordChangedError
-
-if TYPE_CHECKING:  # the writing steps start without the parser
-    pass
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.table import Table, deserialized, serialized, wait_for_the_rest
 
 
 class Memory(Table):
-    """DOC Memory."""
+    """The rows of items that are not whole, and of holds."""
 
     def unwhole(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
         """For (target, kind, name): what an earlier release left behind.

@@ -15,7 +15,6 @@ if TYPE_CHECKING:  # the writing steps start without the parser
     from ecs_release.manifest import Item
 
 SCHEMA = 1
-
 """Version of the records; a reader refuses a newer one instead of misreading it."""
 
 DEFAULT_TARGET = "default"
@@ -227,7 +226,6 @@ class UnusedRevision:
 
 
 _RELEASE_FIELDS = {f.name for f in dataclasses.fields(ReleaseRecord)}
-
 _ITEM_FIELDS = {f.name for f in dataclasses.fields(ItemRecord)}
 
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import RecordChangedError
-from ecs_release.record.statuses import ReleaseStatus
-
-if TYPE_CHECKING:  # the writing steps start without the parser
-    pass
 from ecs_release.record.models import Lock, ReleaseRecord, release_record
+from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.record.table import (
     LIST_BYTES,
     Table,
@@ -25,9 +23,11 @@ from ecs_release.record.table import (
     without_none,
 )
 
+_PAGE = 25  # releases that are looked at together
+
 
 class Releases(Table):
-    """DOC Releases."""
+    """The rows of releases."""
 
     def open_release(self, record: ReleaseRecord, seen: Lock) -> ReleaseRecord:
         """Take the lock from the state that was ``seen`` and open the release's record, both or neither; the record.
@@ -174,18 +174,25 @@ class Releases(Table):
             )
 
     def releases(self, limit: int = 20) -> list[ReleaseRecord]:
-        """The newest releases, newest first; at most ``limit`` or what a page of DynamoDB holds (thousands)."""
-        answer = self._client.query(
+        """The newest releases, newest first."""
+        return list(itertools.islice(self.newest_first(), limit))
+
+    def newest_first(self) -> Iterator[ReleaseRecord]:
+        """Every release, newest first, each read when it is asked for."""
+        pages = self._client.get_paginator("query").paginate(
             TableName=self._table,
             KeyConditionExpression="pk = :pk",
             ExpressionAttributeValues=serialized({":pk": "RELEASES"}),
             # A rollback by hand right after a release must see that release.
             ConsistentRead=True,
             ScanIndexForward=False,
-            Limit=limit,
+            Limit=_PAGE,
         )
-        ids = [deserialized(found)["release"] for found in answer["Items"]]
-        return [record for record in map(self.release, ids) if record is not None]
+        for page in pages:
+            for row in page["Items"]:
+                record = self.release(deserialized(row)["release"])
+                if record is not None:
+                    yield record
 
     def keep_definitions(self, release: str, found: Iterable[tuple[str, TaskDefinition]]) -> None:
         """Keep (target, outline) of task definitions for the attempt that goes on from here."""

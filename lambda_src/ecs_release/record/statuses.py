@@ -39,7 +39,5 @@ WHOLE = frozenset({ReleaseStatus.SUCCEEDED, ReleaseStatus.NO_CHANGE})
 """Every item of the release is as it was meant."""
 
 OPEN = frozenset({Status.PENDING, Status.PREPARED, Status.UPDATED})
-
 GOOD = frozenset({Status.UNCHANGED, Status.SUCCEEDED, Status.UNVERIFIED})
-
 BAD = frozenset({Status.FAILED, Status.TIMED_OUT, Status.SUPERSEDED, Status.ROLLED_BACK_BY_ECS})

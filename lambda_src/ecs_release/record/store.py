@@ -28,13 +28,9 @@ taken back.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 from ecs_release.aws.clients import Target
 from ecs_release.errors import SettingsError
-
-if TYPE_CHECKING:  # the writing steps start without the parser
-    pass
 from ecs_release.record.items import Items
 from ecs_release.record.lock import Locks
 from ecs_release.record.memory import Memory

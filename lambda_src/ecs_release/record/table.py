@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
@@ -14,22 +14,16 @@ from ecs_release.aws.patience import jittered, pause
 from ecs_release.aws.trouble import error_code
 from ecs_release.errors import RecordChangedError
 
-if TYPE_CHECKING:  # the writing steps start without the parser
-    pass
-
 # An item of DynamoDB holds 400 KB. Three lists of a release grow with its items; each item's own record has its share whole.
 LIST_BYTES = 100_000
 
 # A transaction holds 100 items and 4 MB: https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_TransactWriteItems.html
 _TRANSACTION_ITEMS = 99
-
 _TRANSACTION_BYTES = 3_000_000
 
 # People wait while the record of a large release is closed, so its many small writes go side by side.
 WRITERS = 8
-
 _serialize = TypeSerializer().serialize
-
 _deserialize = TypeDeserializer().deserialize
 
 
@@ -114,7 +108,13 @@ def without_none(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class Table:
-    """DOC Table."""
+    """Reads and writes of rows.
+
+    Parameters
+    ----------
+    client : a low-level DynamoDB client.
+    table : the table's name.
+    """
 
     def __init__(self, client: Any, table: str) -> None:
         self._client = client

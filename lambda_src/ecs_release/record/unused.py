@@ -9,13 +9,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ecs_release.aws.patience import side_by_side
 from ecs_release.errors import RecordChangedError
-
-if TYPE_CHECKING:  # the writing steps start without the parser
-    pass
 from ecs_release.record.models import Found, UnusedRevision
 from ecs_release.record.table import WRITERS, Table, serialized
 
@@ -32,7 +29,7 @@ def _unused_revision(row: Mapping[str, Any]) -> UnusedRevision:
 
 
 class UnusedRevisions(Table):
-    """DOC UnusedRevisions."""
+    """The rows of revisions that are to be deregistered."""
 
     def unused(self) -> list[UnusedRevision]:
         """Every revision that some release left unused, also those that are done with, for a while."""

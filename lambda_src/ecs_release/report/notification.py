@@ -13,9 +13,7 @@ _NOT_WORTH_A_LINE = frozenset(
 )
 
 _SUBJECT_CHARACTERS = 100  # https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
-
 _MOST_LINES = 60
-
 _TEXT_CHARACTERS = 200_000  # SNS takes 256 KiB
 
 

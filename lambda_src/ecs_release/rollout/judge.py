@@ -61,7 +61,6 @@ class Judgement:
 
 
 _UNDECIDED = Judgement()
-
 _LOOK_AT_HISTORY = Judgement(needs_history=True)
 
 

@@ -28,7 +28,6 @@ from ecs_release.steps.turn import Turn
 from ecs_release.steps.worker import Worker
 
 _STARTS_OVER = 20
-
 _SPARE_SECONDS = 30
 
 

@@ -22,7 +22,6 @@ from ecs_release.steps.judging import judge_all, judge_back, looked_twice, looks
 from ecs_release.steps.worker import Worker
 
 SETTLE_SECONDS = 120
-
 """After the first failure of a wave its siblings get this long to reach a verdict of their own before all go back:
 a developer learns of every culprit at once, and an outage is not drawn out."""
 

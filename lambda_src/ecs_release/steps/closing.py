@@ -17,7 +17,6 @@ from ecs_release.record.store import Store
 from ecs_release.rollout.unused import to_deregister
 
 _CLOSING_SECONDS = 120
-
 """Closing a record takes at most this long: the time-out of the report function."""
 
 

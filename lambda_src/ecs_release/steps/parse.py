@@ -34,14 +34,12 @@ from ecs_release.steps.due import ensure_execution, has_ended, next_turn
 from ecs_release.steps.worker import Worker
 
 LONGEST_FUNCTION_SECONDS = 900
-
 """A stopped execution leaves its workers running for at most this long (Lambda's own limit)."""
 
 _TAKEOVER_WAIT_SECONDS = 120
 
 # A revision that is condemned is gone a moment later, and not read of any more another moment later.
 _CLEAN_UP_SECONDS = 90
-
 _LAG_SECONDS = 30
 
 

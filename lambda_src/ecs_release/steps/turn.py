@@ -43,21 +43,14 @@ from ecs_release.record.models import ItemRecord
 from ecs_release.steps.worker import Worker
 
 _FRESH_SECONDS = 2
-
 LEASE_SECONDS = CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + _FRESH_SECONDS
-
 """How long a claim holds: one attempt at an API call can't last longer, so a worker that died is not waited for."""
 
 _BUSY_SECONDS = 2 * LEASE_SECONDS
-
 _WRITE_SECONDS = 120  # a write that meets faults for longer than this is left to the next turn of the batch
-
 _LONGEST_PAUSE_SECONDS = 10.0
-
 _REMEMBER_SECONDS = 24 * 3600
-
 NO_CLAIM: Mapping[str, Any] = {"claim_by": None, "claim_until": None}
-
 _Result = TypeVar("_Result")
 
 
