@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ecs_release import errors
 from ecs_release.plan.batches import BATCH_SIZE
+from ecs_release.record.machine import Next
 from ecs_release.record.models import ReleaseRecord
 from ecs_release.settings import Settings
 from ecs_release.steps import check_rollouts
@@ -162,3 +163,10 @@ def test_a_day_of_waiting_and_five_thousand_items_stay_below_the_limit(poll_seco
 
 def test_the_looks_of_a_day_grow_apart() -> None:
     assert 200 < loops_of_a_day(15) < 400
+
+
+def test_the_machine_knows_every_next_step_and_no_other() -> None:
+    choice = DEFINITION["States"]["ChooseNextStep"]
+    assert choice["Default"] == "Report", "REPORT, and whatever nobody knows"
+    known = {rule["StringEquals"] for rule in choice["Choices"]}
+    assert known | {"REPORT"} == set(Next)

@@ -9,6 +9,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 from ecs_release.errors import SettingsError
+from ecs_release.record.machine import State
 from ecs_release.record.statuses import ReleaseStatus
 
 if TYPE_CHECKING:  # the writing steps start without the parser
@@ -69,7 +70,7 @@ class ReleaseRecord:
     throttles: int = 0
     turn: str | None = None
     turn_before: str | None = None
-    due: dict[str, Any] = field(default_factory=dict)
+    due: State = field(default_factory=State)
     schema: int = SCHEMA
 
 

@@ -12,6 +12,7 @@ from ecs_release.errors import (
     LockLostError,
 )
 from ecs_release.observability import about_item, about_release, logger
+from ecs_release.record.machine import Next, Phase, State
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import BAD, OPEN, ReleaseStatus, Status
 from ecs_release.rollout.judge import Judgement
@@ -29,17 +30,17 @@ a developer learns of every culprit at once, and an outage is not drawn out."""
 _PAUSE_SHARE = 0.02
 
 
-def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> dict[str, Any]:
+def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> State:
     """Judge, record, decide.
 
     Parameters
     ----------
-    state : the machine's state. Believed are its ``turn`` and the ``results`` of the Map before, if any; phase (prepare,
-        tasks, services, rollback, cleanup) and wave (place in the list of waves) are what the record says.
+    state : the machine's state. Believed are its ``turn`` and the ``results`` of the Map before, if any; all else is what
+        the record says.
 
     Returns
     -------
-    dict
+    State
         the machine's next state.
 
     Raises
@@ -56,28 +57,29 @@ def check_rollouts(worker: Worker, release: str, state: Mapping[str, Any]) -> di
     if decided is not None:
         logger.info("this turn was decided before", extra={"next": decided["next"]})
         return decided
-    believed = {**record.due, "results": state.get("results", [])}
+    believed: State = {**record.due, "results": state.get("results", [])}
     try:
         next_state = _decide(worker, record, believed, time.time())
-        if next_state["next"] != "WAIT":  # looking again is no turn of its own
+        if next_state["next"] != Next.WAIT:  # looking again is no turn of its own
             next_state = next_turn(worker.store, release, record.turn, next_state)
         return next_state
     finally:
         worker.store.add_throttles(release, worker.connections.throttles.take())
 
 
-def _decide(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], now: float) -> dict[str, Any]:
-    phase = str(state["phase"])
-    fresh = {**state, "results": [], "seconds": _pause(worker, record, now)}
+def _decide(worker: Worker, record: ReleaseRecord, state: State, now: float) -> State:
+    fresh: State = {**state, "results": [], "seconds": _pause(worker, record, now)}
     fresh.pop("error", None)
     dead = dict(_dead_workers(state))
-    if phase == "prepare":
-        return _after_prepare(worker, record, fresh, dead)
-    if phase == "cleanup":
-        return _next(fresh, "REPORT")
-    if phase == "rollback":
-        return _after_rollback(worker, record, fresh, dead, now)
-    return _after_update(worker, record, fresh, dead, now, finished=phase)
+    match state["phase"]:
+        case Phase.PREPARE:
+            return _after_prepare(worker, record, fresh, dead)
+        case Phase.TASKS | Phase.SERVICES:
+            return _after_update(worker, record, fresh, dead, now)
+        case Phase.ROLLBACK:
+            return _after_rollback(worker, record, fresh, dead, now)
+        case Phase.CLEANUP:
+            return {**fresh, "next": Next.REPORT}
 
 
 def _pause(worker: Worker, record: ReleaseRecord, now: float) -> int:
@@ -85,11 +87,7 @@ def _pause(worker: Worker, record: ReleaseRecord, now: float) -> int:
     return max(worker.settings.poll_seconds, int(age * _PAUSE_SHARE))
 
 
-def _next(state: Mapping[str, Any], step: str, **changes: Any) -> dict[str, Any]:
-    return {**state, "next": step, **changes}
-
-
-def _dead_workers(state: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+def _dead_workers(state: State) -> Iterator[tuple[int, str]]:
     """Batches whose worker died for good, with the error's name."""
 
     def flat(entries: Any) -> Iterator[Mapping[str, Any]]:
@@ -104,9 +102,7 @@ def _dead_workers(state: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
             yield int(entry["batch"]), str(entry["error"])
 
 
-def _after_prepare(
-    worker: Worker, record: ReleaseRecord, state: dict[str, Any], dead: Mapping[int, str]
-) -> dict[str, Any]:
+def _after_prepare(worker: Worker, record: ReleaseRecord, state: State, dead: Mapping[int, str]) -> State:
     items = [
         settle(
             worker,
@@ -118,43 +114,39 @@ def _after_prepare(
         for item in worker.store.items(record.release)
     ]
     if any(i.action == "update" and i.pinned and i.verdict == Status.PENDING for i in items):
-        return _next(state, "WAIT")  # a late worker is still at it
+        return {**state, "next": Next.WAIT}  # a late worker is still at it
     failed = any(item.verdict in BAD for item in items)
     if failed and record.on_failure == "rollback":
         return _clean_up(worker, record, state)
     if failed and record.on_failure == "stop":
-        return _next(state, "REPORT")
+        return {**state, "next": Next.REPORT}
     return _begin_wave(worker, record, state, 0)
 
 
-def _begin_wave(
-    worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], place: int
-) -> dict[str, Any]:
+def _begin_wave(worker: Worker, record: ReleaseRecord, state: State, place: int) -> State:
     if record.begun_at is None:
         # Before the first write: from now on nobody may say that nothing was touched.
         worker.store.update_release(record.release, {"begun_at": int(time.time())}, only_running=True)
     wave = record.waves[place]
-    begun = {**state, "wave": place, "tasks": wave["tasks"], "services": wave["services"]}
+    begun: State = {**state, "wave": place, "tasks": wave["tasks"], "services": wave["services"]}
     if wave["tasks"]:
-        return _next(begun, "UPDATE_TASKS", phase="tasks")
+        return {**begun, "next": Next.UPDATE_TASKS, "phase": Phase.TASKS}
     if wave["services"]:
-        return _next(begun, "UPDATE_SERVICES", phase="services")
-    return _next(begun, "CHECK", phase="services")
+        return {**begun, "next": Next.UPDATE_SERVICES, "phase": Phase.SERVICES}
+    return {**begun, "next": Next.CHECK, "phase": Phase.SERVICES}
 
 
 def _after_update(
     worker: Worker,
     record: ReleaseRecord,
-    state: dict[str, Any],
+    state: State,
     dead: Mapping[int, str],
     now: float,
-    *,
-    finished: str,
-) -> dict[str, Any]:
-    place = int(state["wave"])
+) -> State:
+    place, finished = state["wave"], state["phase"]
     wave = record.waves[place]
     items = worker.store.items(record.release, *wave["batches"])
-    if finished == "tasks":
+    if finished == Phase.TASKS:
         items = [item for item in items if item.kind == "task"]
     items = [
         settle(worker, item, Judgement(Status.FAILED, _unwritten(item, dead, "it was not written")))
@@ -171,23 +163,23 @@ def _after_update(
         worker.store.update_release(record.release, {"failing_since": int(now)})
     settling = record.failing_since is not None and now - record.failing_since < SETTLE_SECONDS
     if waiting and (not failing or record.on_failure != "rollback" or settling):
-        return _next(state, "WAIT")
+        return {**state, "next": Next.WAIT}
     if failing and record.on_failure != "continue":
         return _fail(worker, record, state)
-    if finished == "tasks" and wave["services"]:
-        return _next(state, "UPDATE_SERVICES", phase="services")
-    if finished == "tasks":
-        return _next(state, "CHECK", phase="services")
+    if finished == Phase.TASKS and wave["services"]:
+        return {**state, "next": Next.UPDATE_SERVICES, "phase": Phase.SERVICES}
+    if finished == Phase.TASKS:
+        return {**state, "next": Next.CHECK, "phase": Phase.SERVICES}
     if place + 1 < len(record.waves):
         return _begin_wave(worker, record, state, place + 1)
-    return _next(state, "REPORT")
+    return {**state, "next": Next.REPORT}
 
 
-def _fail(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any]) -> dict[str, Any]:
+def _fail(worker: Worker, record: ReleaseRecord, state: State) -> State:
     if record.on_failure == "stop":
-        return _next(state, "REPORT")
+        return {**state, "next": Next.REPORT}
     # From the last wave on: one that has not begun may hold what an earlier release left.
-    return _roll_back_wave(worker, record, state, len(record.waves) - 1)
+    return _roll_back_before(worker, record, state, len(record.waves))
 
 
 def _unwritten(item: ItemRecord, dead: Mapping[int, str], what: str) -> str:
@@ -199,24 +191,33 @@ def _unwritten(item: ItemRecord, dead: Mapping[int, str], what: str) -> str:
     )
 
 
-def _roll_back_wave(
-    worker: Worker, record: ReleaseRecord, state: Mapping[str, Any], place: int
-) -> dict[str, Any]:
-    """Go back wave by wave, the newest first; a wave goes back when the one after it is back."""
-    for earlier in range(place, -1, -1):
+def _roll_back_before(worker: Worker, record: ReleaseRecord, state: State, place: int) -> State:
+    """Go back wave by wave, the newest first; a wave goes back when the one after it is back.
+
+    Parameters
+    ----------
+    place : of the wave that is back; of none, the number of waves.
+    """
+    for earlier in reversed(range(place)):
         items = worker.store.items(record.release, *record.waves[earlier]["batches"])
         batches = sorted({item.batch for item in items if _may_go_back(item)})
         if batches:
-            return _next(state, "ROLLBACK", phase="rollback", wave=earlier, rollback=batches)
+            return {
+                **state,
+                "next": Next.ROLLBACK,
+                "phase": Phase.ROLLBACK,
+                "wave": earlier,
+                "rollback": batches,
+            }
     return _clean_up(worker, record, state)
 
 
-def _clean_up(worker: Worker, record: ReleaseRecord, state: Mapping[str, Any]) -> dict[str, Any]:
+def _clean_up(worker: Worker, record: ReleaseRecord, state: State) -> State:
     """Deregister before the verdict what runs although nothing names it; what merely lies about waits (steps/clean_up.py)."""
     batches = sorted({item.batch for item in runs_without_being_named(worker.store.items(record.release))})
     if batches:
-        return _next(state, "ROLLBACK", phase="cleanup", rollback=batches)
-    return _next(state, "REPORT")
+        return {**state, "next": Next.ROLLBACK, "phase": Phase.CLEANUP, "rollback": batches}
+    return {**state, "next": Next.REPORT}
 
 
 def _may_go_back(item: ItemRecord) -> bool:
@@ -230,9 +231,9 @@ def _may_go_back(item: ItemRecord) -> bool:
 
 
 def _after_rollback(
-    worker: Worker, record: ReleaseRecord, state: dict[str, Any], dead: Mapping[int, str], now: float
-) -> dict[str, Any]:
-    place = int(state["wave"])
+    worker: Worker, record: ReleaseRecord, state: State, dead: Mapping[int, str], now: float
+) -> State:
+    place = state["wave"]
     items = [
         i for i in worker.store.items(record.release, *record.waves[place]["batches"]) if _may_go_back(i)
     ]
@@ -268,17 +269,15 @@ def _after_rollback(
         logger.info("back", extra={"item": item.name, "status": status, "reason": verdict.reason})
         worker.store.settle_item(item, {**seen, "status": status, "reason": reason})
     if waiting or looked_at < len(going):
-        return _next(state, "WAIT")
-    if place > 0:
-        return _roll_back_wave(worker, record, state, place - 1)
-    return _roll_back_wave(worker, record, state, -1)
+        return {**state, "next": Next.WAIT}
+    return _roll_back_before(worker, record, state, place)
 
 
 _SETTLED_BACK = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED})
 
 
 @logger.inject_lambda_context(log_event=False)
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> State:
     """``{"release", "state"}`` in, the machine's next state out."""
     release, state = str(event["release"]), event["state"]
     about_release(release, wave=state["wave"], phase=state["phase"])

@@ -13,23 +13,24 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
 from ecs_release.aws.clients import own_client
 from ecs_release.aws.trouble import error_code
 from ecs_release.errors import LockLostError, NotDueError, RecordChangedError
+from ecs_release.record.machine import Next, State
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import ReleaseStatus, Status
 from ecs_release.record.store import Store
 
 # The step -> the machine's next state that runs it, and the batches of that state.
-_WORKERS = {
-    "prepare": ("PREPARE", "prepare"),
-    "update_task": ("UPDATE_TASKS", "tasks"),
-    "update_service": ("UPDATE_SERVICES", "services"),
-    "rollback": ("ROLLBACK", "rollback"),
+_WORKERS: Mapping[str, tuple[Next, Literal["prepare", "tasks", "services", "rollback"]]] = {
+    "prepare": (Next.PREPARE, "prepare"),
+    "update_task": (Next.UPDATE_TASKS, "tasks"),
+    "update_service": (Next.UPDATE_SERVICES, "services"),
+    "rollback": (Next.ROLLBACK, "rollback"),
 }
 
 # Step Functions and the function see the same instant; its digits may differ.
@@ -115,11 +116,11 @@ def next_turn(
     store: Store,
     release: str,
     turn: str | None,
-    state: Mapping[str, Any],
+    state: State,
     *,
     cut_by: str | None = None,
     **changes: Any,
-) -> dict[str, Any]:
+) -> State:
     """Record a decision, unless somebody decided this turn already: the machine's next state as recorded.
 
     Parameters
@@ -135,7 +136,7 @@ def next_turn(
     RecordChangedError
         when another worker writes the items of the release.
     """
-    decided = {**state, "turn": secrets.token_hex(8)}
+    decided: State = {**state, "turn": secrets.token_hex(8)}
     try:
         store.take_turn(release, turn, decided["turn"], {**changes, "due": decided}, cut_by=cut_by)
     except RecordChangedError:
@@ -150,7 +151,7 @@ def next_turn(
     return decided
 
 
-def decided_before(record: ReleaseRecord, turn: Any) -> dict[str, Any] | None:
+def decided_before(record: ReleaseRecord, turn: Any) -> State | None:
     """What was decided of this turn when its answer did not reach the machine; None when it is still to be decided.
 
     Raises
@@ -222,7 +223,7 @@ def ensure_report(
     stopped_early = "error" in state  # CheckRollouts could not decide, or its answer was lost
     decided = record.turn is not None and turn == record.turn
     lost = stopped_early and record.turn_before is not None and turn == record.turn_before
-    over = record.due.get("next") == "REPORT" or stopped_early or record.status != ReleaseStatus.RUNNING
+    over = record.due.get("next") == Next.REPORT or stopped_early or record.status != ReleaseStatus.RUNNING
     if not (over and (decided or lost)):
         raise NotDueError(f"{where}: it is not at its end, and stays open.")
 

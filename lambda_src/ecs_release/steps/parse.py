@@ -26,6 +26,7 @@ from ecs_release.plan.document import compare, plan_document
 from ecs_release.plan.live import Definitions, read_digests
 from ecs_release.plan.make import plan_release, plan_rollback, releases_undone
 from ecs_release.plan.request import OBJECT_WAIT_SECONDS, Request, in_an_error, read_request
+from ecs_release.record.machine import Next, Phase, State
 from ecs_release.record.models import Lock, ReleaseRecord
 from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.record.store import Store
@@ -43,7 +44,7 @@ _CLEAN_UP_SECONDS = 90
 _LAG_SECONDS = 30
 
 
-def parse(worker: Worker, release: str, execution: str, started: str, document: Any) -> dict[str, Any]:
+def parse(worker: Worker, release: str, execution: str, started: str, document: Any) -> State:
     """Everything that comes before the first write.
 
     Parameters
@@ -52,8 +53,8 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
 
     Returns
     -------
-    dict
-        the machine's state: ``next``, ``phase``, ``wave``, ``epoch``, ``seconds`` and batch numbers.
+    State
+        the machine's first state.
 
     Raises
     ------
@@ -123,7 +124,7 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     return state
 
 
-def _cut_by_another(store: Store, release: str) -> dict[str, Any]:
+def _cut_by_another(store: Store, release: str) -> State:
     """What another attempt at this release has made of it.
 
     Raises
@@ -281,11 +282,11 @@ def in_utc(instant: str) -> str:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def first_state(record: ReleaseRecord) -> dict[str, Any]:
+def first_state(record: ReleaseRecord) -> State:
     """Where the machine begins: preparing, or looking at what is unchanged."""
     return {
-        "next": "PREPARE" if record.prepare else "CHECK",
-        "phase": "prepare",
+        "next": Next.PREPARE if record.prepare else Next.CHECK,
+        "phase": Phase.PREPARE,
         "wave": 0,
         "epoch": record.epoch,
         "seconds": 1,
@@ -358,7 +359,7 @@ def _ended(store: Store, lock: Lock) -> bool:
 
 
 @logger.inject_lambda_context(log_event=False)
-def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+def handler(event: dict[str, Any], context: Any) -> State:
     """``{"release", "execution", "startedAt", "input"}`` in, the machine's first state out."""
     release = str(event["release"])
     about_release(release)
