@@ -301,7 +301,7 @@ def stop_in(arena: Arena, stop: Stop) -> Stopped:
     items = store.items(execution.rpartition(":")[2])
     seen = {
         "items": {item.name.rpartition("/")[2]: item for item in items},
-        "remembered": store.unwhole([state_key(item) for item in items]),
+        "remembered": store.memories([state_key(item) for item in items]),
         "service": arena.runs(f"{prefix}-a"),
         "rule": arena.rule_runs(f"{prefix}-job"),
     }

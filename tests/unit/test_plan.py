@@ -73,14 +73,16 @@ def test_back_means_the_last_completed_deployment_and_the_plan_says_where_that_d
     assert any("never completed" in warning for warning in planned.warnings)
 
 
-def test_an_unwhole_release_before_hands_on_its_before_image() -> None:
+def test_a_release_that_is_not_whole_before_hands_on_its_before_image() -> None:
     left = {("default", "service", "c/api"): {"before": f"{PREFIX}api:3", "release": "r1"}}
     (planned,) = make_plan([service_item()], [service_live()], left)
     assert planned.before == f"{PREFIX}api:3"
     assert planned.inherited
 
 
-def test_what_an_unwhole_release_left_says_where_to_go_back_to_and_not_what_a_rule_is_made_of() -> None:
+def test_what_a_release_that_is_not_whole_left_says_where_to_go_back_to_and_not_what_a_rule_is_made_of() -> (
+    None
+):
     old = '[{"Id":"gone","EcsParameters":{"TaskDefinitionArn":"x"}}]'
     memory = {"before": f"{PREFIX}api:3", "release": "r1", "before_raw": old}
     (planned,) = make_plan([task_item()], [task_live()], {("default", "task", "r"): memory})
@@ -125,14 +127,14 @@ def left(*ours: str) -> dict[tuple[str, str, str], dict[str, Any]]:
     return {("default", "service", "c/api"): {"before": f"{PREFIX}api:3", "release": "r1", "ours": set(ours)}}
 
 
-def test_what_an_unwhole_release_set_itself_is_no_state_to_go_back_to() -> None:
+def test_what_a_release_that_is_not_whole_set_itself_is_no_state_to_go_back_to() -> None:
     (planned,) = make_plan([service_item()], [service_live()], left(f"{PREFIX}api:7"))
     assert planned.before == f"{PREFIX}api:3"
     assert planned.inherited
     assert not planned.memory_void
 
 
-def test_what_somebody_else_deployed_after_an_unwhole_release_is_what_back_means() -> None:
+def test_what_somebody_else_deployed_after_a_release_that_is_not_whole_is_what_back_means() -> None:
     (planned,) = make_plan([service_item()], [service_live()], left(f"{PREFIX}api:6"))
     assert planned.before == f"{PREFIX}api:7"
     assert planned.memory_void

@@ -124,7 +124,7 @@ def test_a_decision_from_an_older_copy_is_never_written(store: Store) -> None:
 def _released(store: Store) -> None:
     done = dataclasses.replace(ITEM, started_at=1, verdict="SUCCEEDED", status="SUCCEEDED")
     _begun(store, RELEASE, done)
-    store.mark_unwhole(done)
+    store.remember(done)
 
 
 def _died_after_the_status_was_written(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def _died_after_the_status_was_written(store: Store, monkeypatch: pytest.MonkeyP
 
     _released(store)
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "mark_whole", dies)
+        patch.setattr(Store, "forget", dies)
         with pytest.raises(KeyboardInterrupt):
             close(store, "r1", "SUCCEEDED")
 
@@ -144,7 +144,7 @@ def test_report_finishes_what_an_attempt_began_that_died_after_the_status(
     _died_after_the_status_was_written(store, monkeypatch)
     assert report(Settings("releases"), store, "r1", "arn:execution:r1", LAST)["status"] == "SUCCEEDED"
     assert store.lock().holder is None
-    assert store.unwhole([ITEM.state_key]) == {}
+    assert store.memories([ITEM.state_key]) == {}
 
 
 def test_a_takeover_remembers_a_release_as_what_it_ended_as(
@@ -155,7 +155,7 @@ def test_a_takeover_remembers_a_release_as_what_it_ended_as(
     found = store.release("r1")
     assert found is not None
     assert found.status == "SUCCEEDED"
-    assert store.unwhole([ITEM.state_key]) == {}
+    assert store.memories([ITEM.state_key]) == {}
 
 
 def test_two_that_close_a_release_at_once_remember_it_as_the_same(
@@ -172,17 +172,17 @@ def test_two_that_close_a_release_at_once_remember_it_as_the_same(
 
     monkeypatch.setattr(Store, "update_release", stopped_first)
     assert report(Settings("releases"), store, "r1", "arn:execution:r1", LAST)["status"] == "ABORTED"
-    assert store.unwhole([ITEM.state_key])[ITEM.state_key]["before"] == "api:1"
+    assert store.memories([ITEM.state_key])[ITEM.state_key]["before"] == "api:1"
 
 
 def test_a_late_report_takes_nothing_from_the_release_after_it(store: Store) -> None:
     _released(store)
     close(store, "r1", "SUCCEEDED")
     store.open_release(dataclasses.replace(RELEASE, release="r2"), store.lock())
-    store.mark_unwhole(dataclasses.replace(ITEM, release="r2", before="api:2"))
+    store.remember(dataclasses.replace(ITEM, release="r2", before="api:2"))
     report(Settings("releases"), store, "r1", "arn:execution:r1", LAST)
     assert store.lock().holder == "r2"
-    assert store.unwhole([ITEM.state_key])[ITEM.state_key]["before"] == "api:2"
+    assert store.memories([ITEM.state_key])[ITEM.state_key]["before"] == "api:2"
 
 
 TARGET = {"account": "1", "region": "eu-west-1", "roleArn": "arn:w", "readerRoleArn": "arn:r"}
@@ -239,18 +239,18 @@ def test_a_rollback_by_hand_remembers_what_it_undid(store: Store) -> None:
 
 
 def test_a_memory_stays_and_learns_what_is_ours(store: Store) -> None:
-    store.mark_unwhole(ITEM)
-    store.mark_unwhole(dataclasses.replace(ITEM, release="r2", before="api:2", after="api:3"), "digest")
-    found = store.unwhole([ITEM.state_key])[ITEM.state_key]
+    store.remember(ITEM)
+    store.remember(dataclasses.replace(ITEM, release="r2", before="api:2", after="api:3"), "digest")
+    found = store.memories([ITEM.state_key])[ITEM.state_key]
     assert (found["release"], found["before"], found["ours"]) == ("r1", "api:1", {"api:2", "api:3", "digest"})
 
 
 def test_a_void_memory_is_replaced_once(store: Store) -> None:
-    store.mark_unwhole(ITEM)
+    store.remember(ITEM)
     again = dataclasses.replace(ITEM, release="r2", before="foreign:9", after="api:3", memory_void=True)
     for _ in range(2):
-        store.mark_unwhole(again, "digest")
-    found = store.unwhole([ITEM.state_key])[ITEM.state_key]
+        store.remember(again, "digest")
+    found = store.memories([ITEM.state_key])[ITEM.state_key]
     assert (found["release"], found["before"], found["ours"]) == ("r2", "foreign:9", {"api:3", "digest"})
 
 
@@ -271,9 +271,9 @@ def test_a_takeover_waits_for_whoever_closes_the_record(
 ) -> None:
     _released(store)
     seen: list[int] = []
-    remembered = Store.mark_whole
+    remembered = Store.forget
     monkeypatch.setattr(
-        Store, "mark_whole", lambda me, item: (seen.append(len(store.workers("r1"))), remembered(me, item))[1]
+        Store, "forget", lambda me, item: (seen.append(len(store.workers("r1"))), remembered(me, item))[1]
     )
     store.update_item(ITEM, {"status": "ROLLED_BACK"})
     close(store, "r1", "ABORTED", "stopped")
@@ -378,12 +378,10 @@ def test_report_only_forgets_what_there_is_to_forget(store: Store, monkeypatch: 
         for n in range(40)
     ]
     _begun(store, RELEASE, *unchanged)
-    store.mark_unwhole(dataclasses.replace(unchanged[7], release="r0"))
+    store.remember(dataclasses.replace(unchanged[7], release="r0"))
     deleted: list[str] = []
-    delete = Store.mark_whole
-    monkeypatch.setattr(
-        Store, "mark_whole", lambda self, item: (deleted.append(item.name), delete(self, item))
-    )
+    delete = Store.forget
+    monkeypatch.setattr(Store, "forget", lambda self, item: (deleted.append(item.name), delete(self, item)))
     close(store, "r1", "NO_CHANGE")
     assert deleted == ["c/7"]
-    assert store.unwhole([item.state_key for item in unchanged]) == {}
+    assert store.memories([item.state_key for item in unchanged]) == {}

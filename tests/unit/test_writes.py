@@ -66,7 +66,7 @@ class Fake:
     request = "me"
     settings = Settings("releases", poll_seconds=0)
 
-    def mark_unwhole(self, item: ItemRecord, *more: str) -> None:
+    def remember(self, item: ItemRecord, *more: str) -> None:
         pass
 
     def check_lock(self, release: str, epoch: int) -> None:

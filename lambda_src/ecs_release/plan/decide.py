@@ -63,7 +63,7 @@ class PlannedItem:
 def make_plan(
     items: Sequence[Item],
     live: Sequence[Live],
-    unwhole: Mapping[ItemKey, Mapping[str, Any]] | None = None,
+    memories: Mapping[ItemKey, Mapping[str, Any]] | None = None,
     holds: Mapping[ItemKey, Mapping[str, Any]] | None = None,
 ) -> list[PlannedItem]:
     """Decide every item.
@@ -71,11 +71,11 @@ def make_plan(
     Parameters
     ----------
     live : what was found for each item, in the same order.
-    unwhole : before-images left by releases that did not end whole, by (target, kind, name).
+    memories : before-images left by releases that did not end whole, by (target, kind, name).
     holds : images that a rollback by hand undid, ``{"images", "release"}``, by (target, kind, name).
     """
     held = holds or {}
-    left = unwhole or {}
+    left = memories or {}
     plan = [
         _decide(item, found, left.get(state_key(item)), held.get(state_key(item)))
         for item, found in zip(items, live, strict=True)

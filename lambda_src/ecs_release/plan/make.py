@@ -38,7 +38,7 @@ def plan_release(
     """
     keys = [state_key(item) for item in manifest.items]
     live = read_live(manifest.items, connections, definitions)
-    return make_plan(manifest.items, live, store.unwhole(keys), store.holds(keys))
+    return make_plan(manifest.items, live, store.memories(keys), store.holds(keys))
 
 
 def releases_undone(store: Store, to: str | None, this: str | None = None) -> list[ReleaseRecord]:

@@ -13,7 +13,7 @@ from ecs_release.record.table import Table, deserialized, serialized, wait_for_t
 class Memory(Table):
     """The rows of items that are not whole, and of holds."""
 
-    def unwhole(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    def memories(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
         """For (target, kind, name): what an earlier release left behind.
 
         ``{"before", "release", "ours", ...}``; ``ours`` are the ARNs and content digests that releases set since.
@@ -65,7 +65,7 @@ class Memory(Table):
                     wait_for_the_rest(attempt)
         return result
 
-    def mark_unwhole(self, item: ItemRecord, *more: str) -> None:
+    def remember(self, item: ItemRecord, *more: str) -> None:
         """Remember, before the first write to production, what "back" means for an item, and what is ours there.
 
         An older memory stays, unless it is void because somebody else has deployed since.
@@ -99,7 +99,7 @@ class Memory(Table):
                     ExpressionAttributeValues=serialized({":ours": ours}),
                 )
 
-    def mark_whole(self, item: ItemRecord) -> None:
+    def forget(self, item: ItemRecord) -> None:
         self._client.delete_item(
             TableName=self._table,
             Key=serialized({"pk": "ITEM", "sk": "#".join(item.state_key)}),

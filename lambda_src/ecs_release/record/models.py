@@ -86,7 +86,7 @@ class ItemRecord:
     base : ARN that the new revision is copied from.
     pinned : False for a rule or schedule that named a family without revision.
     before : ARN that "back" means: of a service its last completed deployment's.
-    live : ARN that was live when the release began; differs from ``before`` after an unwhole release.
+    live : ARN that was live when the release began; differs from ``before`` after a release that did not end whole.
     before_raw : JSON of the rule targets or of the schedule as they were.
     after : ARN of the new revision, once known.
     registered : whether this release registered it (and so may deregister it).

@@ -85,12 +85,12 @@ def _remember(store: Store, release: str, items: Sequence[ItemRecord]) -> None:
     by_hand = record is not None and record.mode == "rollback"
     keys = [item.state_key for item in items]
     # A release of thousands of unchanged items has nothing to forget, and a call for each of them takes longer than Report has.
-    held, left = store.holds(keys), store.unwhole(keys)
+    held, left = store.holds(keys), store.memories(keys)
     for item in items:
         done = item.action == "update" and item.verdict in (Status.SUCCEEDED, Status.UNVERIFIED)
         whole = (item.verdict in GOOD and (status in WHOLE or by_hand)) or item.status == Status.ROLLED_BACK
         if whole and item.state_key in left:
-            store.mark_whole(item)
+            store.forget(item)
         if by_hand and done:
             store.hold(item)
         elif item.state_key in held and done and status in WHOLE:

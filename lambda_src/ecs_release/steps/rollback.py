@@ -94,7 +94,7 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
     target = ensure_active(turn, item.before)
     if target != item.before:  # an attempt that dies now must know the copy for its own
         turn.update({"rollback_to": target})
-        turn.worker.store.mark_unwhole(turn.item)
+        turn.worker.store.remember(turn.item)
     updated = turn.write(lambda: services.update(cluster, name, target), wait=services.wait_for_update)
     started = (updated.primary or {}).get("id")
     logger.info("going back", extra={"deployment": started, "revision": target})
@@ -173,7 +173,7 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
     target = ensure_active(turn, back)
     if target != back:
         turn.update({"rollback_to": target})
-        turn.worker.store.mark_unwhole(turn.item)
+        turn.worker.store.remember(turn.item)
     # All of them: a read may lag behind this release's own write, and to write what is there already changes nothing.
     write_task_definition(turn, current, target, again=item.started_at is not None)
     return {"rollback_to": target, "rollback_started_at": int(time.time()), **_about_copy(item, target, back)}

@@ -69,7 +69,7 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
         primary = state.primary or {}
         logger.info("adopting the deployment of an earlier attempt", extra={"deployment": primary["id"]})
         return {"deployment_id": str(primary["id"]), "started_at": int(primary["createdAt"].timestamp())}
-    store.mark_unwhole(item)
+    store.remember(item)
     started_at = item.started_at or int(time.time())
     try:
         # Recorded before it is done: should this worker die in it, nobody may say later that the service was not touched.

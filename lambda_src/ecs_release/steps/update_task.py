@@ -60,7 +60,7 @@ def point_at_new_revision(turn: Turn) -> dict[str, Any]:
     if not item.pinned and original_reference(item) in map(reference_of, current):
         _ensure_nobody_registered(turn)
     # The ARN of a revision that is still to be registered is not known yet; its content is.
-    turn.worker.store.mark_unwhole(item, content_digest(item.base, item.new_images))
+    turn.worker.store.remember(item, content_digest(item.base, item.new_images))
     started_at = item.started_at or int(time.time())
     if item.after is None:
         # Unpinned: from the registration on, the newest revision is what runs. Recorded before it is done: should this worker
