@@ -86,7 +86,7 @@ def test_a_release_lands_whole(world: World) -> None:
     }
     calls = world.stack.aws.calls()
     assert calls["events:ListTargetsByRule"]["calls"] >= 3
-    assert calls["dynamodb:BatchWriteItem"]["calls"] >= len(SERVICES) + 2
+    assert calls["dynamodb:BatchGetItem"]["calls"] >= len(SERVICES) + 2
 
 
 def test_one_failure_takes_all_of_it_back(world: World) -> None:

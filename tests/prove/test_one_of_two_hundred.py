@@ -169,6 +169,7 @@ def test_all_the_others_are_deregistered_in_the_end(stack: Stack, ended: Ended) 
     began = time.monotonic()
     stack.until("end of the clean-up", lambda: left() == 0, 3 * SERVICES + 60)
     assert time.monotonic() - began < 2 * SERVICES + 60
+    stack.aws.limits(False)
     ecs = stack.client("ecs")
     late = [name for name in names()[-3:] if name != CULPRIT]
     for name in names():

@@ -160,7 +160,7 @@ def upgrade(released: Path, aws: LocalAws, tmp_path_factory: pytest.TempPathFact
     first = stack.release_of(pipeline)
     assert first.output["status"] == "SUCCEEDED"
     assert stack.release(manifest(held="2")).output["status"] == "SUCCEEDED"
-    status, printed = command(released, stack, "rollback", "--yes", "--json")
+    status, printed = command(released, stack, "rollback", "--json")
     assert status == 0, printed
     machine = stack.outputs["state_machine_arn"].replace(":stateMachine:", ":execution:")
     by_hand = stack.wait(f"{machine}:{json.loads(printed)['release']}")
@@ -259,7 +259,7 @@ def test_the_next_release_works_and_can_be_taken_back(upgrade: Upgrade) -> None:
         "quick": image("quick:4"),
         "slow": image("slow:4"),
     }
-    status, printed = command(ROOT, upgrade.stack, "rollback", "--to", upgrade.running.id, "--yes", "--json")
+    status, printed = command(ROOT, upgrade.stack, "rollback", "--to", upgrade.running.id, "--json")
     assert status == 0, printed
     back = upgrade.world.describe(CLUSTER, "slow")["taskDefinition"]
     assert upgrade.world.images(back)["app"] == image("slow:3"), "what the version before had proven"
