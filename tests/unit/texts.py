@@ -15,6 +15,13 @@ class _Texts(yaml.SafeLoader):
 _Texts.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile("<<"), ["<"])
 
 
+# An end of a document that has not begun: YAML 1.2 allows for it (https://yaml.org/spec/1.2.2/#92-streams), PyYAML reads 1.1.
+_ENDS_FIRST = re.compile(rb"((?:[ \t]*(?:#[^\r\n]*)?(?:\r\n|\r|\n))*)\.\.\.[ \t]*(?:#[^\r\n]*)?(?=\r|\n|\Z)")
+
+
 def texts(text: str | bytes) -> Any:
     """Return the first document that is not empty as dicts, lists and texts."""
+    text = text.encode() if isinstance(text, str) else text
+    while ends := _ENDS_FIRST.match(text):
+        text = ends[1] + text[ends.end() :]
     return next((document for document in yaml.load_all(text, Loader=_Texts) if document != ""), None)
