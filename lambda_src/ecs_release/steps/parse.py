@@ -348,7 +348,9 @@ def take_lock(worker: Worker, record: ReleaseRecord) -> ReleaseRecord:
         except RecordChangedError:
             continue
         # What the release before wrote last may not be read yet, and a before-image must not be older than that.
-        last = time.time() if seen.left_by else float(seen.freed_at or 0)
+        # Of a lock that was given back by a version before this one, nobody knows when that was.
+        just_now = seen.left_by is not None or (seen.epoch > 0 and seen.freed_at is None)
+        last = time.time() if just_now else float(seen.freed_at or 0)
         time.sleep(max(0.0, last + worker.settings.settle_seconds - time.time()))
         return record
 
