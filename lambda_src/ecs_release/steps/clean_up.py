@@ -75,7 +75,9 @@ def clean_up(worker: Worker, release: str) -> dict[str, Any]:
             continue
         if stopped(revision.release) and revision.since > time.time() - _STOPPED_SECONDS:
             continue
-        if revision.state == "unused":  # a read that lags behind what the release wrote last would show it in use
+        if (
+            revision.state == "unused"
+        ):  # a read that lags behind what the release wrote last would show it in use
             time.sleep(max(0.0, revision.since + 1 + worker.settings.settle_seconds - time.time()))
         if worker.remaining() < _SPARE_SECONDS or worker.store.lock().holder is not None:
             break
