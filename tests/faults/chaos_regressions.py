@@ -605,4 +605,62 @@ SCHEDULES: dict[str, Scenario] = {
         preempt=0.05,
         lag=5.0,
     ),
+    # seed 33: both went back to a revision that somebody had deregistered, and each got a copy of it
+    "two services go back to a deregistered revision, and a list lags": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Service(number=1, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=True),
+            Service(number=2, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=1, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="stop",
+                        call="state:Report",
+                        step="",
+                        nth=0,
+                        times=1,
+                        seconds=0.0,
+                        thing=3,
+                        after=False,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="by_hand",
+                entries=(
+                    Entry(thing=2, version=2, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="deregister",
+                        call="*",
+                        step="parse",
+                        nth=17,
+                        times=1,
+                        seconds=0.0,
+                        thing=3,
+                        after=False,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.7,
+        lag=5.0,
+    ),
 }

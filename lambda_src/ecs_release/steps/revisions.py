@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from botocore.exceptions import ClientError
@@ -77,5 +78,8 @@ def ensure_active(turn: Turn, arn: str) -> str:
     definition: TaskDefinition = definitions.describe(arn)
     if definition.active:
         return arn
+    if definitions.find_copy(definition, {}) is None:
+        # What another item of this release needed a moment ago is registered, and may not be listed yet.
+        time.sleep(turn.worker.settings.settle_seconds)
     copy, _ = definitions.register_copy(definition, {}, before_attempt=turn.ready, usable=_usable(turn))
     return copy.arn
