@@ -231,7 +231,8 @@ def test_the_clean_up_and_the_next_release_never_want_the_same(aws: Cloud, call:
     for seconds in (0.3, 1.0, 9.0):
         failed = Release(entries=(replace(entry, forward="bad"),), timeout_minutes=2, pause=0.0)
         troubles = (
-            Trouble("delay", "dynamodb:TransactWriteItems", "parse", seconds=2.0),  # the clean-up is first
+            # The clean-up, which waits until reads have caught up, is first.
+            Trouble("delay", "dynamodb:TransactWriteItems", "parse", seconds=9.0),
             Trouble("delay", call, "clean_up", seconds=seconds + 2.0, after=after),
         )
         wants_it = Release("again", (entry,), timeout_minutes=2, troubles=troubles)
