@@ -1,4 +1,7 @@
-"""Schedules that broke a promise once, each made as small as it still broke it, with the seed it came from."""
+"""Schedules that broke a promise once, each made as small as it still broke it, with the seed it came from.
+
+Every member is written out: a schedule must stay the one that broke it when a default of the harness changes.
+"""
 
 from __future__ import annotations
 

@@ -22,8 +22,7 @@ def file_argument(parser: argparse.ArgumentParser) -> None:
 
 def validate(arguments: argparse.Namespace, console: Console) -> int:
     validation = load_file(arguments.file)
-    print_problems(validation, str(arguments.file), console)
-    console.result(as_json(validation))
+    show_problems(validation, arguments.file, console)
     if validation.manifest is None:
         return INVALID
     console.say(_summary(validation, str(arguments.file)))
@@ -39,8 +38,7 @@ def compile_arguments(parser: argparse.ArgumentParser) -> None:
 
 def compile_manifest(arguments: argparse.Namespace, console: Console) -> int:
     validation = load_file(arguments.file)
-    print_problems(validation, str(arguments.file), console)
-    console.result(as_json(validation))
+    show_problems(validation, arguments.file, console)
     if validation.manifest is None:
         return INVALID
     text = json.dumps(to_document(validation.manifest), indent=2, ensure_ascii=False) + "\n"
@@ -80,7 +78,13 @@ def _replace(path: Path, text: str) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def print_problems(validation: Validation, file_name: str, console: Console) -> None:
+def show_problems(validation: Validation, file: Path, console: Console) -> None:
+    """Every problem with its place, for a person or for a program."""
+    _print_problems(validation, str(file), console)
+    console.result(_as_json(validation))
+
+
+def _print_problems(validation: Validation, file_name: str, console: Console) -> None:
     problems = [*validation.errors, *validation.warnings]
     for problem in sorted(problems, key=lambda problem: (problem.line, problem.column)):
         console.problem(problem, spelled_out(file_name))
@@ -102,7 +106,7 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def as_json(validation: Validation) -> dict[str, Any]:
+def _as_json(validation: Validation) -> dict[str, Any]:
     """The form of ``schemas/validate.schema.json``."""
     return {
         "valid": validation.manifest is not None,

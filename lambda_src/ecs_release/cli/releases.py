@@ -11,7 +11,7 @@ from typing import Any
 
 from ecs_release.cli.console import Console
 from ecs_release.cli.exits import CHANGES, DONE, FAILED, INVALID
-from ecs_release.cli.manifest import as_json, count, file_argument, print_problems
+from ecs_release.cli.manifest import count, file_argument, show_problems
 from ecs_release.errors import EcsReleaseError
 from ecs_release.manifest import to_document
 from ecs_release.manifest.file import load_file
@@ -37,8 +37,7 @@ def deploy(arguments: argparse.Namespace, console: Console) -> int:
 
     validation = load_file(arguments.file)
     if validation.manifest is None:
-        print_problems(validation, str(arguments.file), console)
-        console.result(as_json(validation))
+        show_problems(validation, arguments.file, console)
         return FAILED
     orchestrator = Orchestrator.find(arguments.state_machine_arn)
     release, execution = orchestrator.start(to_document(validation.manifest))
@@ -106,8 +105,7 @@ def plan(arguments: argparse.Namespace, console: Console) -> int:
 
     validation = load_file(arguments.file)
     if validation.manifest is None:
-        print_problems(validation, str(arguments.file), console)
-        console.result(as_json(validation))
+        show_problems(validation, arguments.file, console)
         return INVALID
     orchestrator = Orchestrator.find(arguments.state_machine_arn)
     store = orchestrator.store()

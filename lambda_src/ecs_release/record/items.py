@@ -87,8 +87,6 @@ class Items(Table):
         changes: Mapping[str, Any],
         *,
         verdict_open: bool = False,
-        condition: str | None = None,
-        values: Mapping[str, Any] | None = None,
     ) -> ItemRecord:
         """Change an item as it was read, under the epoch its release got with the lock.
 
@@ -101,9 +99,9 @@ class Items(Table):
         Raises
         ------
         RecordChangedError
-            when the epoch was raised, another worker has changed the item since, or the condition does not hold.
+            when the epoch was raised, or another worker has changed the item since.
         """
-        request, changed = self._item_request(item, changes, verdict_open, condition, values)
+        request, changed = self._item_request(item, changes, verdict_open)
         self._send_update(request)
         return changed
 
@@ -120,8 +118,6 @@ class Items(Table):
         item: ItemRecord,
         changes: Mapping[str, Any],
         verdict_open: bool,
-        condition: str | None = None,
-        values: Mapping[str, Any] | None = None,
     ) -> tuple[dict[str, Any], ItemRecord]:
         """The request that changes an item, and the item after it."""
         conditions = ["epoch = :epoch", "#revision = :revision"]
@@ -131,13 +127,10 @@ class Items(Table):
         all_values: dict[str, Any] = {
             ":epoch": item.epoch,
             ":revision": item.revision,
-            **(values or {}),
         }
         if verdict_open:
             conditions.append("verdict IN (:pending, :prepared, :updated)")
             all_values |= {":pending": "PENDING", ":prepared": "PREPARED", ":updated": "UPDATED"}
-        if condition:
-            conditions.append(f"({condition})")
         request = self._update_request(
             item.key, changes, condition=" AND ".join(conditions), values=all_values
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -164,6 +165,11 @@ class ItemRecord:
     @property
     def new_images(self) -> dict[str, str]:
         return {container: change["to"] for container, change in self.images.items()}
+
+
+def in_utc(moment: datetime) -> str:
+    """An instant as the records have it: ISO 8601 with milliseconds and Z, so that text sorts by time."""
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def state_key(item: Item | ItemRecord) -> tuple[str, str, str]:

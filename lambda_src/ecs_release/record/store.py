@@ -19,10 +19,6 @@ pk                     sk                          what
 
 Every write to an item carries the epoch its release got with the lock; closing a release by force raises the epoch,
 so a worker that has lost the lock can't write any more.
-
-Unused revisions are deregistered without the lock, while a later release may want one of them (docs/adr/0008). The row
-decides: that release takes the revision up, or the clean-up condemns it, whichever is written first, and neither is
-taken back.
 """
 
 from __future__ import annotations

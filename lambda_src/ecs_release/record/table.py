@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
@@ -25,19 +26,33 @@ _TRANSACTION_BYTES = 3_000_000
 WRITERS = 8
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
+_Entry = TypeVar("_Entry")
 
 
 def transactions(writes: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """The writes in as few transactions as DynamoDB's limits allow."""
-    some: list[dict[str, Any]] = []
-    size = 0
-    for write in writes:
-        length = len(json.dumps(write))
-        if some and (len(some) == _TRANSACTION_ITEMS or size + length > _TRANSACTION_BYTES):
+    return _portions(writes, lambda write: len(json.dumps(write)), _TRANSACTION_BYTES, _TRANSACTION_ITEMS)
+
+
+def together(texts: Sequence[str], room: int) -> Iterator[str]:
+    """JSON texts in as few JSON lists as hold about ``room`` bytes each."""
+    for some in _portions(texts, lambda text: len(text.encode()), room):
+        yield f"[{','.join(some)}]"
+
+
+def _portions(
+    entries: Sequence[_Entry], size_of: Callable[[_Entry], int], room: int, most: float = math.inf
+) -> Iterator[list[_Entry]]:
+    """The entries in order, in as few portions as hold ``room`` bytes and ``most`` entries each."""
+    some: list[_Entry] = []
+    used = 0
+    for entry in entries:
+        size = size_of(entry)
+        if some and (len(some) >= most or used + size > room):
             yield some
-            some, size = [], 0
-        some.append(write)
-        size += length
+            some, used = [], 0
+        some.append(entry)
+        used += size
     if some:
         yield some
 
@@ -56,7 +71,7 @@ def fitting(lines: Sequence[str], room: int = LIST_BYTES) -> list[str]:
 
 def wait_for_the_rest(attempt: int) -> None:
     """DynamoDB throttles a part of a batch by giving it back
-    (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html)."""
+    (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html)."""
     pause(jittered(attempt, 5.0), "DynamoDB throttles the releases table")
 
 
@@ -64,22 +79,11 @@ def fitting_value(value: Any) -> Any:
     return fitting(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
 
 
-def together(texts: Sequence[str], room: int) -> Iterator[str]:
-    """JSON texts in as few JSON lists as hold about ``room`` bytes each."""
-    some: list[str] = []
-    used = 0
-    for text in texts:
-        if some and used + len(text.encode()) > room:
-            yield f"[{','.join(some)}]"
-            some, used = [], 0
-        some.append(text)
-        used += len(text.encode())
-    if some:
-        yield f"[{','.join(some)}]"
-
-
 def raise_conditional(error: ClientError) -> NoReturn:
-    if error_code(error) == "ConditionalCheckFailedException":
+    """Say that somebody else wrote first where that is what DynamoDB refuses, also as a part of a transaction."""
+    reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", ())}
+    cancelled = error_code(error) == "TransactionCanceledException" and "ConditionalCheckFailed" in reasons
+    if cancelled or error_code(error) == "ConditionalCheckFailedException":
         raise RecordChangedError("somebody else changed this record first") from error
     raise error
 
@@ -215,7 +219,4 @@ class Table:
         try:
             self._client.transact_write_items(TransactItems=list(writes))
         except ClientError as error:
-            reasons = {reason.get("Code") for reason in error.response.get("CancellationReasons", ())}
-            if error_code(error) == "TransactionCanceledException" and "ConditionalCheckFailed" in reasons:
-                raise RecordChangedError("somebody else changed this record first") from error
-            raise
+            raise_conditional(error)

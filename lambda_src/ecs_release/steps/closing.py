@@ -11,7 +11,7 @@ from typing import Any
 
 from ecs_release.errors import RecordChangedError
 from ecs_release.observability import logger
-from ecs_release.record.models import ItemRecord
+from ecs_release.record.models import ItemRecord, in_utc
 from ecs_release.record.statuses import BAD, GOOD, WHOLE, ReleaseStatus, Status
 from ecs_release.record.store import Store
 from ecs_release.rollout.unused import to_deregister
@@ -98,4 +98,4 @@ def _remember(store: Store, release: str, items: Sequence[ItemRecord]) -> None:
 
 
 def utc_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return in_utc(datetime.now(UTC))

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws.scheduled_tasks import reference_of
-from ecs_release.aws.services import DESCRIBE_SERVICES_MOST, Services, ServiceState
+from ecs_release.aws.services import CLOCK_SKEW_SECONDS, DESCRIBE_SERVICES_MOST, Services, ServiceState
 from ecs_release.aws.task_definitions import parse_reference
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import (
@@ -27,8 +27,6 @@ from ecs_release.record.statuses import OPEN, Status
 from ecs_release.rollout.judge import Judgement, Rollout, judge
 from ecs_release.steps.targets import current_targets, set_meanwhile
 from ecs_release.steps.worker import Worker
-
-_CLOCK_SKEW_SECONDS = 5
 
 # With less time than this left the others are looked at in the next round: a look that is cut off would count as a crash.
 _SPARE_SECONDS = 45
@@ -174,7 +172,7 @@ def _judge_by_history(
     created = (state.deployment(rollout.deployment_id) or {}).get("createdAt")
     since = created.timestamp() if created else time.time() - rollout.age_seconds
     history = services.deployments_since(
-        cluster, name, datetime.fromtimestamp(since - _CLOCK_SKEW_SECONDS, UTC)
+        cluster, name, datetime.fromtimestamp(since - CLOCK_SKEW_SECONDS, UTC)
     )
     going_back = item.rollback_started_at is not None
     if not history and created and (going_back or item.action == "unchanged"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ecs_release.aws.clients import Connections, own_client
@@ -27,7 +27,7 @@ from ecs_release.plan.live import Definitions, read_digests
 from ecs_release.plan.make import plan_release, plan_rollback, releases_undone
 from ecs_release.plan.request import OBJECT_WAIT_SECONDS, Request, in_an_error, read_request
 from ecs_release.record.machine import Next, Phase, State
-from ecs_release.record.models import Lock, ReleaseRecord
+from ecs_release.record.models import Lock, ReleaseRecord, in_utc
 from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.record.store import Store
 from ecs_release.steps.closing import close
@@ -75,7 +75,7 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
             release=release,
             execution=execution,
             epoch=0,
-            started=in_utc(started),
+            started=in_utc(datetime.fromisoformat(started)),
             mode=request.mode,
             label=request.manifest.release if request.manifest else None,
             on_failure=request.manifest.on_failure if request.manifest else "continue",
@@ -274,12 +274,6 @@ def _look_up_what_is_live_already(
     for target, change in live_already:
         if known := found[target, change["to"]]:
             change["digest"] = known
-
-
-def in_utc(instant: str) -> str:
-    """ISO 8601 with milliseconds and Z, however Step Functions wrote it, so that text sorts by time."""
-    moment = datetime.fromisoformat(instant).astimezone(UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def first_state(record: ReleaseRecord) -> State:

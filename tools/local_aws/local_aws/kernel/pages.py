@@ -6,9 +6,8 @@ Stands for the second page of everything, which on AWS needs hundreds of things 
   (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_ListTargetsByRule.html); which operations those are,
   and how the member is called, is what botocore's paginators know
 - DynamoDB ends a page at 1 MB: https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/Query.Pagination.html
-- a batch may leave keys and writes unprocessed, and the caller asks again:
-  https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html and
-  https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchWriteItem.html
+- a batch may leave keys unprocessed, and the caller asks again:
+  https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html
 """
 
 from __future__ import annotations
@@ -34,22 +33,18 @@ class Pages:
         if not self.size or call.internal:
             return inner(call)
         if call.key == "dynamodb:BatchGetItem":
-            return self._some(call, inner, "UnprocessedKeys", _first_keys)
-        if call.key == "dynamodb:BatchWriteItem":
-            return self._some(call, inner, "UnprocessedItems", _first_writes)
+            return self._some_keys(call, inner)
         member = limit_member(call.service, call.operation)
         if member and call.header("X-Amz-Target"):
             _ask(call, {**call.input, member: min(self.size, int(call.input.get(member) or self.size))})
         return inner(call)
 
-    def _some(
-        self, call: Call, inner: Callable[[Call], Answer], left_out: str, split: Callable[..., Any]
-    ) -> Answer:
+    def _some_keys(self, call: Call, inner: Callable[[Call], Answer]) -> Answer:
         asked = dict(call.input)
-        asked["RequestItems"], rest = split(asked["RequestItems"], self.size)
+        asked["RequestItems"], rest = _first_keys(asked["RequestItems"], self.size)
         _ask(call, asked)
         answer = inner(call)
-        return success(call, {**answer.json(), left_out: rest}) if answer.status == 200 else answer
+        return success(call, {**answer.json(), "UnprocessedKeys": rest}) if answer.status == 200 else answer
 
 
 def _ask(call: Call, document: dict[str, Any]) -> None:
@@ -65,8 +60,3 @@ def _first_keys(tables: dict[str, Any], size: int) -> tuple[dict[str, Any], dict
         if keys[size:]:
             rest[table] = {**asked, "Keys": keys[size:]}
     return first, rest
-
-
-def _first_writes(tables: dict[str, Any], size: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    first = {table: writes[:size] for table, writes in tables.items()}
-    return first, {table: writes[size:] for table, writes in tables.items() if writes[size:]}

@@ -145,6 +145,7 @@ class Server:
         self._threads: list[threading.Thread] = []
         self._log_lock = threading.Lock()
         self._client_lock = threading.Lock()
+        self._session = boto3.session.Session()  # one reads the endpoints of AWS once
         self._clients: dict[tuple[str, str, str], Any] = {}
 
     # --- what additions use -------------------------------------------------------------------------------
@@ -195,7 +196,7 @@ class Server:
             return self._clients[key]
 
     def _new_client(self, service: str, region: str, account: str) -> Any:
-        client = boto3.session.Session().client(
+        client = self._session.client(
             service,
             region_name=region,
             endpoint_url=self.endpoint,

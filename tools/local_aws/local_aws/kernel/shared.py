@@ -20,15 +20,3 @@ def one_of(server: Server, kind: type[_Part], make: Callable[[], _Part]) -> _Par
     found = parts[kind]
     assert isinstance(found, kind)  # noqa: S101 - for the type checker
     return found
-
-
-_CLIENTS: WeakKeyDictionary[Server, dict[tuple[str, str, str], Any]] = WeakKeyDictionary()
-
-
-def client(server: Server, service: str, region: str, account: str) -> Any:
-    """Return a client of the server itself, made once for each account and Region: making one takes long."""
-    clients = _CLIENTS.setdefault(server, {})
-    key = (service, region, account)
-    if key not in clients:
-        clients[key] = server.client(service, region=region, account=account)
-    return clients[key]

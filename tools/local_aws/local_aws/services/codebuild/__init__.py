@@ -41,7 +41,7 @@ from typing import Any
 from local_aws.kernel.calls import ApiError, Call
 from local_aws.kernel.processes import Child
 from local_aws.kernel.server import Server
-from local_aws.kernel.shared import client, one_of
+from local_aws.kernel.shared import one_of
 from local_aws.services.codebuild import buildspec as buildspecs
 
 LAMBDA_TYPES = ("LINUX_LAMBDA_CONTAINER", "ARM_LAMBDA_CONTAINER")
@@ -529,7 +529,7 @@ class _Run:
 
     def _environment(self) -> dict[str, str]:
         build, server = self.build, self.server
-        credentials = client(server, "sts", build.region, build.account).assume_role(
+        credentials = server.client("sts", build.region, build.account).assume_role(
             RoleArn=build.project["serviceRole"], RoleSessionName=f"AWSCodeBuild-{build.uuid}"
         )["Credentials"]
         primary = next((source for source in build.sources if not source.identifier), None)
@@ -770,7 +770,7 @@ class _Log:
         self._sent = time.monotonic()
         if group is None or not lines:
             return
-        logs = client(self._build.server, "logs", self._build.region, self._build.account)
+        logs = self._build.server.client("logs", self._build.region, self._build.account)
         if not self._made:
             with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
                 logs.create_log_group(logGroupName=group)

@@ -37,7 +37,7 @@ from moto.events.models import events_backends
 
 from local_aws.kernel.calls import ApiError, Call
 from local_aws.kernel.server import MOTO_LOCK, Server
-from local_aws.kernel.shared import client, one_of
+from local_aws.kernel.shared import one_of
 from local_aws.services import codeconnections as connections
 from local_aws.services.codepipeline.actions import PROVIDERS
 from local_aws.services.codepipeline.model import (
@@ -273,7 +273,7 @@ class CodePipeline:
 
         def read(name: str) -> bytes:
             bucket, key = execution.artifacts[name]
-            s3 = client(self.server, "s3", pipeline.region, pipeline.account)
+            s3 = self.server.client("s3", pipeline.region, pipeline.account)
             return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
 
         def write(name: str, data: bytes) -> None:
@@ -297,7 +297,7 @@ class CodePipeline:
         if store.get("encryptionKey"):
             encryption["SSEKMSKeyId"] = store["encryptionKey"]["id"]
         try:
-            client(self.server, "s3", pipeline.region, pipeline.account).put_object(
+            self.server.client("s3", pipeline.region, pipeline.account).put_object(
                 Bucket=store["location"], Key=key, Body=data, ContentType="application/zip", **encryption
             )
         except Exception as error:  # whatever S3 refuses it for
@@ -376,7 +376,7 @@ class CodePipeline:
 
     def _check_role(self, call: Call, arn: str) -> None:
         """The role has to exist and to let CodePipeline assume it."""
-        iam = client(self.server, "iam", call.region, call.account)
+        iam = self.server.client("iam", call.region, call.account)
         trusted = False
         try:
             document = iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]["AssumeRolePolicyDocument"]

@@ -17,7 +17,6 @@ from datetime import UTC, datetime
 
 from local_aws.kernel.calls import ApiError
 from local_aws.kernel.server import Server
-from local_aws.kernel.shared import client
 from local_aws.services import codebuild, codecommit
 from local_aws.services import codeconnections as connections
 from local_aws.services.codepipeline.model import ActionContext, ActionFailed
@@ -243,7 +242,7 @@ def approval_manual(server: Server, context: ActionContext) -> None:
         message = {"region": pipeline.region, "consoleLink": home, "approval": approval}
         subject = f"APPROVAL NEEDED: AWS CodePipeline {pipeline.name} for action {run.name}"
         try:
-            client(server, "sns", pipeline.region, pipeline.account).publish(
+            server.client("sns", pipeline.region, pipeline.account).publish(
                 TopicArn=configuration["NotificationArn"], Subject=subject[:100], Message=json.dumps(message)
             )
         except Exception as error:  # whatever SNS refuses it for
@@ -282,7 +281,7 @@ def invoke_stepfunctions(server: Server, context: ActionContext) -> None:
         raise ActionFailed("ConfigurationError", f"InputType is {kind!r}; write Literal or FilePath")
     prefix = context.configuration.get("ExecutionNamePrefix")
     region = machine.split(":")[3]
-    states = client(server, "stepfunctions", region, machine.split(":")[4])
+    states = server.client("stepfunctions", region, machine.split(":")[4])
     try:
         arn = states.start_execution(
             stateMachineArn=machine, name=f"{prefix}-{run.id}" if prefix else run.id, input=text
