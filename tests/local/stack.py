@@ -141,6 +141,13 @@ class Stack:
             assert time.monotonic() - started < seconds, f"{execution} still runs after {seconds} s"
             time.sleep(_POLL_SECONDS)
 
+    def wait_for_clean_up(self, seconds: float = HANG_SECONDS) -> None:
+        """Wait until nothing of any release is left to be deregistered: that comes after a release's end."""
+        deadline = time.monotonic() + seconds
+        while left := [revision for revision in self.store.unused() if revision.left]:
+            assert time.monotonic() < deadline, f"still unused: {left}"
+            time.sleep(_POLL_SECONDS)
+
     def release(self, manifest: str | dict[str, Any], seconds: float = HANG_SECONDS) -> Outcome:
         """Run a release from start to end."""
         return self.wait(self.start(manifest), seconds)

@@ -239,6 +239,7 @@ def seen(stack: Stack) -> Seen:
     stack.aws.reset()
     world = World(stack)
     build(world)
+    stack.wait_for_clean_up()  # what the tests before have left may change nothing between the pictures
     before = world.picture()
     outcome = stack.release(MANIFEST)
     return Seen(world, outcome, before, world.picture())

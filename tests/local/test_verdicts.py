@@ -385,10 +385,7 @@ def test_the_revisions_it_registered_are_deregistered_where_nothing_uses_them(
 ) -> None:
     """After the report, without the lock; status says how far that is."""
     store, release = world.stack.store, back.outcome.id
-    deadline = time.monotonic() + 60
-    while any(revision.left for revision in store.unused() if revision.release == release):
-        assert time.monotonic() < deadline, store.unused()
-        time.sleep(0.2)
+    world.stack.wait_for_clean_up(60)
     record, items = store.release(release), store.items(release)
     assert record is not None
     for family in ("back-fine", "back-crashes", "back-task", "back-night"):
