@@ -666,4 +666,63 @@ SCHEDULES: dict[str, Scenario] = {
         preempt=0.7,
         lag=5.0,
     ),
+    # seed 777: the record was closed long after the verdict it holds (the oracle was at fault)
+    "somebody else deploys between a stop and the closing of the record": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Service(number=1, family=1, breaker="none", strategy="ROLLING", desired=2, sidecar=True),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=2, wave=2, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=1, version=2, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="by_hand",
+                entries=(
+                    Entry(thing=0, version=2, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="lost", call="event", step="", nth=0, times=1, seconds=0.0, thing=0, after=False
+                    ),
+                    Trouble(
+                        kind="foreign",
+                        call="*",
+                        step="clean_up",
+                        nth=18,
+                        times=1,
+                        seconds=0.0,
+                        thing=4,
+                        after=True,
+                    ),
+                    Trouble(
+                        kind="stop",
+                        call="*",
+                        step="update_service",
+                        nth=25,
+                        times=1,
+                        seconds=9.0,
+                        thing=4,
+                        after=True,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.05,
+        lag=0.0,
+    ),
 }

@@ -440,10 +440,21 @@ class World:
             return
         self.oracle.heal()
         self.simulation.sleep(60)
-        for row in self.cloud.rows("HOLD").values():  # ecs-release unhold
-            self.cloud.tables.rows[TABLE].pop(("HOLD", row["sk"]))
         document = self.manifest(entries, "rollback", 3)
-        for name, allowed in (("final", ("SUCCEEDED", "NO_CHANGE")), ("again", ("NO_CHANGE",))):
+        runs: list[tuple[str, tuple[str, ...]]] = [
+            ("final", ("SUCCEEDED", "NO_CHANGE")),
+            ("again", ("NO_CHANGE",)),
+        ]
+        if any(
+            (self.cloud.row(f"RELEASE#{name}", "RELEASE") or {}).get("status") == "RUNNING"
+            for name in self.executions
+        ):
+            # Its Parse closes the record of a stopped execution whose event was lost. Where that was a rollback by hand,
+            # the record's holds are placed by that, and refuse this release.
+            runs.insert(0, ("closing", ("SUCCEEDED", "NO_CHANGE", "REJECTED")))
+        for name, allowed in runs:
+            for row in self.cloud.rows("HOLD").values():  # ecs-release unhold
+                self.cloud.tables.rows[TABLE].pop(("HOLD", row["sk"]))
             self._say(f"=== {name}, without faults")
             writes = self.oracle.writes
             self.start(name, document)
