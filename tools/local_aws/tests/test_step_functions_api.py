@@ -87,6 +87,12 @@ def test_a_wrong_definition_is_diagnosed_and_refused(aws: LocalAws) -> None:
     assert client.validate_state_machine_definition(definition="{")["diagnostics"][0]["code"].startswith(
         "INVALID"
     )
+    unknown = {"StartAt": "A", "States": {"A": {"Type": "Sleep", "End": True}}}
+    for _ in range(2):  # a text is parsed once; what is wrong with it is said each time
+        (diagnostic,) = client.validate_state_machine_definition(definition=json.dumps(unknown))[
+            "diagnostics"
+        ]
+        assert diagnostic["code"] == "SCHEMA_VALIDATION_FAILED"
     assert client.validate_state_machine_definition(definition=json.dumps(WAIT))["result"] == "OK"
     with pytest.raises(ClientError, match="MISSING_TRANSITION_TARGET") as refused:
         create(aws, wrong)

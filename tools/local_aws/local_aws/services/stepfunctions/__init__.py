@@ -17,6 +17,8 @@ Stands for, with its source:
 - execution logs, at the level asked for, with or without data
   https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
 
+moto parses the definition again for each execution, a seventh of a second of computing; here a text is parsed once.
+
 Missing: RedriveExecution, and what moto's interpreter lacks (JSONata, ItemBatcher, tolerated failures).
 The event "Step Functions Execution Status Change" is put by ``executions.py``.
 """
@@ -39,6 +41,7 @@ import boto3
 from botocore.config import Config
 from moto.logs.models import logs_backends
 from moto.stepfunctions.parser.api import ExecutionAbortedEventDetails, HistoryEventType
+from moto.stepfunctions.parser.asl.antlr.runtime.ASLParser import ASLParser
 from moto.stepfunctions.parser.asl.eval.evaluation_details import ExecutionDetails
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.eval.event.logging import is_logging_enabled_for
@@ -57,6 +60,23 @@ _LOCK = threading.RLock()
 
 
 # --- definitions ------------------------------------------------------------------------------------------
+
+_parse = ASLParser.state_machine
+_TREES: dict[str, Any] = {}
+_MOST_TREES = 32
+
+
+def _parse_once(parser: ASLParser) -> Any:
+    """Parse a definition, or return the tree of its text: moto's visitors read trees and write nothing into them."""
+    text = parser.getTokenStream().tokenSource.inputStream.strdata
+    if text in _TREES:
+        return _TREES[text]
+    tree = _parse(parser)
+    if parser.getNumberOfSyntaxErrors() == 0:
+        while len(_TREES) >= _MOST_TREES:
+            _TREES.pop(next(iter(_TREES)), None)
+        _TREES[text] = tree
+    return tree
 
 
 def diagnose(definition: str) -> list[dict[str, str]]:
@@ -487,5 +507,6 @@ def install(server: Server) -> None:
     for name, operation in OPERATIONS.items():
         server.operation("states", name)(functools.partial(operation))
     boto_client.boto3 = _Boto3(server)
+    ASLParser.state_machine = _parse_once
     # The interpreter reports each state that fails; that is what a history is for.
     logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)
