@@ -6,6 +6,12 @@ refusal are never retried, because a second try with the same input can't end di
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+# A cause holds 32,768 characters (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html),
+# and Lambda puts more than the message into it; a larger one ends the execution with an error that nothing can catch.
+_MESSAGE_BYTES = 20_000
+
 
 class EcsReleaseError(Exception):
     """Base of all errors this package raises on purpose; the message is written for a person."""
@@ -15,15 +21,28 @@ class SettingsError(EcsReleaseError):
     """The function or command was set up wrongly; the message names the setting."""
 
 
-class ManifestInvalidError(EcsReleaseError):
-    """The manifest has errors; the message lists every one of them."""
+class RefusalError(EcsReleaseError):
+    """A release can't begin; nothing was touched.
+
+    Attributes
+    ----------
+    problems : why, all of it. They travel in the record; the message holds as many as fit, for whoever looks at the execution.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        self.problems = problems
+        super().__init__("\n".join(fitting(problems, _MESSAGE_BYTES)))
 
 
-class ReleaseRejectedError(EcsReleaseError):
-    """A check before the first write failed; nothing was touched."""
+class ManifestInvalidError(RefusalError):
+    """The manifest has errors."""
 
 
-class ReleaseLockedError(EcsReleaseError):
+class ReleaseRejectedError(RefusalError):
+    """A check before the first write failed."""
+
+
+class ReleaseLockedError(RefusalError):
     """Another release holds the lock, or its workers may still be running."""
 
 
@@ -77,3 +96,15 @@ class RecordChangedError(EcsReleaseError):
 
 class CleanUpUnfinishedError(EcsReleaseError):
     """AWS refused to deregister what nothing uses; the release itself is over, and the next attempt goes on from there."""
+
+
+def fitting(lines: Sequence[str], room: int) -> list[str]:
+    """As many lines as ``room`` bytes hold, and how many more there were."""
+    kept: list[str] = []
+    used = 0
+    for line in lines:
+        used += len(line.encode()) + 3
+        if used > room:
+            return [*kept, f"... and {len(lines) - len(kept)} more"]
+        kept.append(line)
+    return kept

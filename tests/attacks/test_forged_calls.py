@@ -365,8 +365,18 @@ def test_a_parse_that_comes_late_gets_neither_turn_nor_lock(running: Account) ->
 )
 def test_a_broken_input_takes_no_lock(account: Account, document: Any) -> None:
     account.executions[EXECUTION]["input"] = json.dumps(document)
-    account.refuses("parse", begin(input=document), ManifestInvalidError)
+    with pytest.raises(ManifestInvalidError) as refused:
+        account.call("parse", begin(input=document))
     assert account.store.lock().epoch == 0
+    record = account.store.release("r1")
+    assert record is not None
+    assert (record.status, record.problems) == ("REJECTED", list(refused.value.problems))
+    assert [row["pk"]["S"] for row in account.rows()] == ["CONFIG", "RELEASE#r1", "RELEASES"]
+
+
+@pytest.mark.parametrize("document", [None, {"version": 2}])
+def test_a_broken_input_that_is_no_execution_s_own_leaves_nothing(account: Account, document: Any) -> None:
+    account.refuses("parse", begin(input=document))
 
 
 # --- the workers ---------------------------------------------------------------------------------------------------

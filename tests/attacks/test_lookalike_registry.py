@@ -6,20 +6,23 @@ Whoever approves has to see where each image comes from, and which of them nobod
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from ecs_release.aws.clients import Target
-from ecs_release.aws.registry import ImageFinding, Registry
+from ecs_release.aws.registry import Registry, RegistryImage
 from ecs_release.aws.services import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.manifest import Item
 from ecs_release.manifest.images import image_warning
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.document import plan_document
+from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import Live, _with_registry
 from ecs_release.plan.page import page
-from ecs_release.plan.text import APPROVAL_CHARACTERS, approval_summary, as_lines, as_markdown
+from ecs_release.plan.summary import APPROVAL_CHARACTERS, approval_summary
+from ecs_release.plan.text import as_lines, as_markdown
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,7 +63,7 @@ class NobodyIsAsked:
         raise AssertionError(f"ECR was asked: {given}")
 
 
-def find(image: str) -> ImageFinding:
+def find(image: str) -> RegistryImage:
     return Registry(NobodyIsAsked(), "default").find(image)  # type: ignore[arg-type]
 
 
@@ -68,8 +71,8 @@ def find(image: str) -> ImageFinding:
 @settings(max_examples=300, deadline=None, derandomize=True)
 def test_a_host_that_only_looks_like_ecr_gets_no_digest_of_the_real_registry(host: str) -> None:
     found = find(f"{host}/api:1.0")
-    assert (found.digest, found.problem) == (None, None)
-    assert str(found.warning).startswith(f"no registry was asked: {host}/api:1.0 ")
+    assert found == RegistryImage(not_asked=found.not_asked)
+    assert found.not_asked
 
 
 @pytest.mark.parametrize("suffix", [".evil.example", ".cn.evil.example", "-evil.example"])
@@ -96,7 +99,7 @@ def test_a_region_that_the_partition_does_not_have_is_not_asked_without_words(
 ) -> None:
     found = find(f"{ACCOUNT}.dkr.ecr.{region}.{suffix}/api:1")
     assert found.digest is None
-    assert f"is in the Region {region}, which is no known Region of " in str(found.warning)
+    assert f"is in the Region {region}, which is no known Region of " in str(found.not_asked)
 
 
 # --- what the approver sees
@@ -120,8 +123,8 @@ def planned(name: str, old: str, new: str, *, known: bool = True) -> PlannedItem
         "deploymentConfiguration": {"deploymentCircuitBreaker": {"enable": True, "rollback": True}},
         "deployments": [{"id": "ecs-svc/1", "status": "PRIMARY"}],
     }
-    finding = ImageFinding(DIGEST) if known else find(new)
-    live = Live(ServiceState(state), definition=definition, completed=arn, registry={new: finding})
+    image = RegistryImage(DIGEST) if known else find(new)
+    live = Live(ServiceState(state), definition=definition, completed=arn, registry={new: image})
     item = Item("service", {name: new}, True, cluster="shop", service=name)
     return make_plan([item], [live])[0]
 
@@ -201,9 +204,11 @@ def test_long_names_do_not_push_out_of_the_summary_what_matters() -> None:
     """CodePipeline shows a thousand characters; an attacker chooses how long the names are."""
     long = planned("zzz" + "z" * 250, f"{HOST}/a:1", "evil.example/" + "b" * 240 + ":1", known=False)
     kinds = [planned(f"svc-w{n}", f"{HOST}/w:1", f"{HOST}/w:2") for n in range(6)]
-    noisy = [
-        PlannedItem(**{**vars(one), "warnings": (f"noise {n}: " + "x" * 300,)}) for n, one in enumerate(kinds)
-    ]
+    noise = ("W201", "W202", "W225", "W242", "W260", "W261")
+    loud = dict.fromkeys(
+        ("written", "container", "where", "family", "image", "why", "live", "release", "before"), "x" * 300
+    )
+    noisy = [replace(one, findings=(Finding(code, loud),)) for one, code in zip(kinds, noise, strict=True)]
     summary = approval_summary(plan_document([*noisy, long], "rollback"), allow_stale=True)
     assert len(summary) <= APPROVAL_CHARACTERS
     for part in ("ATTENTION", "DIGEST UNKNOWN", "ANOTHER REGISTRY OR REPOSITORY", "evil.example", HOST):
@@ -225,4 +230,4 @@ def test_an_image_that_another_container_runs_already_is_looked_up_as_well() -> 
     )
     item = Item("service", {"api": "side:1"}, True, cluster="c", service="s")
     live = _with_registry(item, Live(definition=definition), NobodyIsAsked())  # type: ignore[arg-type]
-    assert "no registry was asked" in str(live.registry["side:1"].warning)
+    assert live.registry["side:1"].not_asked == "is not in Amazon ECR"

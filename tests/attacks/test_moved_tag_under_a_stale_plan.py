@@ -18,10 +18,10 @@ from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import ManifestInvalidError
 from ecs_release.manifest import Item, from_document
 from ecs_release.plan import request as request_module
+from ecs_release.plan.approval import stale
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.document import plan_document
 from ecs_release.plan.live import Live
-from ecs_release.steps import parse
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -95,7 +95,7 @@ class World:
         service = {"service": "api", "clusterName": "c", "serviceName": "api", "image": "api:1"}
         manifest = from_document({"services": [service], "onFailure": self.on_failure}).manifest
         request = request_module.Request("deploy", manifest, plan=approved, allow_stale=allow_stale)
-        return parse._stale(self, request, self.plan())  # type: ignore[arg-type]
+        return stale(self, request, self.plan())  # type: ignore[arg-type]
 
 
 def drift_revision(world: World, name: str) -> None:

@@ -145,11 +145,11 @@ def test_a_refusal_is_the_problem_of_the_items_it_is_about(operation: str) -> No
     refusal = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
     world.failing[operation] = ClientError(refusal, operation)
     found = read_live(items(), world)
-    assert any("AccessDeniedException" in problem for live in found for problem in live.problems)
+    assert any("AccessDeniedException" in problem.message for live in found for problem in live.findings)
 
 
 def summary(found: list[Live]) -> list[Any]:
-    return [(live.problems, live.definition, live.completed) for live in found]
+    return [(live.findings, live.definition, live.completed) for live in found]
 
 
 @settings(max_examples=25, deadline=None)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from ecs_release.manifest import load
 from ecs_release.manifest.problem import CODES
+from ecs_release.plan import findings
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
 BLOCK = r"(```\w+\n[^`]*?```)"
@@ -25,10 +26,22 @@ def manifest_in(block: str) -> bytes | None:
 
 def test_every_code_is_explained_once_in_order_under_its_title() -> None:
     headings = re.findall(r"^### (\w+): (.+)$", DOCUMENT, re.MULTILINE)
+    of_the_plan = [(code, kind.title) for code, kind in findings.CODES.items()]
 
-    assert headings == list(CODES.items())
+    assert headings == [*CODES.items(), *of_the_plan]
+    assert not set(CODES) & set(findings.CODES)
     assert list(SECTIONS) == list(CODES), "what and why, a bad example, a good example"
     assert list(CODES) == sorted(CODES)
+    assert list(findings.CODES) == sorted(findings.CODES)
+
+
+@pytest.mark.parametrize("code", findings.CODES)
+def test_what_the_plan_finds_is_explained_with_what_to_do(code: str) -> None:
+    section = re.search(rf"^### {code}: [^\n]+\n\n(.+?)(?=\n\n##|\Z)", DOCUMENT, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    what, to_do = section[1].split("\n\n")
+    assert what.endswith((".", "?"))
+    assert to_do.startswith("What to do: ")
 
 
 @pytest.mark.parametrize("code", CODES)

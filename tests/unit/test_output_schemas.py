@@ -9,14 +9,15 @@ from typing import Any
 
 import jsonschema
 import pytest
-from ecs_release.aws.registry import ImageFinding
-from ecs_release.aws.scheduled_tasks import Selection
+from ecs_release.aws.registry import RegistryImage
 from ecs_release.aws.services import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.cli import repair as finishing
 from ecs_release.manifest import Item
+from ecs_release.plan.choose import Selection
 from ecs_release.plan.decide import make_plan
 from ecs_release.plan.document import plan_document
+from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import Live
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import ReleaseStatus, Status
@@ -62,7 +63,7 @@ def a_plan() -> dict[str, Any]:
         }
     )
     target = {"Id": "t", "EcsParameters": {"TaskDefinitionArn": ARN}}
-    finding = ImageFinding("sha256:" + "a" * 64, movable=True)
+    image = RegistryImage("sha256:" + "a" * 64, movable=True)
     planned = make_plan(
         [
             Item("service", {"api": "api:2"}, False, cluster="c", service="s"),
@@ -71,9 +72,9 @@ def a_plan() -> dict[str, Any]:
             Item("task", {"api": "api:2"}, False, rule="r", target_id="t"),
         ],
         [
-            Live(service=service, definition=DEFINITION, completed=ARN, registry={"api:2": finding}),
+            Live(service=service, definition=DEFINITION, completed=ARN, registry={"api:2": image}),
             Live(service=service, definition=DEFINITION, completed=ARN),
-            Live(problems=('there is no service "gone" in the cluster "c".',)),
+            Live(findings=(Finding("E205", {"service": "gone", "cluster": "c"}),)),
             Live(selection=Selection((target,), DEFINITION, True, {"api": "api:2"}), definition=DEFINITION),
         ],
     )
@@ -91,6 +92,7 @@ def test_the_plan_s_schema_knows_every_member_and_no_other() -> None:
     plan, known = a_plan(), schema("plan")
     assert set(known["properties"]) == set(plan)
     assert set(known["definitions"]["item"]["properties"]) == set(plan["items"][0])
+    assert set(known["definitions"]["finding"]["properties"]) == set(plan["items"][2]["findings"][0])
     assert set(known["definitions"]["image"]["properties"]) == set(plan["items"][0]["images"]["api"])
     with pytest.raises(jsonschema.ValidationError):
         check("plan", {**plan, "more": 1})

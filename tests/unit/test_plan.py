@@ -7,14 +7,17 @@ import json
 from typing import Any
 
 import pytest
-from ecs_release.aws.scheduled_tasks import Selection
 from ecs_release.aws.services import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.manifest import Item
 from ecs_release.plan.batches import BATCH_SIZE, cut
+from ecs_release.plan.choose import Selection
 from ecs_release.plan.decide import make_plan
+from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import Live
 
+NO_CLUSTER = Finding("E204", {"cluster": "c"})
+NO_SERVICE = Finding("E205", {"service": "b", "cluster": "c"})
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 
 
@@ -154,10 +157,10 @@ def test_what_somebody_else_deployed_and_never_completed_is_not_put_back_where_n
 def test_problems_block_and_all_are_listed() -> None:
     plan = make_plan(
         [service_item("a"), service_item("b", image="x:1")],
-        [Live(problems=("no cluster",)), Live(problems=("no service", "and more"))],
+        [Live(findings=(NO_CLUSTER,)), Live(findings=(NO_SERVICE, NO_CLUSTER))],
     )
     assert [p.action for p in plan] == ["blocked", "blocked"]
-    assert plan[1].problems == ("no service", "and more")
+    assert plan[1].findings == (NO_SERVICE, NO_CLUSTER)
 
 
 def test_waves_ascend_tasks_go_first_and_targets_never_share_a_batch() -> None:

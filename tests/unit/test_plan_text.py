@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+from string import Formatter
 from typing import Any
 
 import pytest
 from ecs_release.plan.document import differences, digest
+from ecs_release.plan.findings import CODES, Finding
 from ecs_release.plan.page import page
+from ecs_release.plan.summary import APPROVAL_CHARACTERS, approval_summary
 from ecs_release.plan.text import (
-    APPROVAL_CHARACTERS,
-    approval_summary,
     as_lines,
     as_markdown,
     grouped_warnings,
@@ -117,28 +118,37 @@ def test_nothing_to_change_is_said() -> None:
     assert "nothing to change" in approval_summary(plan(item(0, action="unchanged")))
 
 
-@pytest.mark.parametrize(
-    "warnings",
-    [
-        ["downgrade: 1.5.0 -> 1.4.0.", "downgrade: 2.0 -> 1.0."],
-        [
-            f"release cli-{n} did not end whole; back means arn:aws:ecs:x:1:task-definition/a:{n}."
-            for n in (1, 2)
-        ],
-        [
-            f"what is live (arn:aws:ecs:x:1:task-definition/a:{n}) never completed; back means arn:aws:ecs:b:{n}."
-            for n in (1, 2)
-        ],
-        [f"ECR can't tell about r.example/api:{n}: AccessDenied: no" for n in (1, 2)],
-    ],
-)
-def test_warnings_of_one_kind_are_one_line_whatever_they_name(warnings: list[str]) -> None:
-    items = [item(n, warnings=[warning]) for n, warning in enumerate(warnings)]
-    ((message, names),) = grouped_warnings(plan(*items))
-    assert names == ["shop/service-00", "shop/service-01"]
-    assert message not in warnings
-    ((alone, _),) = grouped_warnings(plan(items[0]))
-    assert alone == warnings[0]
+# Where a release comes from is told in full elsewhere; of the others, those that say something else of several.
+SEVERAL = [code for code, kind in CODES.items() if kind.of_several]
+
+
+def found(code: str, number: int) -> dict[str, Any]:
+    """A finding of a code whose values differ from those of another number."""
+    values = {name: f"{name}-{number}" for _, name, _, _ in Formatter().parse(CODES[code].text) if name}
+    return Finding(code, values).document()
+
+
+@pytest.mark.parametrize("code", SEVERAL)
+def test_warnings_of_one_kind_are_one_line_whatever_they_name(code: str) -> None:
+    items = [item(n, findings=[found(code, n)]) for n in range(2)]
+    (group,) = grouped_warnings(plan(*items))
+    assert group.names == ["shop/service-00", "shop/service-01"]
+    assert group.message == CODES[code].of_several
+    (alone,) = grouped_warnings(plan(items[0]))
+    assert alone.message == found(code, 0)["message"]
+
+
+def test_a_plan_by_an_older_function_has_its_warnings_in_words_alone() -> None:
+    older = plan(*(item(n, warnings=["no circuit breaker: slow."]) for n in range(2)))
+    (group,) = grouped_warnings(older)
+    assert (group.title, group.message) == ("no circuit breaker", "no circuit breaker: slow.")
+    assert group.names == ["shop/service-00", "shop/service-01"]
+
+
+def test_a_code_that_a_newer_function_has_is_said_in_its_words() -> None:
+    newer = {"code": "W999", "level": "warning", "message": "a new thing: look at it.", "values": {}}
+    (group,) = grouped_warnings(plan(item(0, findings=[newer]), item(1, findings=[newer])))
+    assert (group.title, group.message) == ("a new thing", "a new thing: look at it.")
 
 
 def test_a_warning_of_many_items_is_said_once() -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ecs_release.aws.registry import ImageFinding
+from ecs_release.aws.registry import RegistryImage
 from ecs_release.aws.services import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.manifest import Item
-from ecs_release.plan.decide import MOVABLE_TAG, NO_CIRCUIT_BREAKER, NO_WAY_BACK, PlannedItem, make_plan
+from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.document import differences, plan_document
 from ecs_release.plan.live import Live
 
@@ -24,7 +24,7 @@ def decide(
     *,
     service: dict[str, Any] | None = None,
     body: dict[str, Any] | None = None,
-    finding: ImageFinding | None = None,
+    registry: RegistryImage | None = None,
     hold: dict[str, Any] | None = None,
     **more: Any,
 ) -> PlannedItem:
@@ -49,12 +49,16 @@ def decide(
     found = Live(
         service=ServiceState(state),
         definition=definition,
-        **{"completed": ARN, "registry": {to: finding or ImageFinding(DIGEST)}, **more},
+        **{"completed": ARN, "registry": {to: registry or RegistryImage(DIGEST)}, **more},
     )
     item = Item("service", {"api": to}, False, cluster="c", service="api")
     holds = {("default", "service", "c/api"): hold} if hold else {}
     (planned,) = make_plan([item], [found], None, holds)
     return planned
+
+
+def codes(planned: PlannedItem) -> list[str]:
+    return [finding.code for finding in planned.findings]
 
 
 def test_a_sound_change_has_no_warnings() -> None:
@@ -90,13 +94,13 @@ def test_what_is_no_downgrade_or_can_not_be_told_is_silent(live: str, to: str) -
 
 
 def test_a_movable_tag_is_said_and_its_digest_is_noted() -> None:
-    planned = decide(finding=ImageFinding(DIGEST, movable=True))
-    assert planned.warnings == (MOVABLE_TAG,)
+    planned = decide(registry=RegistryImage(DIGEST, movable=True))
+    assert codes(planned) == ["W223"]
     assert planned.images["api"]["digest"] == DIGEST
 
 
 def test_a_service_without_circuit_breaker_is_said() -> None:
-    assert decide(service={"deploymentConfiguration": {}}).warnings == (NO_CIRCUIT_BREAKER,)
+    assert codes(decide(service={"deploymentConfiguration": {}})) == ["W240"]
 
 
 def test_a_strategy_that_has_none_is_not_blamed_for_it() -> None:
@@ -105,7 +109,7 @@ def test_a_strategy_that_has_none_is_not_blamed_for_it() -> None:
 
 def test_no_way_back_is_said_and_the_document_says_it_as_a_whole() -> None:
     planned = decide(completed=None)
-    assert planned.warnings == (NO_WAY_BACK,)
+    assert codes(planned) == ["W241"]
     assert plan_document([planned], "rollback")["wayBack"] is False
     assert plan_document([decide()], "rollback")["wayBack"] is True
 
@@ -120,15 +124,22 @@ def test_desired_count_0_is_said() -> None:
 
 
 def test_a_registry_that_can_not_tell_is_a_warning_and_a_missing_image_blocks() -> None:
-    assert decide(finding=ImageFinding(warning="ECR can't tell")).warnings == ("ECR can't tell",)
-    planned = decide(finding=ImageFinding(problem="ECR has no image"))
-    assert (planned.action, planned.problems) == ("blocked", ("ECR has no image",))
+    assert decide(registry=RegistryImage(untold="AccessDenied: no")).warnings == (
+        "ECR can't tell about api:1.1: AccessDenied: no",
+    )
+    planned = decide(registry=RegistryImage(missing="ImageNotFoundException"))
+    assert planned.action == "blocked"
+    assert planned.problems == ("ECR has no image api:1.1 (ImageNotFoundException).",)
 
 
 def test_an_image_for_another_architecture_blocks() -> None:
-    finding = ImageFinding(DIGEST, platforms=("linux/amd64",))
-    assert decide(finding=finding).action == "update"
-    assert decide(finding=finding, body={"runtimePlatform": {"cpuArchitecture": "ARM64"}}).action == "blocked"
+    intel = RegistryImage(DIGEST, platforms=("linux/amd64",))
+    assert decide(registry=intel).action == "update"
+    planned = decide(registry=intel, body={"runtimePlatform": {"cpuArchitecture": "ARM64"}})
+    assert planned.action == "blocked"
+    assert planned.problems == (
+        "api:1.1 was built for linux/amd64, and the task definition runs on ARM64 (linux/arm64).",
+    )
 
 
 def test_a_role_that_may_not_be_passed_on_blocks() -> None:
@@ -151,7 +162,7 @@ def test_what_a_rollback_by_hand_undid_is_not_put_back() -> None:
 
 def test_all_that_is_wrong_with_an_item_is_said_at_once() -> None:
     planned = decide(
-        finding=ImageFinding(problem="ECR has no image"),
+        registry=RegistryImage(missing="ImageNotFoundException"),
         body={"taskRoleArn": "arn:aws:iam::111111111111:role/api"},
         passable=("arn:aws:iam::111111111111:role/b*",),
     )
@@ -166,15 +177,15 @@ def since(before: PlannedItem, now: PlannedItem) -> list[str]:
 
 
 def test_an_image_that_is_gone_since_is_said_in_its_own_words() -> None:
-    known = decide(finding=ImageFinding(DIGEST))
-    assert since(known, decide(finding=ImageFinding(problem="ECR has no image."))) == [
-        "c/api: was update, is blocked (ECR has no image.)"
+    known = decide(registry=RegistryImage(DIGEST))
+    assert since(known, decide(registry=RegistryImage(missing="ImageNotFoundException"))) == [
+        "c/api: was update, is blocked (ECR has no image api:1.1 (ImageNotFoundException).)"
     ]
 
 
 def test_a_tag_that_can_not_be_checked_any_more_is_said_so() -> None:
-    known = decide(finding=ImageFinding(DIGEST))
-    unknown = decide(finding=ImageFinding(warning="ECR can't tell"))
+    known = decide(registry=RegistryImage(DIGEST))
+    unknown = decide(registry=RegistryImage(untold="AccessDenied: no"))
     assert since(known, unknown) == ["c/api: ECR can't tell any more what the tag of api:1.1 means"]
     assert since(unknown, known) == [
         "c/api: the tag of api:1.1 means sha256:aaaaaaaaaaaa now; the plan could not tell"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError
 from ecs_release.aws.clients import Target
-from ecs_release.aws.registry import ImageFinding, Registry
+from ecs_release.aws.registry import Registry, RegistryImage, platform_of
 from ecs_release.errors import UnavailableError, UnfinishedError
 
 OWN, OTHER = "111111111111", "222222222222"
@@ -63,7 +63,7 @@ class Connections:
         return self.ecr
 
 
-def find(name: str, **answers: Any) -> ImageFinding:
+def find(name: str, **answers: Any) -> RegistryImage:
     return Registry(Connections(Ecr(**answers)), "default").find(name)  # type: ignore[arg-type]
 
 
@@ -79,7 +79,7 @@ def index(*platforms: str) -> dict[str, Any]:
 
 
 def test_an_image_that_is_there_has_a_digest_and_nothing_to_say() -> None:
-    assert find(image()) == ImageFinding(DIGEST)
+    assert find(image()) == RegistryImage(DIGEST)
 
 
 def test_it_is_asked_in_the_registry_s_own_region_and_account() -> None:
@@ -117,8 +117,8 @@ def test_the_registry_s_other_hosts_are_known(host: str) -> None:
 )
 def test_another_registry_is_not_asked_and_that_is_said(name: str) -> None:
     found = find(name, describe_images=AssertionError("asked"))
-    assert found == ImageFinding(warning=found.warning)
-    assert str(found.warning).startswith(f"no registry was asked: {name} ")
+    assert found == RegistryImage(not_asked=found.not_asked)
+    assert found.not_asked
 
 
 def test_a_tag_that_can_be_moved_is_said_and_a_digest_can_not_be() -> None:
@@ -130,16 +130,16 @@ def test_a_tag_that_can_be_moved_is_said_and_a_digest_can_not_be() -> None:
 
 def test_a_missing_image_is_a_problem() -> None:
     found = find(image(), describe_images=refusal("ImageNotFoundException"))
-    assert found.problem == f"ECR has no image {image()} (ImageNotFoundException)."
+    assert found == RegistryImage(missing="ImageNotFoundException")
 
 
 def test_a_missing_repository_is_a_problem_in_the_own_account_only() -> None:
     """Another account answers so, too, where its policy does not let us look."""
     missing = refusal("RepositoryNotFoundException")
-    assert find(image(), describe_images=missing).problem
+    assert find(image(), describe_images=missing).missing
     other = find(image(account=OTHER), describe_images=missing)
-    assert other.problem is None
-    assert other.warning is not None
+    assert other.missing is None
+    assert other.untold is not None
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_an_image_that_the_first_pull_brings_is_not_missing(prefix: str, comes: 
         describe_images=refusal("ImageNotFoundException"),
         describe_pull_through_cache_rules={"pullThroughCacheRules": [{"ecrRepositoryPrefix": prefix}]},
     )
-    assert (found.problem is None) is comes
+    assert (found.missing is None) is comes
 
 
 @pytest.mark.parametrize(
@@ -159,9 +159,8 @@ def test_an_image_that_the_first_pull_brings_is_not_missing(prefix: str, comes: 
 )
 def test_a_registry_that_can_not_be_asked_is_a_warning(error: Exception) -> None:
     found = find(image(), describe_images=error)
-    assert found.problem is None
-    assert found.warning is not None
-    assert found.warning.startswith(f"ECR can't tell about {image()}: ")
+    assert found == RegistryImage(untold=found.untold)
+    assert found.untold
 
 
 @pytest.mark.parametrize(
@@ -177,13 +176,7 @@ def test_an_image_index_names_its_architectures(
     platforms: tuple[str, ...], architecture: str, problem: bool
 ) -> None:
     found = find(image(), **index(*platforms))
-    said = found.architecture_problem(image(), architecture)
-    assert (said is not None) is problem
-    if said:
-        assert (
-            said
-            == f"{image()} was built for linux/amd64, and the task definition runs on ARM64 (linux/arm64)."
-        )
+    assert found.runs_on(platform_of(architecture)) is not problem
 
 
 @pytest.mark.parametrize(
@@ -193,7 +186,7 @@ def test_a_registry_out_of_order_is_no_problem_of_the_image(operation: str) -> N
     answers: dict[str, Any] = {operation: UnavailableError("no answer")}
     if operation == "describe_pull_through_cache_rules":
         answers["describe_images"] = refusal("ImageNotFoundException")
-    assert find(image(), **answers).problem is None
+    assert find(image(), **answers).missing is None
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,14 @@ from botocore.exceptions import ClientError
 from ecs_release.aws import raw
 from ecs_release.aws.scheduled_tasks import (
     Schedules,
-    Selection,
     reference_of,
     same_schedule,
-    select,
-    start_warning,
     with_task_definition,
 )
 from ecs_release.aws.task_definitions import TaskDefinition, parse_reference
 from ecs_release.errors import ItemError
+from ecs_release.plan.choose import Selection, select, start_finding
+from ecs_release.plan.findings import Finding
 
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 CONTAINERS = {"cleanup": ["cleanup"], "report": ["report", "proxy"], "twin": ["cleanup"], "single": ["main"]}
@@ -59,6 +58,13 @@ def chosen(
     )
 
 
+def said(selection: Selection) -> str:
+    """What is found, where that is one thing."""
+    (finding,) = selection.findings
+    assert (selection.definition is None) is finding.blocks
+    return finding.message
+
+
 SQS = {"Id": "queue", "Arn": "arn:aws:sqs:eu-west-1:111111111111:q", "SqsParameters": {}}
 
 
@@ -87,7 +93,7 @@ def test_ambiguity_is_a_problem_that_names_the_way_out() -> None:
         [ecs("a", "cleanup:5"), ecs("b", "cleanup:4")],
     ):
         selection = chosen(targets, "cleanup")
-        assert "targetId" in selection.problems[0]
+        assert "targetId" in said(selection)
         assert not selection.targets
         assert [t["Id"] for t in chosen(targets, "cleanup", target_id="a").targets] == ["a"]
 
@@ -95,21 +101,23 @@ def test_ambiguity_is_a_problem_that_names_the_way_out() -> None:
 def test_a_family_without_revision_is_said() -> None:
     selection = chosen([ecs("a", "cleanup")], "cleanup")
     assert not selection.pinned
-    assert "without a revision" in selection.warnings[0]
+    assert "without a revision" in said(selection)
 
 
 def test_a_wrong_container_is_a_problem_and_in_a_one_container_family_a_warning() -> None:
-    assert "report, proxy" in chosen([ecs("a", "report:1"), ecs("b", "cleanup:1")], "clean").problems[0]
-    assert chosen([ecs("a", "report:1")], "clean", exact=False).problems
+    assert "report, proxy" in said(chosen([ecs("a", "report:1"), ecs("b", "cleanup:1")], "clean"))
+    assert said(chosen([ecs("a", "report:1")], "clean", exact=False)).startswith(
+        'the rule: no container "clean"'
+    )
     loose = chosen([SQS, ecs("a", "single:1")], "cleanup", exact=False)
     assert loose.images == {"main": "x:2"}
-    assert loose.warnings
-    assert chosen([ecs("a", "single:1")], "cleanup").problems
+    assert "is not the name of the only container" in said(loose)
+    assert chosen([ecs("a", "single:1")], "cleanup").findings[0].blocks
 
 
 def test_a_rule_without_ecs_target_or_without_the_named_one_is_a_problem() -> None:
-    assert "no target that runs an ECS task" in chosen([SQS], "cleanup").problems[0]
-    assert 'with the id "zzz"' in chosen([ecs("a", "cleanup:1")], "cleanup", target_id="zzz").problems[0]
+    assert "no target that runs an ECS task" in said(chosen([SQS], "cleanup"))
+    assert 'with the id "zzz"' in said(chosen([ecs("a", "cleanup:1")], "cleanup", target_id="zzz"))
 
 
 def test_only_the_task_definition_of_a_target_changes() -> None:
@@ -188,7 +196,7 @@ def test_a_rate_counts_from_its_start_date_so_the_refusal_stands() -> None:
 
 
 def test_a_start_date_that_has_passed_is_said_in_the_plan() -> None:
-    assert start_warning(schedule("cron(0 3 * * ? *)"), 1.8e9)
-    assert "new start date" in str(start_warning(schedule("rate(1 day)"), 1.8e9))
-    assert start_warning(schedule("rate(1 day)"), 1.6e9) is None
-    assert start_warning({"Id": "t"}, 1.8e9) is None
+    assert start_finding(schedule("cron(0 3 * * ? *)"), 1.8e9) == Finding("W203")
+    assert start_finding(schedule("rate(1 day)"), 1.8e9) == Finding("W204")
+    assert start_finding(schedule("rate(1 day)"), 1.6e9) is None
+    assert start_finding({"Id": "t"}, 1.8e9) is None

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 from ecs_release.aws.task_definitions import TaskDefinition
-from ecs_release.errors import LockLostError, RecordChangedError
+from ecs_release.errors import LockLostError, RecordChangedError, fitting
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.store import Store
-from ecs_release.record.table import fitting
 from ecs_release.report.notification import message
 from ecs_release.settings import Settings
 from ecs_release.steps import due, parse
@@ -45,8 +44,8 @@ def test_lists_of_a_release_fit_into_one_item_of_the_table(store: Store) -> None
 
 
 def test_short_lists_stay_whole() -> None:
-    assert fitting(["a", "b"]) == ["a", "b"]
-    assert fitting([]) == []
+    assert fitting(["a", "b"], 100) == ["a", "b"]
+    assert fitting([], 100) == []
 
 
 def test_cutting_again_leaves_no_row_of_the_first_cut(store: Store) -> None:

@@ -8,15 +8,17 @@ from typing import Any
 import pytest
 from ecs_release.aws.task_definitions import (
     CONTENT_TAG,
+    MAX_TAGS,
     OUTPUT_ONLY,
     TaskDefinition,
-    choose_containers,
     content_digest,
     copy_with_images,
+    kept_tags,
     parse_reference,
     same_definition,
-    tag_problem,
 )
+from ecs_release.plan.choose import choose_containers
+from ecs_release.plan.findings import messages
 
 ARN = "arn:aws:ecs:eu-west-1:111111111111:task-definition/api:7"
 
@@ -74,22 +76,25 @@ def test_tags_that_aws_made_are_not_sent_and_ours_is_replaced() -> None:
 @pytest.mark.parametrize(("own", "fits"), [(49, True), (50, False)])
 def test_fifty_foreign_tags_leave_no_room(own: int, fits: bool) -> None:
     base = definition([{"key": f"k{n}", "value": ""} for n in range(own)])
-    assert (tag_problem(base) is None) is fits
+    assert (len(kept_tags(base)) < MAX_TAGS) is fits
+    assert (len(copy_with_images(base, {})["tags"]) <= MAX_TAGS) is fits
 
 
 def test_containers_are_matched_by_their_whole_name() -> None:
     assert choose_containers(definition(), {"api": "x:1"}, exact=False).images == {"api": "x:1"}
     assert choose_containers(definition(), {"api-proxy": "x:1"}, exact=False).images == {"api-proxy": "x:1"}
     missing = choose_containers(definition(), {"ap": "x:1"}, exact=False)
-    assert missing.problems == ('no container "ap" in api:7; it has "api", "api-proxy".',)
+    assert messages(missing.findings, blocking=True) == (
+        'no container "ap" in api:7; it has "api", "api-proxy".',
+    )
 
 
 def test_another_name_in_a_one_container_definition_is_a_warning_but_not_in_the_exact_form() -> None:
     alone = definition(containerDefinitions=[{"name": "main", "image": "m:1"}])
     loose = choose_containers(alone, {"api": "x:1"}, exact=False)
     assert loose.images == {"main": "x:1"}
-    assert loose.warnings
-    assert choose_containers(alone, {"api": "x:1"}, exact=True).problems
+    assert [finding.code for finding in loose.findings] == ["W201"]
+    assert choose_containers(alone, {"api": "x:1"}, exact=True).findings
 
 
 @pytest.mark.parametrize(

@@ -31,29 +31,34 @@ _ARCHITECTURES = {"X86_64": "amd64", "ARM64": "arm64"}
 
 
 @dataclass(frozen=True)
-class ImageFinding:
+class RegistryImage:
     """What ECR says of one image.
 
     Attributes
     ----------
     digest : what the tag means now; None when it can't be told.
-    movable : the image is named by a tag, and its repository lets tags be overwritten.
     platforms : ``os/architecture`` of an image index; empty for an image built for one platform, which does not say.
+    movable : the image is named by a tag, and its repository lets tags be overwritten.
+    missing : ECR's code for not having it; None of an image that is there, or of which nobody knows.
+    not_asked : why ECR was not asked about it, or None.
+    untold : why ECR can't tell, or None.
     """
 
     digest: str | None = None
     platforms: tuple[str, ...] = ()
     movable: bool = False
-    problem: str | None = None
-    warning: str | None = None
+    missing: str | None = None
+    not_asked: str | None = None
+    untold: str | None = None
 
-    def architecture_problem(self, image: str, cpu_architecture: str) -> str | None:
-        """Why the image can't run on a task definition's architecture, or None."""
-        wanted = f"linux/{_ARCHITECTURES.get(cpu_architecture, cpu_architecture.lower())}"
-        if not self.platforms or wanted in self.platforms:
-            return None
-        have = ", ".join(self.platforms)
-        return f"{image} was built for {have}, and the task definition runs on {cpu_architecture} ({wanted})."
+    def runs_on(self, platform: str) -> bool:
+        """Whether the image runs on ``os/architecture``, as far as it says."""
+        return not self.platforms or platform in self.platforms
+
+
+def platform_of(cpu_architecture: str) -> str:
+    """The ``os/architecture`` of a task definition's cpuArchitecture."""
+    return f"linux/{_ARCHITECTURES.get(cpu_architecture, cpu_architecture.lower())}"
 
 
 class Registry:
@@ -63,15 +68,15 @@ class Registry:
         self._connections = connections
         self._target = target
 
-    def find(self, image: str) -> ImageFinding:
+    def find(self, image: str) -> RegistryImage:
         """Look an image up. Never raises for the image's or the registry's sake; UnfinishedError where it throttles too long."""
         wanted = ecr_image(image)
         if wanted is None:
-            return ImageFinding(warning=not_asked(image))
+            return RegistryImage(not_asked=not_asked(image))
         if not any(wanted.region in _regions(partition) for partition in wanted.partitions):
-            return ImageFinding(
-                warning=f"no registry was asked: {image} is in the Region {wanted.region}, which is no known Region of "
-                f"{' or '.join(wanted.partitions)}."
+            partitions = " or ".join(wanted.partitions)
+            return RegistryImage(
+                not_asked=f"is in the Region {wanted.region}, which is no known Region of {partitions}"
             )
         own = wanted.account == self._connections.targets[self._target].account
         client = self._connections.client(self._target, "ecr", region=wanted.region)
@@ -83,15 +88,15 @@ class Registry:
             media_type = details[0].get("imageManifestMediaType", "")
             platforms = self._platforms(client, where, digest) if media_type in _INDEX_TYPES else ()
             movable = not wanted.digest and self._tags_move(client, where)
-            return ImageFinding(digest, platforms, movable)
+            return RegistryImage(digest, platforms, movable)
         except ClientError as error:
             code = error_code(error)
             missing = code == "ImageNotFoundException" or (code == "RepositoryNotFoundException" and own)
             if missing and not _pulled_through(client, wanted):
-                return ImageFinding(problem=f"ECR has no image {image} ({code}).")
-            return ImageFinding(warning=f"ECR can't tell about {image}: {explain(error)}")
+                return RegistryImage(missing=code)
+            return RegistryImage(untold=explain(error))
         except (BotoCoreError, UnavailableError, IndexError) as error:
-            return ImageFinding(warning=f"ECR can't tell about {image}: {explain(error)}")
+            return RegistryImage(untold=explain(error))
 
     def _tags_move(self, client: Any, where: Mapping[str, str]) -> bool:
         try:
@@ -117,12 +122,10 @@ class Registry:
 
 
 def not_asked(image: str) -> str:
-    """What to say of an image that nobody has looked for."""
+    """Why nobody asks Amazon ECR about an image: what follows its name in a sentence."""
     if looks_like_ecr(image):
-        return f"no registry was asked: {image} has a host that only looks like Amazon ECR's."
-    if ecr_image(image) is None:
-        return f"no registry was asked: {image} is not in Amazon ECR."
-    return f"no registry was asked: nobody looked for {image}."
+        return "has a host that only looks like Amazon ECR's"
+    return "is not in Amazon ECR" if ecr_image(image) is None else "was not looked for"
 
 
 @functools.cache

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.raw import RAW, send_raw
-from ecs_release.aws.task_definitions import TaskDefinition, choose_containers, parse_reference
 from ecs_release.aws.trouble import error_code, explain, trouble
 from ecs_release.errors import ItemError, RefusedError
 
 _SCHEDULE_OUTPUT_ONLY = frozenset({"Arn", "CreationDate", "LastModificationDate", "Name"})
-
-
-@dataclass(frozen=True)
-class Selection:
-    """The targets of one rule (or the schedule) that an item means.
-
-    Attributes
-    ----------
-    targets : raw targets, all of one family and one reference; for a schedule its whole raw body, alone.
-    definition : what they run now.
-    pinned : False when the reference names no revision, so that the newest ACTIVE one runs.
-    images : container name -> image to set.
-    """
-
-    targets: tuple[Mapping[str, Any], ...] = ()
-    definition: TaskDefinition | None = None
-    pinned: bool = True
-    images: Mapping[str, str] | None = None
-    problems: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
 
 def reference_of(target: Mapping[str, Any]) -> str | None:
@@ -54,71 +31,6 @@ def with_task_definition(target: Mapping[str, Any], arn: str) -> dict[str, Any]:
 def same_schedule(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
     """Whether two raw schedules are equal but for the time of their last change."""
     return _settable(left) == _settable(right)
-
-
-def select(
-    where: str,
-    targets: Sequence[Mapping[str, Any]],
-    wanted: Mapping[str, str],
-    *,
-    exact: bool,
-    target_id: str | None,
-    describe: Callable[[str], TaskDefinition],
-) -> Selection:
-    """Choose the targets that run the named containers; anything ambiguous is a problem, never a guess.
-
-    Parameters
-    ----------
-    where : the rule or schedule in words, for messages.
-    targets : raw targets of the rule, or the raw schedule alone.
-    describe : reads a task definition; raises ItemError where there is none.
-    """
-    if target_id is not None:
-        targets = [target for target in targets if target.get("Id") == target_id]
-        if not targets:
-            return Selection(problems=(f'{where} has no target with the id "{target_id}".',))
-    references: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
-    for target in targets:
-        reference = reference_of(target)
-        if reference is not None:
-            references.setdefault(parse_reference(reference)[0], {}).setdefault(reference, []).append(target)
-    if not references:
-        return Selection(problems=(f"{where} has no target that runs an ECS task.",))
-
-    definitions = {family: describe(next(iter(by_reference))) for family, by_reference in references.items()}
-    exactly = [family for family, definition in definitions.items() if set(wanted) <= set(definition.images)]
-    if len(exactly) > 1:
-        return Selection(
-            problems=(
-                f"{where} has targets of several task definition families with these containers "
-                f"({', '.join(exactly)}); name one with targetId.",
-            )
-        )
-    if not exactly and len(definitions) > 1:
-        have = "; ".join(f"{family}: {', '.join(d.images)}" for family, d in definitions.items())
-        names = ", ".join(f'"{name}"' for name in wanted)
-        return Selection(problems=(f"no target of {where} has the container {names}; they have {have}.",))
-    family = exactly[0] if exactly else next(iter(definitions))
-    choice = choose_containers(definitions[family], wanted, exact=exact)
-    if choice.problems:
-        return Selection(problems=tuple(f"{where}: {problem}" for problem in choice.problems))
-    if len(references[family]) > 1:
-        return Selection(
-            problems=(
-                f"{where} has targets at different revisions ({', '.join(references[family])}); "
-                "name one with targetId.",
-            )
-        )
-    reference, chosen = next(iter(references[family].items()))
-    pinned = parse_reference(reference)[1] is not None
-    warnings = list(choice.warnings)
-    warnings += filter(None, (start_warning(target, time.time()) for target in chosen))
-    if not pinned:
-        warnings.append(
-            f"{where} names the family {family} without a revision, so registering is deploying: its revision is "
-            "registered in its turn, and it is pinned to a revision from then on."
-        )
-    return Selection(tuple(chosen), definitions[family], pinned, dict(choice.images), (), tuple(warnings))
 
 
 class FailedEntry(NamedTuple):
@@ -278,19 +190,6 @@ def _is_about_start(error: ClientError) -> bool:
 def start_may_go(schedule: Mapping[str, Any]) -> bool:
     """Whether a schedule does the same without the StartDate it has had: a rate counts from it, a cron expression does not."""
     return not str(schedule.get("ScheduleExpression", "")).startswith("rate(")
-
-
-def start_warning(schedule: Mapping[str, Any], now: float) -> str | None:
-    """What has to be said of a schedule that began in the past, or None."""
-    start = schedule.get("StartDate")
-    if not isinstance(start, int | float) or start > now:
-        return None
-    if start_may_go(schedule):
-        return "its start date has passed; where Scheduler refuses to take it again it is left out, which changes nothing."
-    return (
-        "its start date has passed, and Scheduler may refuse to take it again; a rate counts from it, so it is not left out. "
-        "If that happens, give the schedule a new start date."
-    )
 
 
 def _settable(schedule: Mapping[str, Any]) -> dict[str, Any]:

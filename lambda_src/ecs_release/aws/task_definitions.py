@@ -1,4 +1,4 @@
-"""Task definitions: finding the container that is meant, and copying one so that only its images change."""
+"""Task definitions: what is registered, and copying one so that only its images change."""
 
 from __future__ import annotations
 
@@ -92,15 +92,6 @@ class TaskDefinition:
         return next((t["value"] for t in self.tags if t["key"] == CONTENT_TAG), None)
 
 
-@dataclass(frozen=True)
-class Choice:
-    """Which containers of a task definition an item means: container name -> new image."""
-
-    images: Mapping[str, str]
-    problems: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
-
-
 def parse_reference(reference: str) -> tuple[str, int | None]:
     """Family and revision of an ARN, ``family:revision`` or a bare family (revision None: the newest ACTIVE one).
 
@@ -114,35 +105,6 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
     if match is None:
         raise ItemError(f'"{reference}" is not the ARN or the name of a task definition.')
     return match.group(1), int(match.group(2)) if match.group(2) else None
-
-
-def choose_containers(definition: TaskDefinition, wanted: Mapping[str, str], *, exact: bool) -> Choice:
-    """Match container names exactly; never by a part of a name or of an image.
-
-    Parameters
-    ----------
-    wanted : container name -> image, as the manifest says.
-    exact : False for the ``service`` + ``image`` form, where another name in a definition with a single container
-        is a warning, because the original format was often filled in with the service's name.
-    """
-    have = definition.images
-    missing = [name for name in wanted if name not in have]
-    if not missing:
-        return Choice(dict(wanted))
-    if not exact and len(have) == 1 and len(wanted) == 1:
-        only = next(iter(have))
-        return Choice(
-            {only: next(iter(wanted.values()))},
-            warnings=(f'"{missing[0]}" is not the name of the only container, "{only}"; that one is meant.',),
-        )
-    names = ", ".join(f'"{name}"' for name in have)
-    return Choice(
-        {},
-        problems=tuple(
-            f'no container "{name}" in {definition.family}:{definition.revision}; it has {names}.'
-            for name in missing
-        ),
-    )
 
 
 def outline(definition: TaskDefinition) -> TaskDefinition:
@@ -166,20 +128,13 @@ def content_digest(base_arn: str, images: Mapping[str, str]) -> str:
 
 
 def copy_with_images(base: TaskDefinition, images: Mapping[str, str]) -> dict[str, Any]:
-    """The RegisterTaskDefinition body that differs from ``base`` in the images named and in one tag.
-
-    Tags that AWS made itself (``aws:`` prefix, e.g. by CloudFormation) can't be sent: AWS reserves the prefix
-    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html#tag-restrictions).
-    """
+    """The RegisterTaskDefinition body that differs from ``base`` in the images named and in one tag."""
     body = {key: value for key, value in base.body.items() if key not in OUTPUT_ONLY}
     body["containerDefinitions"] = [
         {**container, "image": images[container["name"]]} if container["name"] in images else container
         for container in base.body["containerDefinitions"]
     ]
-    kept = [
-        tag for tag in base.tags if tag["key"] != CONTENT_TAG and not tag["key"].lower().startswith("aws:")
-    ]
-    body["tags"] = [*kept, {"key": CONTENT_TAG, "value": content_digest(base.arn, images)}]
+    body["tags"] = [*kept_tags(base), {"key": CONTENT_TAG, "value": content_digest(base.arn, images)}]
     return body
 
 
@@ -208,15 +163,13 @@ def _essence(value: Any) -> Any:
     return value or None
 
 
-def tag_problem(base: TaskDefinition) -> str | None:
-    """Why our tag would not fit, or None."""
-    others = [t for t in base.tags if t["key"] != CONTENT_TAG and not t["key"].lower().startswith("aws:")]
-    if len(others) < MAX_TAGS:
-        return None
-    return (
-        f"{base.family}:{base.revision} has {len(others)} tags, the most that AWS allows; "
-        f"remove one to make room for {CONTENT_TAG}."
-    )
+def kept_tags(base: TaskDefinition) -> list[Mapping[str, str]]:
+    """The tags that a copy takes along: all but ours, and those that AWS made itself.
+
+    AWS reserves the prefix ``aws:``, so they can't be sent
+    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html#tag-restrictions).
+    """
+    return [t for t in base.tags if t["key"] != CONTENT_TAG and not t["key"].lower().startswith("aws:")]
 
 
 class TaskDefinitions:

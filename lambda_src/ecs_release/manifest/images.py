@@ -114,13 +114,13 @@ def registry_and_repository(image: str) -> tuple[str, str]:
     return registry, path
 
 
-def origin_warning(old: str, new: str) -> str | None:
-    """What to say of an image that comes from another registry or repository than the one before; None of others."""
+def origin_change(old: str, new: str) -> tuple[str, str, str] | None:
+    """``"registry"`` or ``"repository"`` where ``new`` comes from another one than ``old``, and both; None of others."""
     before, after = registry_and_repository(old), registry_and_repository(new)
     if before == after or not old:
         return None
     kind = "repository" if before[0] == after[0] else "registry"
-    return f"another {kind}: {'/'.join(before)} -> {'/'.join(after)}."
+    return kind, "/".join(before), "/".join(after)
 
 
 def image_problem(image: str) -> tuple[str, str] | None:

@@ -35,7 +35,7 @@ from ecs_release.manifest.text import decode
 
 # Far more than an entry can use. They bound the time that a hostile file can take.
 MOST_KEYS = 100
-MOST_LINES = 100_000
+MOST_LINES = 60_000
 LONGEST_VALUE = 10_000
 _LISTS = ("tasks", "services")
 _LONGER = re.compile(rf"[ \t]*([^,\[\]{{}}]{{{LONGEST_VALUE + 1}}})")

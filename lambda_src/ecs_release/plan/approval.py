@@ -1,4 +1,4 @@
-"""The gate: whether a plan was approved in the very pipeline execution that wants to deploy it.
+"""The gate: whether a plan was approved in the very pipeline execution that wants to deploy it, and still is the plan.
 
 Parse asks CodePipeline itself and takes nothing on trust from its input: the Approve action of that execution has
 succeeded, its Deploy action is running, and what Build exported is the manifest and the plan that came in.
@@ -12,8 +12,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from ecs_release.aws.clients import Connections
 from ecs_release.aws.trouble import explain
 from ecs_release.errors import ReleaseRejectedError
+from ecs_release.observability import logger
+from ecs_release.plan.decide import PlannedItem
+from ecs_release.plan.document import compare, plan_document
+from ecs_release.plan.live import read_digests
+from ecs_release.plan.request import Request
 
 _LOOKS = 5
 _PAUSE_SECONDS = 2.0
@@ -90,3 +96,53 @@ def _objection(
     if allow_stale and exported.get("ALLOW_STALE_PLAN") != "yes":
         return "it was not started with ALLOW_STALE_PLAN, so a stale plan may not be deployed."
     return ""
+
+
+def stale(connections: Connections, request: Request, plan: list[PlannedItem]) -> list[str]:
+    """What has changed since the plan that was approved, and is not forgiven; nothing when there was no plan.
+
+    Where a stale plan is allowed, what is live may have changed and nothing else: the images, the digests behind their tags
+    and the set of items stay the ones that the approver saw.
+    """
+    if request.plan is None or request.manifest is None:
+        return []
+    now = plan_document(plan, request.manifest.on_failure)
+    if not compare(request.plan, now):
+        return []
+    _look_up_what_is_live_already(connections, request.plan, now)
+    changed = compare(request.plan, now)
+    beyond = [difference.text for difference in changed if not difference.drift]
+    if request.allow_stale and not beyond:
+        logger.warning("releasing a stale plan, as asked", extra={"changed": [d.text for d in changed]})
+        return []
+    if request.allow_stale:
+        first, lines = (
+            "ALLOW_STALE_PLAN forgives a change of what is live, and this is more than that:",
+            beyond,
+        )
+    else:
+        first, lines = "the plan is stale; what changed since it was made:", [d.text for d in changed]
+    return [first, *lines, "run the pipeline again for a new plan."]
+
+
+def _look_up_what_is_live_already(
+    connections: Connections, approved: Mapping[str, Any], now: Mapping[str, Any]
+) -> None:
+    """Note the digests of approved images that somebody else deployed meanwhile; a plan asks only about what it changes."""
+    told = {
+        (item["target"], change["to"])
+        for item in approved["items"]
+        for change in item["images"].values()
+        if change.get("digest")
+    }
+    live_already = [
+        (item["target"], change)
+        for item in now["items"]
+        if item["action"] == "unchanged"
+        for change in item["images"].values()
+        if (item["target"], change["to"]) in told
+    ]
+    found = read_digests({(target, change["to"]) for target, change in live_already}, connections)
+    for target, change in live_already:
+        if known := found[target, change["to"]]:
+            change["digest"] = known

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import ReleaseRejectedError
 from ecs_release.manifest import Item
-from ecs_release.plan.decide import PlannedItem
+from ecs_release.plan.decide import UNREADABLE, PlannedItem
+from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import Live
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import ReleaseStatus, Status
@@ -129,7 +130,10 @@ def _is_back_already(item: ItemRecord, ours: set[str]) -> bool:
 
 
 def plan_back(
-    steps: Sequence[Step], items: Sequence[Item], live: Sequence[Live], goals: Sequence[TaskDefinition | str]
+    steps: Sequence[Step],
+    items: Sequence[Item],
+    live: Sequence[Live],
+    goals: Sequence[TaskDefinition | Finding],
 ) -> list[PlannedItem]:
     """The plan of going back by hand: every item straight to a revision that exists.
 
@@ -138,7 +142,7 @@ def plan_back(
     Parameters
     ----------
     items : what :func:`items_back` made of the steps.
-    goals : the task definition to go back to, or in words why it can't be read.
+    goals : the task definition to go back to, or why it can't be read.
     """
     return [
         _decide_back(item, step, found, goal)
@@ -171,11 +175,11 @@ def _item_of(record: ItemRecord, last_wave: int) -> Item:
     )
 
 
-def _decide_back(item: Item, step: Step, live: Live, goal: TaskDefinition | str) -> PlannedItem:
-    if live.problems or live.definition is None:
-        return PlannedItem(item, "blocked", {}, problems=live.problems or ("it can't be read.",))
-    if isinstance(goal, str):
-        return PlannedItem(item, "blocked", {}, problems=(goal,))
+def _decide_back(item: Item, step: Step, live: Live, goal: TaskDefinition | Finding) -> PlannedItem:
+    if live.findings or live.definition is None:
+        return PlannedItem(item, "blocked", {}, findings=live.findings or (UNREADABLE,))
+    if isinstance(goal, Finding):
+        return PlannedItem(item, "blocked", {}, findings=(goal,))
     now = live.definition
     changes = {
         name: {"from": now.images.get(name, ""), "to": image}

@@ -5,26 +5,28 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ecs_release.aws.registry import ImageFinding, not_asked
+from ecs_release.aws.registry import RegistryImage, not_asked, platform_of
 from ecs_release.aws.task_definitions import (
+    CONTENT_TAG,
+    MAX_TAGS,
     TaskDefinition,
-    choose_containers,
+    kept_tags,
     parse_reference,
-    tag_problem,
 )
 from ecs_release.manifest import Item
-from ecs_release.manifest.images import origin_warning
+from ecs_release.manifest.images import origin_change
+from ecs_release.plan.choose import choose_containers
+from ecs_release.plan.findings import Finding, messages
 from ecs_release.plan.live import Live
 from ecs_release.record.models import state_key
 
-NO_CIRCUIT_BREAKER = "no circuit breaker: a rollout that can't succeed is only noticed at its deadline."
-NO_WAY_BACK = "no way back: ECS remembers no completed deployment, so back means what is live now."
-MOVABLE_TAG = "its tag can be moved: the repository lets tags be overwritten."
+NO_WAY_BACK = "W241"
+UNREADABLE = Finding("E203", {"why": "AWS did not say why"})
 ItemKey = tuple[str, str, str]
 
 
@@ -56,8 +58,15 @@ class PlannedItem:
     previous_deployment: str | None = None
     after: str | None = None
     superseded: str | None = None
-    warnings: tuple[str, ...] = ()
-    problems: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return messages(self.findings, blocking=False)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        return messages(self.findings, blocking=True)
 
 
 def make_plan(
@@ -97,70 +106,56 @@ def _without_early_deployment(planned: PlannedItem, plan: Sequence[PlannedItem])
         same = not other.pinned and (other.item.wave, other.images) == (planned.item.wave, planned.images)
         if parse_reference(other.live)[0] == family and not same:
             alone = ", or release it by itself first, which does that" if planned.action == "update" else ""
-            problem = (
-                f"it names the family {family} without a revision, and {other.item.name} of this release registers one "
-                f"in it, which would deploy it before its turn; let it name {planned.live}{alone}."
-            )
-            return replace(planned, action="blocked", problems=(*planned.problems, problem))
+            early = {"family": family, "other": other.item.name, "live": planned.live, "alone": alone}
+            return replace(planned, action="blocked", findings=(*planned.findings, Finding("E226", early)))
     return planned
 
 
 def _decide(
     item: Item, live: Live, left: Mapping[str, Any] | None, hold: Mapping[str, Any] | None
 ) -> PlannedItem:
-    if live.problems or live.definition is None:
-        wanted = {container: {"from": "", "to": image} for container, image in item.images.items()}
-        return PlannedItem(item, "blocked", wanted, problems=live.problems or ("it can't be read.",))
+    wanted = {container: {"from": "", "to": image} for container, image in item.images.items()}
+    if live.findings or live.definition is None:
+        return PlannedItem(item, "blocked", wanted, findings=live.findings or (UNREADABLE,))
     definition = live.definition
-    warnings: list[str] = []
     if live.selection is not None:
         images = dict(live.selection.images or {})
-        warnings += live.selection.warnings
+        findings = list(live.selection.findings)
     else:
         choice = choose_containers(definition, item.images, exact=item.exact)
-        if choice.problems:
-            wanted = {container: {"from": "", "to": image} for container, image in item.images.items()}
-            return PlannedItem(item, "blocked", wanted, problems=choice.problems)
+        if not choice.images:
+            return PlannedItem(item, "blocked", wanted, findings=choice.findings)
         images = dict(choice.images)
-        warnings += choice.warnings
+        findings = list(choice.findings)
     changes = {name: {"from": definition.images[name], "to": image} for name, image in images.items()}
     changed = any(change["from"] != change["to"] for change in changes.values())
     if changed:
-        warnings += filter(None, [origin_warning(c["from"], c["to"]) for c in changes.values()])
-        warnings += [
-            f"downgrade: {c['from'].rpartition(':')[2]} -> {c['to'].rpartition(':')[2]}."
-            for c in changes.values()
-            if _is_downgrade(c["from"], c["to"])
-        ]
-        problems, doubts = _prepared_checks(live, definition, changes)
+        findings += _image_findings(changes)
+        findings += _prepared_checks(live, definition, changes)
         if hold and all(hold["images"].get(name) == change["to"] for name, change in changes.items()):
-            problems.append(
-                f"{hold['release']} undid {', '.join(images.values())} here by hand, and the manifest would put it "
-                f"back; name another image, or lift the hold with: ecs-release unhold {shlex.quote(state_key(item)[2])}"
-            )
-        warnings += doubts
-        if problems:
-            return PlannedItem(item, "blocked", changes, warnings=tuple(warnings), problems=tuple(problems))
+            command = f"ecs-release unhold {shlex.quote(state_key(item)[2])}"
+            undone = {"release": hold["release"], "images": ", ".join(images.values()), "command": command}
+            findings.append(Finding("E260", undone))
+        if any(finding.blocks for finding in findings):
+            return PlannedItem(item, "blocked", changes, findings=tuple(findings))
 
     before, before_raw, previous = definition.arn, None, None
     if live.service is not None:
         primary = live.service.primary
         previous = str(primary["id"]) if primary else None
         before = live.completed or definition.arn
-        warnings += _service_warnings(live, before)
+        findings += _service_findings(live, before)
     elif live.selection is not None:
         before_raw = json.dumps(list(live.selection.targets), separators=(",", ":"))
     inherited = left is not None and _is_ours(left, before, definition)
     memory_void = left is not None and not inherited
     if left is not None and memory_void:
-        warnings.append(
-            f"release {left['release']} did not end whole, and somebody else deployed since; back means {before}."
-        )
+        findings.append(Finding("W261", {"release": left["release"], "before": before}))
     elif left is not None and not changed and not _is_ours(left, definition.arn, definition):
         inherited = False  # somebody else's, not completed: nothing of ours is left to be put back
     elif left is not None:
         before = str(left["before"])
-        warnings.append(f"release {left['release']} did not end whole; back means {before}.")
+        findings.append(Finding("W260", {"release": left["release"], "before": before}))
     return PlannedItem(
         item,
         "update" if changed else "unchanged",
@@ -173,7 +168,7 @@ def _decide(
         inherited=inherited,
         memory_void=memory_void,
         previous_deployment=previous,
-        warnings=tuple(warnings),
+        findings=tuple(findings),
     )
 
 
@@ -189,23 +184,37 @@ def _is_ours(left: Mapping[str, Any], arn: str, definition: TaskDefinition) -> b
     return arn in (*ours, left["before"]) or (arn == definition.arn and definition.content in ours)
 
 
+def _image_findings(changes: Mapping[str, Mapping[str, str]]) -> list[Finding]:
+    """What is worth saying of the images themselves: where they come from, and whether they are older."""
+    findings = []
+    for change in changes.values():
+        if moved := origin_change(change["from"], change["to"]):
+            kind, old, new = moved
+            findings.append(Finding("W220" if kind == "registry" else "W221", {"from": old, "to": new}))
+    for change in changes.values():
+        if _is_downgrade(change["from"], change["to"]):
+            tags = {side: change[side].rpartition(":")[2] for side in ("from", "to")}
+            findings.append(Finding("W222", tags))
+    return findings
+
+
 def _prepared_checks(
     live: Live, definition: TaskDefinition, changes: Mapping[str, dict[str, str]]
-) -> tuple[list[str], list[str]]:
-    """Problems and warnings of what would be registered: tags, images, roles. Notes digests in ``changes``."""
-    problems = [problem] if (problem := tag_problem(definition)) else []
-    warnings: list[str] = []
+) -> list[Finding]:
+    """What would be registered: tags, images, roles. Notes digests in ``changes``."""
+    findings = []
+    tags = len(kept_tags(definition))
+    if tags >= MAX_TAGS:
+        revision = f"{definition.family}:{definition.revision}"
+        findings.append(Finding("E240", {"revision": revision, "tags": str(tags), "tag": CONTENT_TAG}))
     architecture = definition.body.get("runtimePlatform", {}).get("cpuArchitecture", "X86_64")
     for change in changes.values():
         if change["from"] == change["to"]:
             continue
-        finding = live.registry.get(change["to"]) or ImageFinding(warning=not_asked(change["to"]))
-        if finding.digest:
-            change["digest"] = finding.digest
-        if finding.movable:
-            warnings.append(MOVABLE_TAG)
-        problems += filter(None, [finding.problem, finding.architecture_problem(change["to"], architecture)])
-        warnings += filter(None, [finding.warning])
+        found = live.registry.get(change["to"]) or RegistryImage(not_asked=not_asked(change["to"]))
+        if found.digest:
+            change["digest"] = found.digest
+        findings += _registry_findings(change["to"], found, architecture)
     roles = [definition.body.get("taskRoleArn"), definition.body.get("executionRoleArn")]
     if live.selection is not None:
         roles += [target.get("Target", target).get("RoleArn") for target in live.selection.targets]
@@ -213,8 +222,26 @@ def _prepared_checks(
         if live.passable is None or not role.startswith("arn:"):  # a bare name does not say its path
             continue
         if not any(fnmatchcase(role, pattern) for pattern in live.passable):
-            problems.append(f"the deployment role may not pass {role} on; add it to passable_role_arns.")
-    return problems, warnings
+            findings.append(Finding("E243", {"role": role}))
+    return findings
+
+
+def _registry_findings(image: str, found: RegistryImage, architecture: str) -> Iterator[Finding]:
+    """What the registry says of an image, or that nobody has asked it."""
+    wanted = platform_of(architecture)
+    if found.movable:
+        yield Finding("W223")
+    if found.missing:
+        yield Finding("E241", {"image": image, "code": found.missing})
+    if not found.runs_on(wanted):
+        have = ", ".join(found.platforms)
+        yield Finding(
+            "E242", {"image": image, "platforms": have, "architecture": architecture, "wanted": wanted}
+        )
+    if found.not_asked:
+        yield Finding("W224", {"image": image, "why": found.not_asked})
+    if found.untold:
+        yield Finding("W225", {"image": image, "why": found.untold})
 
 
 def _is_downgrade(old: str, new: str) -> bool:
@@ -226,17 +253,13 @@ def _is_downgrade(old: str, new: str) -> bool:
     return after < before
 
 
-def _service_warnings(live: Live, before: str) -> list[str]:
+def _service_findings(live: Live, before: str) -> Iterator[Finding]:
     assert live.service is not None  # noqa: S101 - for the type checker
-    warnings = []
     if not live.service.has_circuit_breaker and live.service.strategy == "ROLLING":
-        warnings.append(NO_CIRCUIT_BREAKER)
+        yield Finding("W240")
     if live.completed is None:
-        warnings.append(NO_WAY_BACK)
+        yield Finding(NO_WAY_BACK)
     elif before != live.service.task_definition:
-        warnings.append(
-            f"what is live ({live.service.task_definition}) never completed; back means {before}."
-        )
+        yield Finding("W242", {"live": live.service.task_definition, "before": before})
     if live.service.desired_count == 0:
-        warnings.append("desired count is 0, so its rollout can't be proven.")
-    return warnings
+        yield Finding("W243")

@@ -34,7 +34,9 @@ def plan_document(
         "onFailure": on_failure,
         "counts": {action: counts.get(action, 0) for action in ("update", "unchanged", "blocked")},
         "estimateSeconds": estimate_seconds,
-        "wayBack": not any(NO_WAY_BACK in planned.warnings for planned in plan if planned.action == "update"),
+        "wayBack": not any(
+            f.code == NO_WAY_BACK for planned in plan if planned.action == "update" for f in planned.findings
+        ),
         "warnings": [f"{item['name']}: {warning}" for item in items for warning in item["warnings"]],
         "items": items,
     }
@@ -62,6 +64,7 @@ def _item(planned: PlannedItem) -> dict[str, Any]:
         "targets": hashlib.sha256(planned.before_raw.encode()).hexdigest() if planned.before_raw else None,
         "warnings": list(planned.warnings),
         "problems": list(planned.problems),
+        "findings": [finding.document() for finding in planned.findings],
     }
 
 

@@ -12,18 +12,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.patience import side_by_side
-from ecs_release.aws.registry import ImageFinding, Registry
-from ecs_release.aws.scheduled_tasks import Rules, Schedules, Selection, select
+from ecs_release.aws.registry import Registry, RegistryImage
+from ecs_release.aws.scheduled_tasks import Rules, Schedules
 from ecs_release.aws.services import Services, ServiceState, in_tens
 from ecs_release.aws.task_definitions import (
     TaskDefinition,
     TaskDefinitions,
-    choose_containers,
     outline,
     parse_reference,
 )
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import ItemError, TargetUnreachableError
+from ecs_release.plan.choose import Selection, choose_containers, select
+from ecs_release.plan.findings import Finding
 
 if TYPE_CHECKING:  # the writing steps start without the parser
     from ecs_release.manifest import Item
@@ -46,16 +47,16 @@ class Live:
     completed : ARN that the last completed deployment of a service runs; None when ECS does not remember one.
     registry : image -> what ECR says of it, for images that would change.
     passable : patterns of the roles that may be passed on; None: not known.
-    problems : why the item can't be released.
+    findings : why the item can't be released.
     """
 
     service: ServiceState | None = None
     selection: Selection | None = None
     definition: TaskDefinition | None = None
     completed: str | None = None
-    registry: Mapping[str, ImageFinding] = field(default_factory=dict)
+    registry: Mapping[str, RegistryImage] = field(default_factory=dict)
     passable: tuple[str, ...] | None = None
-    problems: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 class Definitions:
@@ -123,7 +124,7 @@ def read_live(
 
         def one(item: Item) -> Live:
             if item.target in blocked:
-                return Live(problems=(blocked[item.target],))
+                return Live(findings=(blocked[item.target],))
             try:
                 if item.kind == "service":
                     found = services[item.target, str(item.cluster)]
@@ -132,9 +133,9 @@ def read_live(
                     live = _task(item, connections, definitions)
                 return _with_registry(item, live, connections)
             except ItemError as error:
-                return Live(problems=(str(error),))
+                return Live(findings=(Finding("E208", {"why": str(error)}),))
             except (ClientError, BotoCoreError) as error:
-                return Live(problems=(f"can't be read: {explain(error)}",))
+                return Live(findings=(_unreadable(error),))
 
         return list(side_by_side(pool, one, items))
 
@@ -149,27 +150,27 @@ def read_digests(
         return dict(zip(wanted, found, strict=True))
 
 
-def _unreachable(items: Sequence[Item], connections: Connections) -> dict[str, str]:
-    problems: dict[str, str] = {}
+def _unreachable(items: Sequence[Item], connections: Connections) -> dict[str, Finding]:
+    problems: dict[str, Finding] = {}
     for name in dict.fromkeys(item.target for item in items):
         if name not in connections.targets:
             known = ", ".join(f'"{target}"' for target in connections.targets)
-            problems[name] = f'there is no target "{name}"; the module was given {known}.'
+            problems[name] = Finding("E201", {"target": name, "known": known})
             continue
         try:
             connections.client(name, "ecs")
         except TargetUnreachableError as error:
-            problems[name] = str(error)
+            problems[name] = Finding("E202", {"why": str(error)})
     return problems
 
 
-_Found = Mapping[str, ServiceState] | str
+_Found = Mapping[str, ServiceState] | Finding
 
 
 def _read_services(
     items: Sequence[Item], connections: Connections, pool: ThreadPoolExecutor
 ) -> dict[tuple[str, str], _Found]:
-    """Services of each (target, cluster) by name, or the cluster's problem in words."""
+    """Services of each (target, cluster) by name, or what is wrong with the cluster."""
     wanted: dict[tuple[str, str], list[str]] = {}
     for item in items:
         wanted.setdefault((item.target, str(item.cluster)), []).append(str(item.service))
@@ -181,34 +182,35 @@ def _read_services(
             return Services(connections, target).describe(cluster, names)
         except ClientError as error:
             if error_code(error) == "ClusterNotFoundException":
-                return f'there is no cluster "{cluster}" in this account and Region.'
-            return f"can't be read: {explain(error)}"
+                return Finding("E204", {"cluster": cluster})
+            return _unreadable(error)
         except BotoCoreError as error:
-            return f"can't be read: {explain(error)}"
+            return _unreadable(error)
 
     result: dict[tuple[str, str], _Found] = {}
     for (key, _), found in zip(calls, side_by_side(pool, describe, calls), strict=True):
         before = result.get(key, {})
-        result[key] = found if isinstance(found, str) or isinstance(before, str) else {**before, **found}
+        result[key] = (
+            found if isinstance(found, Finding) or isinstance(before, Finding) else {**before, **found}
+        )
     return result
 
 
+def _unreadable(error: Exception) -> Finding:
+    return Finding("E203", {"why": explain(error)})
+
+
 def _service(item: Item, found: _Found, connections: Connections, definitions: Definitions) -> Live:
-    if isinstance(found, str):
-        return Live(problems=(found,))
+    if isinstance(found, Finding):
+        return Live(findings=(found,))
     state = found.get(str(item.service))
     if state is None or state.status == "INACTIVE":
-        return Live(problems=(f'there is no service "{item.service}" in the cluster "{item.cluster}".',))
+        missing = {"service": str(item.service), "cluster": str(item.cluster)}
+        return Live(findings=(Finding("E205", missing),))
     if state.status != "ACTIVE":
-        return Live(service=state, problems=(f"the service is {state.status}, not ACTIVE.",))
+        return Live(service=state, findings=(Finding("E206", {"status": state.status}),))
     if state.controller != "ECS":
-        return Live(
-            service=state,
-            problems=(
-                f"its deployment controller is {state.controller}; ECS Release can only update services with the "
-                "ECS controller.",
-            ),
-        )
+        return Live(service=state, findings=(Finding("E207", {"controller": state.controller}),))
     definition = definitions.describe(item.target, state.task_definition)
     return Live(
         service=state,
@@ -236,8 +238,8 @@ def _with_registry(item: Item, live: Live, connections: Connections) -> Live:
     # Container by container: an image that another container of the task runs already is new to this one.
     changed = {image for name, image in wanted.items() if live.definition.images.get(name) != image}
     registry = Registry(connections, item.target)
-    findings = {image: registry.find(image) for image in changed}
-    return replace(live, registry=findings, passable=connections.targets[item.target].passable_role_arns)
+    found = {image: registry.find(image) for image in changed}
+    return replace(live, registry=found, passable=connections.targets[item.target].passable_role_arns)
 
 
 def _task(item: Item, connections: Connections, definitions: Definitions) -> Live:
@@ -253,7 +255,8 @@ def _task(item: Item, connections: Connections, definitions: Definitions) -> Liv
         target_id=item.target_id,
         describe=lambda reference: definitions.describe(item.target, reference),
     )
-    return Live(selection=selection, definition=selection.definition, problems=selection.problems)
+    blocked = () if selection.definition else selection.findings
+    return Live(selection=selection, definition=selection.definition, findings=blocked)
 
 
 def read_targets(item: Any, connections: Connections) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from ecs_release.errors import (
 from ecs_release.manifest import Manifest
 from ecs_release.plan.back import Step, items_back, plan_back, releases_to_undo, steps_back
 from ecs_release.plan.decide import PlannedItem, make_plan
+from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import READERS, Definitions, read_live
 from ecs_release.record.models import ReleaseRecord, state_key
 from ecs_release.record.store import Store
@@ -74,8 +75,8 @@ def plan_rollback(
 
 def read_goals(
     steps: Sequence[Step], connections: Connections, definitions: Definitions | None = None
-) -> list[TaskDefinition | str]:
-    """What each step goes back to, or in words why it can't be read.
+) -> list[TaskDefinition | Finding]:
+    """What each step goes back to, or why it can't be read.
 
     Raises
     ------
@@ -84,13 +85,13 @@ def read_goals(
     """
     found = definitions or Definitions(connections)
 
-    def one(step: Step) -> TaskDefinition | str:
+    def one(step: Step) -> TaskDefinition | Finding:
         try:
             return found.describe(step.item.target, step.item.before)
         except (ItemError, TargetUnreachableError) as error:
-            return str(error)
+            return Finding("E208", {"why": str(error)})
         except (ClientError, BotoCoreError) as error:
-            return f"{step.item.before} can't be read: {explain(error)}"
+            return Finding("E203", {"why": f"{step.item.before}: {explain(error)}"})
 
     with ThreadPoolExecutor(READERS) as pool:
         return list(side_by_side(pool, one, steps))

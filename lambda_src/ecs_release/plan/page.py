@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ecs_release.manifest.images import registry_and_repository, split_image
+from ecs_release.plan.summary import approval_summary
 from ecs_release.plan.text import (
-    approval_summary,
     by_cluster,
     common_cluster,
     digest_unknown,
@@ -22,8 +22,11 @@ from ecs_release.plan.text import (
     full_name,
     grouped_warnings,
     origin_changes,
+    problems_of,
+    title_of,
     updates_in_reading_order,
     usual_registry,
+    warnings_of,
     where,
 )
 
@@ -97,9 +100,13 @@ def _body(plan: Mapping[str, Any]) -> Iterator[str]:
     if intro:
         yield f'<p class="soft">{" ".join(intro)}</p>'
     yield _figures(plan)
-    blocked = [(where(item, common), problem) for item in plan["items"] for problem in item["problems"]]
+    blocked = [(where(item, common), problem) for item in plan["items"] for problem in problems_of(item)]
     if blocked:
-        rows = "".join(f"<li><b>{escape(name)}</b>: {escape(problem)}</li>" for name, problem in blocked)
+        rows = "".join(
+            f"<li><b>{escape(name)}</b>: {escape(problem['message'])} "
+            f'<span class="soft small">{escape(problem["code"])}</span></li>'
+            for name, problem in blocked
+        )
         yield f'<h2 class="bad">Blocked ({len(blocked)})</h2><div class="box"><ul>{rows}</ul></div>'
     moves = list(origin_changes(plan, common))
     if moves:
@@ -112,8 +119,8 @@ def _body(plan: Mapping[str, Any]) -> Iterator[str]:
     warnings = grouped_warnings(plan, common)
     if warnings:
         rows = "".join(
-            f'<li>{escape(message)} <span class="soft small">{escape(", ".join(names))}</span></li>'
-            for message, names in warnings
+            f'<li>{escape(group.message)} <span class="soft small">{escape(", ".join(group.names))}</span></li>'
+            for group in warnings
         )
         yield f'<h2 class="warn">Warnings</h2><div class="box amber"><ul>{rows}</ul></div>'
     updates = updates_in_reading_order(plan)
@@ -159,7 +166,7 @@ def _table(items: Sequence[Mapping[str, Any]], cluster: str, usual: str) -> Iter
 
 def _rows(item: Mapping[str, Any], cluster: str, usual: str) -> Iterator[str]:
     name = f"<b>{escape(where(item, cluster))}</b>"
-    kinds = [warning.partition(":")[0].rstrip(".") for warning in item["warnings"]]
+    kinds = [title_of(finding) for finding in warnings_of(item)]
     marks = f' <span class="warn small">{escape(", ".join(kinds))}</span>' if kinds else ""
     for number, (container, change) in enumerate(item["images"].items()):
         (_, old_tag), (_, tag) = split_image(change["from"]), split_image(change["to"])

@@ -20,7 +20,6 @@ from ecs_release.errors import (
 from ecs_release.manifest import Manifest, Validation, from_document
 from ecs_release.observability import logger
 from ecs_release.plan.document import digest
-from ecs_release.record.table import fitting
 
 # For up to 15 minutes after a bucket's versioning was first switched on, S3 may answer 404 for new objects
 # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html). Parse looks for this long and fails;
@@ -28,10 +27,6 @@ from ecs_release.record.table import fitting
 OBJECT_WAIT_SECONDS = 150
 _OBJECT_MISSING = frozenset({"NoSuchKey", "NoSuchVersion"})
 _VERSION = 1
-
-# A cause holds 32,768 characters (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html),
-# and Lambda puts more than the message into it. All problems stand in the record.
-_ERROR_BYTES = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,15 +126,8 @@ def _approved_plan(reference: Mapping[str, str], until: float) -> Mapping[str, A
 
 def _valid(validation: Validation) -> Manifest:
     if validation.manifest is None or validation.errors:
-        raise ManifestInvalidError(
-            in_an_error([f"{p.code} {p.path}: {p.message}" for p in validation.errors])
-        )
+        raise ManifestInvalidError(*(f"{p.code} {p.path}: {p.message}" for p in validation.errors))
     return validation.manifest
-
-
-def in_an_error(problems: list[str]) -> str:
-    """As many lines as an error may carry: a larger one ends the execution with an error that nothing can catch."""
-    return "\n".join(fitting(problems, _ERROR_BYTES))
 
 
 def _reference(document: Mapping[str, Any], what: str) -> Mapping[str, str]:

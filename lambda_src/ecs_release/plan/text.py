@@ -1,26 +1,24 @@
-"""The plan in words: for a terminal, for the approval's thousand characters, for a pull request's comment.
+"""The plan in words: for a terminal and for a pull request's comment.
 
-All three are made from the plan's JSON form, so that the Build stage can make them from what the function answered.
+Both are made from the plan's JSON form, so that the Build stage can make them from what the function answered.
 ``python3 -I -m ecs_release.plan.text PLAN.json`` prints the comment of a plan that the function answered.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from ecs_release.manifest.images import origin_warning, registry_and_repository, split_image
-
-APPROVAL_CHARACTERS = 900
-"""CodePipeline shows 1,000 characters (API_ManualApproval CustomData); the rest is left for what surrounds them."""
+from ecs_release.manifest.images import origin_change, registry_and_repository, split_image
+from ecs_release.plan.findings import CODES
 
 COMMENT_CHARACTERS = 60_000
 """GitHub takes 65,536 characters in a comment; CodeCommit 10,240 (see docs/pull-requests.md)."""
@@ -30,7 +28,7 @@ Cell = tuple[str, str]
 _COLUMN_GAP = 3
 _ONE_COLUMN = 6  # so few lines read best below each other
 _CLUSTER_ITEMS = 4  # so many services of one cluster get a heading, and the cluster's name is said once
-_SUMMARY_NAME = 80  # the summary clips what is longer, so that one name can't push out the rest
+_ORIGIN_CODES = ("W220", "W221")
 
 
 def headline(plan: Document) -> str:
@@ -66,8 +64,8 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
     if blocked:
         lines += ["", "blocked"]
         for item in blocked:
-            for problem in item["problems"]:
-                lines += _wrapped(f"{where(item, common)}: {problem}", width, 2, 6)
+            for problem in problems_of(item):
+                lines += _wrapped(f"{where(item, common)}: {_with_code(problem)}", width, 2, 6)
     moves = list(origin_changes(plan, common))
     if moves:
         lines += ["", "ANOTHER REGISTRY OR REPOSITORY"]
@@ -80,7 +78,7 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
         members = [item for item in updates if item["wave"] == wave]
         for heading, cluster, group in by_cluster(members, common):
             lines += [f"  {heading}"] if heading else []
-            cells = [_cell(item, cluster, usual) for item in group]
+            cells = [cell(item, cluster, usual) for item in group]
             lines += _columns(cells, width, 4 if heading else 2)
     unchanged = [where(item, common) for item in plan["items"] if item["action"] == "unchanged"]
     if unchanged:
@@ -88,14 +86,14 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
     warnings = grouped_warnings(plan, common)
     if warnings:
         lines += ["", "warnings"]
-        for message, names in warnings:
-            about = f"{len(names)} items: " if len(names) > 1 else ""
-            line = f"  {message} ({', '.join(names)})"
+        for kind in warnings:
+            about = f"{len(kind.names)} items: " if len(kind.names) > 1 else ""
+            line = f"  {kind.message} ({', '.join(kind.names)})"
             if len(line) <= width:
                 lines.append(line)
                 continue
-            lines += _wrapped(message, width, 2, 4)
-            lines += _wrapped(about + shortened(names, 2 * width - 40), width, 6, 6)
+            lines += _wrapped(kind.message, width, 2, 4)
+            lines += _wrapped(about + shortened(kind.names, 2 * width - 40), width, 6, 6)
     return lines
 
 
@@ -133,7 +131,7 @@ def origin_changes(plan: Document, cluster: str = "") -> Iterator[tuple[str, str
     """
     for item in plan["items"]:
         for container, change in item["images"].items():
-            if item["action"] == "update" and origin_warning(change["from"], change["to"]):
+            if item["action"] == "update" and origin_change(change["from"], change["to"]):
                 own_name = str(item["name"]).endswith(f"/{container}") and len(item["images"]) == 1
                 name = where(item, cluster) + ("" if own_name else f" {container}")
                 yield name, full_name(change["from"]), full_name(change["to"])
@@ -141,7 +139,7 @@ def origin_changes(plan: Document, cluster: str = "") -> Iterator[tuple[str, str
 
 def changes_origin(item: Mapping[str, Any]) -> bool:
     """Whether any image of the item comes from another registry or repository than the one that is live."""
-    return any(origin_warning(change["from"], change["to"]) for change in item["images"].values())
+    return any(origin_change(change["from"], change["to"]) for change in item["images"].values())
 
 
 def digest_unknown(change: Mapping[str, str]) -> bool:
@@ -190,32 +188,61 @@ def _group(item: Mapping[str, Any]) -> str:
     return _cluster(item) if item["kind"] == "service" else ""
 
 
-_PARTICULARS = (
-    (re.compile(r"^downgrade: .*"), "downgrade: the new tag is a lower version."),
-    (re.compile(r"arn:[^\s;),]+[^\s;),.]"), "..."),
-    (re.compile(r"^(ECR can't tell about) \S+:.*"), r"\1 the image."),
-    (re.compile(r"^no registry was asked: .*"), "no registry was asked: nobody has looked these images up."),
-    (re.compile(r"^release \S+ did"), "an earlier release did"),
-)
-"""What differs from item to item in warnings of one kind, and what is said of several at once."""
+def warnings_of(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What was found about an item and does not block it, as ``{"code", "message"}``; without codes from an older function."""
+    if "findings" not in item:
+        return [{"code": "", "message": message} for message in item["warnings"]]
+    return [finding for finding in item["findings"] if finding["level"] == "warning"]
 
 
-def grouped_warnings(plan: Document, cluster: str = "") -> list[tuple[str, list[str]]]:
+def problems_of(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Why an item is blocked, as :func:`warnings_of`."""
+    if "findings" not in item:
+        return [{"code": "", "message": message} for message in item["problems"]]
+    return [finding for finding in item["findings"] if finding["level"] == "problem"]
+
+
+def title_of(finding: Mapping[str, Any]) -> str:
+    """What a finding is called where there is no room for its sentence; of a code from a newer function, its beginning."""
+    kind = CODES.get(finding["code"])
+    return kind.title if kind else str(finding["message"]).partition(":")[0].rstrip(".")
+
+
+def _with_code(finding: Mapping[str, Any]) -> str:
+    return f"{finding['message']} [{finding['code']}]" if finding["code"] else str(finding["message"])
+
+
+@dataclass(frozen=True)
+class Group:
+    """Findings of one code: what they are called, what is said of all of them at once, and the items they are about."""
+
+    title: str
+    message: str
+    names: list[str]
+
+
+def grouped_warnings(plan: Document, cluster: str = "") -> list[Group]:
     """Each kind of warning once, with the items it is about; without those that :func:`origin_changes` tells in full."""
-    groups: dict[str, list[tuple[str, str]]] = {}
+    groups: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
     for item in plan["items"]:
-        told = {origin_warning(c["from"], c["to"]) for c in item["images"].values()}
-        for warning in item["warnings"]:
-            if warning in told and item["action"] == "update":
+        for finding in warnings_of(item):
+            if finding["code"] in _ORIGIN_CODES and item["action"] == "update":
                 continue
-            kind = warning
-            for pattern, general in _PARTICULARS:
-                kind = pattern.sub(general, kind)
-            groups.setdefault(kind, []).append((warning, where(item, cluster)))
+            groups.setdefault(finding["code"] or finding["message"], []).append(
+                (finding, where(item, cluster))
+            )
     return [
-        (found[0][0] if len({warning for warning, _ in found}) == 1 else kind, [name for _, name in found])
-        for kind, found in groups.items()
+        Group(title_of(found[0][0]), _said_of([finding for finding, _ in found]), [name for _, name in found])
+        for found in groups.values()
     ]
+
+
+def _said_of(findings: Sequence[Mapping[str, Any]]) -> str:
+    """The sentence of one finding, or what is said of several of a kind that differ."""
+    message = str(findings[0]["message"])
+    kind = CODES.get(findings[0]["code"])
+    alike = len({finding["message"] for finding in findings}) == 1
+    return message if alike or kind is None else kind.of_several or message
 
 
 def shortened(names: Sequence[str], characters: int) -> str:
@@ -229,52 +256,17 @@ def shortened(names: Sequence[str], characters: int) -> str:
     return text
 
 
-def approval_summary(plan: Document, allow_stale: bool = False) -> str:
-    """One line for the approval: what would happen, blocked and warnings first, then as many changes as fit."""
-    common, usual = common_cluster(plan), usual_registry(plan)
-    parts = [headline(plan)]
-    if allow_stale:
-        parts.append("ATTENTION: will be deployed even if what is live changes after this plan")
-    blocked = [where(item, common) for item in plan["items"] if item["action"] == "blocked"]
-    if blocked:
-        parts.append("BLOCKED: " + shortened([_clipped(name) for name in blocked], 200))
-    updates = updates_in_reading_order(plan)
-    unknown = [where(i, common) for i in updates if any(map(digest_unknown, i["images"].values()))]
-    if unknown:
-        parts.append("DIGEST UNKNOWN: " + shortened([_clipped(name) for name in unknown], 120))
-    moves = [
-        f"{_clipped(name)} {_clipped(old)} -> {_clipped(new)}"
-        for name, old, new in origin_changes(plan, common)
-    ]
-    if moves:
-        parts.append("ANOTHER REGISTRY OR REPOSITORY: " + shortened(moves, 250))
-    if usual and updates:
-        parts.append(f"images in {_clipped(usual)} where no other registry is named")
-    for message, names in grouped_warnings(plan, common)[:4]:
-        about = f"{len(names)} items" if len(names) > 1 else names[0]
-        parts.append(f"{message.split(': ')[0].rstrip('.')[:120]} ({about})")
-    changes = [" ".join(_cell(item, common, usual)) for item in updates]
-    text = " | ".join(parts)
-    place = f"{common}: " if common else ""
-    room = APPROVAL_CHARACTERS - len(text) - len(place) - 40
-    if changes and room > 40:
-        text += f" | {place}{shortened(changes, room)}"
-    return text[:APPROVAL_CHARACTERS].encode("ascii", "replace").decode()
-
-
-def _clipped(text: str) -> str:
-    """Both ends of a text that is too long: a registry's name stands at one, a tag at the other."""
-    half = _SUMMARY_NAME // 2
-    return text if len(text) <= _SUMMARY_NAME else f"{text[: half - 2]}...{text[-half + 1 :]}"
-
-
 def as_markdown(plan: Document) -> str:
     """The plan as a comment on a pull request: what is blocked first."""
     usual = usual_registry(plan)
     lines = [f"### ECS Release plan\n\n{headline(plan)}\n"]
     if usual:
         lines.append(f"Images are in `{usual}` where no other registry is named.\n")
-    blocked = [f"- **{where(item)}**: {problem}" for item in plan["items"] for problem in item["problems"]]
+    blocked = [
+        f"- **{where(item)}**: {_with_code(problem)}"
+        for item in plan["items"]
+        for problem in problems_of(item)
+    ]
     if blocked:
         lines += ["**Blocked**\n", *_fitting(blocked, COMMENT_CHARACTERS // 4, "- and {} more"), ""]
     moves = [f"- **{name}**: `{old}` -> `{new}`" for name, old, new in origin_changes(plan)]
@@ -288,9 +280,7 @@ def as_markdown(plan: Document) -> str:
     warnings = grouped_warnings(plan)
     if warnings:
         lines += ["", "<details><summary>Warnings</summary>", ""]
-        said = [
-            f"- {message} ({shortened([f'`{name}`' for name in names], 2000)})" for message, names in warnings
-        ]
+        said = [f"- {g.message} ({shortened([f'`{name}`' for name in g.names], 2000)})" for g in warnings]
         lines += [*_fitting(said, COMMENT_CHARACTERS // 4, "- and {} more"), "", "</details>"]
     return "\n".join([*lines, "", f"Plan `{plan['digest'][:16]}`"])
 
@@ -311,7 +301,7 @@ def _markdown_rows(plan: Document, usual: str) -> Iterator[str]:
         yield f"| `{name}` | {item['wave']} | {change.replace('|', chr(92) + '|')} |"
 
 
-def _cell(item: Mapping[str, Any], cluster: str, usual: str) -> Cell:
+def cell(item: Mapping[str, Any], cluster: str, usual: str) -> Cell:
     """Name and change; the container's name where the change needs it: one of several, or one of another name."""
     change = _image_changes(item, usual)
     containers = list(item["images"])
@@ -326,7 +316,7 @@ def _image_changes(item: Mapping[str, Any], usual: str) -> str:
     for container, change in item["images"].items():
         old, new = full_name(change["from"], usual), full_name(change["to"], usual)
         elsewhere = registry_and_repository(change["to"])[0] != usual
-        if origin_warning(change["from"], change["to"]):
+        if origin_change(change["from"], change["to"]):
             text = f"{full_name(change['from'])} -> {full_name(change['to'])}"
         elif change["from"] == change["to"]:
             text = new if elsewhere else split_image(new)[1]

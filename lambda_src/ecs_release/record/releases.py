@@ -9,14 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ecs_release.aws.task_definitions import TaskDefinition
-from ecs_release.errors import RecordChangedError
+from ecs_release.errors import RecordChangedError, fitting
 from ecs_release.record.models import Lock, ReleaseRecord, release_record
 from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.record.table import (
     LIST_BYTES,
     Table,
     deserialized,
-    fitting,
     fitting_value,
     serialized,
     together,
@@ -114,7 +113,7 @@ class Releases(Table):
         try:
             self._update(
                 {"pk": f"RELEASE#{release}", "sk": "RELEASE"},
-                {"problems": fitting(problems)},
+                {"problems": fitting(problems, LIST_BYTES)},
                 condition="#condition_status = :running AND attribute_not_exists(turn)",
                 values={":running": ReleaseStatus.RUNNING},
                 names={"#condition_status": "status"},

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 
 from ecs_release.aws.patience import jittered, pause
 from ecs_release.aws.trouble import error_code
-from ecs_release.errors import RecordChangedError
+from ecs_release.errors import RecordChangedError, fitting
 
 # An item of DynamoDB holds 400 KB. Three lists of a release grow with its items; each item's own record has its share whole.
 LIST_BYTES = 100_000
@@ -57,18 +57,6 @@ def _portions(
         yield some
 
 
-def fitting(lines: Sequence[str], room: int = LIST_BYTES) -> list[str]:
-    """As many lines as ``room`` bytes hold, and how many more there were."""
-    kept: list[str] = []
-    used = 0
-    for line in lines:
-        used += len(line.encode()) + 3
-        if used > room:
-            return [*kept, f"... and {len(lines) - len(kept)} more"]
-        kept.append(line)
-    return kept
-
-
 def wait_for_the_rest(attempt: int) -> None:
     """DynamoDB throttles a part of a batch by giving it back
     (https://docs.aws.amazon.com/amazondynamodb/latest/APIReference/API_BatchGetItem.html)."""
@@ -76,7 +64,11 @@ def wait_for_the_rest(attempt: int) -> None:
 
 
 def fitting_value(value: Any) -> Any:
-    return fitting(value) if isinstance(value, list) and all(isinstance(v, str) for v in value) else value
+    return (
+        fitting(value, LIST_BYTES)
+        if isinstance(value, list) and all(isinstance(v, str) for v in value)
+        else value
+    )
 
 
 def raise_conditional(error: ClientError) -> NoReturn:

@@ -2,35 +2,39 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from ecs_release.aws.clients import Connections, own_client
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ecs_release.aws.clients import own_client
+from ecs_release.aws.trouble import explain
 from ecs_release.errors import (
     ItemBusyError,
     LockLostError,
     NotDueError,
     PassingError,
     RecordChangedError,
+    RefusalError,
     ReleaseLockedError,
     ReleaseRejectedError,
+    UnavailableError,
 )
 from ecs_release.observability import about_release, logger
-from ecs_release.plan.approval import check_approval
+from ecs_release.plan.approval import check_approval, stale
 from ecs_release.plan.batches import cut
 from ecs_release.plan.decide import PlannedItem
-from ecs_release.plan.document import compare, plan_document
-from ecs_release.plan.live import Definitions, read_digests
+from ecs_release.plan.live import Definitions
 from ecs_release.plan.make import plan_release, plan_rollback, releases_undone
-from ecs_release.plan.request import OBJECT_WAIT_SECONDS, Request, in_an_error, read_request
+from ecs_release.plan.request import OBJECT_WAIT_SECONDS, Request, read_request
 from ecs_release.record.machine import Next, Phase, State
 from ecs_release.record.models import Lock, ReleaseRecord, in_utc
 from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.record.store import Store
-from ecs_release.steps.closing import close
+from ecs_release.steps.closing import close, utc_now
 from ecs_release.steps.due import ensure_execution, has_ended, next_turn
 from ecs_release.steps.worker import Worker
 
@@ -67,32 +71,81 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     PassingError
         AWS did not let everything be read; another attempt goes on from there.
     """
-    request = read_request(document, patience=min(OBJECT_WAIT_SECONDS, worker.remaining() / 2))
     ensure_execution(release, execution, started, document)
+    try:
+        return _begin(worker, release, execution, started, document)
+    except RefusalError as refusal:
+        _note_refusal(worker.store, release, execution, started, refusal.problems)
+        raise
+
+
+def _note_refusal(store: Store, release: str, execution: str, started: str, problems: Sequence[str]) -> None:
+    """Write down why a release is refused, for Report to tell: what an exception says is cut."""
+    try:
+        if store.release(release) is None:
+            never = ReleaseRecord(release, execution, 0, _instant(started), status=ReleaseStatus.REJECTED)
+            store.put_release(replace(never, ended=utc_now(), problems=list(problems)))
+        else:
+            store.refuse(release, problems)
+    except (RecordChangedError, ClientError, BotoCoreError, UnavailableError) as error:
+        # Report has the message, and this release is over one way or another.
+        logger.error("the refusal can't be written", extra={"reason": explain(error)})
+
+
+def _begin(worker: Worker, release: str, execution: str, started: str, document: Any) -> State:
+    request = read_request(document, patience=min(OBJECT_WAIT_SECONDS, worker.remaining() / 2))
     record = take_lock(
         worker,
         ReleaseRecord(
             release=release,
             execution=execution,
             epoch=0,
-            started=in_utc(datetime.fromisoformat(started)),
+            started=_instant(started),
             mode=request.mode,
             label=request.manifest.release if request.manifest else None,
             on_failure=request.manifest.on_failure if request.manifest else "continue",
             source=request.source,
         ),
     )
-    store, connections = worker.store, worker.connections
+    store = worker.store
     if record.turn is not None:
         logger.info("an earlier attempt has cut this release already")
         store.forget_definitions(release)
         return record.due
+    plan, undid = _plan(worker, release, request)
+    batches = cut(plan, release, record.epoch)
+    changes: dict[str, Any] = {
+        **undid,
+        "waves": batches.waves,
+        "prepare": batches.prepare,
+        "warnings": [f"{p.item.name}: {warning}" for p in plan for warning in p.warnings],
+    }
+    state = first_state(replace(record, **changes))
+    try:
+        store.claim_cut(release, worker.request)
+        store.put_items(release, batches.records, worker.request)
+        state = next_turn(store, release, None, state, cut_by=worker.request, **changes)
+    except RecordChangedError:
+        return _cut_by_another(store, release)
+    store.forget_definitions(release)
+    return state
+
+
+def _plan(worker: Worker, release: str, request: Request) -> tuple[list[PlannedItem], dict[str, Any]]:
+    """What the release will do, and of a rollback by hand the attribute that says which release it undoes.
+
+    Raises
+    ------
+    ReleaseRejectedError
+        with all that stands in its way.
+    """
+    store, connections = worker.store, worker.connections
     try:
         if request.manifest is not None:
             _check_approval(worker, request)
             manifest = request.manifest
             plan = _kept(worker, release, lambda known: plan_release(store, connections, manifest, known))
-            problems = _stale(connections, request, plan)
+            problems = stale(connections, request, plan)
             undid = {}
         else:
             undone = releases_undone(store, request.to, release)
@@ -104,24 +157,12 @@ def parse(worker: Worker, release: str, execution: str, started: str, document: 
     problems += [f"{p.item.name} ({p.item.path}): {problem}" for p in plan for problem in p.problems]
     if problems:
         store.forget_definitions(release)
-        store.refuse(release, problems)
-        raise ReleaseRejectedError(in_an_error(problems))
-    batches = cut(plan, release, record.epoch)
-    changes: dict[str, Any] = {
-        **undid,
-        "waves": batches.waves,
-        "prepare": batches.prepare,
-        "warnings": [f"{p.item.name}: {warning}" for p in plan for warning in p.warnings],
-    }
-    state = first_state(dataclasses.replace(record, **changes))
-    try:
-        store.claim_cut(release, worker.request)
-        store.put_items(release, batches.records, worker.request)
-        state = next_turn(store, release, None, state, cut_by=worker.request, **changes)
-    except RecordChangedError:
-        return _cut_by_another(store, release)
-    store.forget_definitions(release)
-    return state
+        raise ReleaseRejectedError(*problems)
+    return plan, undid
+
+
+def _instant(started: str) -> str:
+    return in_utc(datetime.fromisoformat(started))
 
 
 def _cut_by_another(store: Store, release: str) -> State:
@@ -176,11 +217,9 @@ def _kept(
         if time.monotonic() > until:
             worker.store.forget_definitions(release)
             raise ReleaseRejectedError(
-                in_an_error(
-                    [
-                        f"{name}: {arn} is being deregistered after an earlier release (ecs-release status); try again later."
-                        for name, arn in too_late
-                    ]
+                *(
+                    f"{name}: {arn} is being deregistered after an earlier release (ecs-release status); try again later."
+                    for name, arn in too_late
                 )
             )
         time.sleep(5)
@@ -224,56 +263,6 @@ def _check_approval(worker: Worker, request: Request) -> None:
         manifest_sha256=request.manifest_sha256,
         allow_stale=request.allow_stale,
     )
-
-
-def _stale(connections: Connections, request: Request, plan: list[PlannedItem]) -> list[str]:
-    """What has changed since the plan that was approved, and is not forgiven; nothing when there was no plan.
-
-    Where a stale plan is allowed, what is live may have changed and nothing else: the images, the digests behind their tags
-    and the set of items stay the ones that the approver saw.
-    """
-    if request.plan is None or request.manifest is None:
-        return []
-    now = plan_document(plan, request.manifest.on_failure)
-    if not compare(request.plan, now):
-        return []
-    _look_up_what_is_live_already(connections, request.plan, now)
-    changed = compare(request.plan, now)
-    beyond = [difference.text for difference in changed if not difference.drift]
-    if request.allow_stale and not beyond:
-        logger.warning("releasing a stale plan, as asked", extra={"changed": [d.text for d in changed]})
-        return []
-    if request.allow_stale:
-        first, lines = (
-            "ALLOW_STALE_PLAN forgives a change of what is live, and this is more than that:",
-            beyond,
-        )
-    else:
-        first, lines = "the plan is stale; what changed since it was made:", [d.text for d in changed]
-    return [first, *lines, "run the pipeline again for a new plan."]
-
-
-def _look_up_what_is_live_already(
-    connections: Connections, approved: Mapping[str, Any], now: Mapping[str, Any]
-) -> None:
-    """Note the digests of approved images that somebody else deployed meanwhile; a plan asks only about what it changes."""
-    told = {
-        (item["target"], change["to"])
-        for item in approved["items"]
-        for change in item["images"].values()
-        if change.get("digest")
-    }
-    live_already = [
-        (item["target"], change)
-        for item in now["items"]
-        if item["action"] == "unchanged"
-        for change in item["images"].values()
-        if (item["target"], change["to"]) in told
-    ]
-    found = read_digests({(target, change["to"]) for target, change in live_already}, connections)
-    for target, change in live_already:
-        if known := found[target, change["to"]]:
-            change["digest"] = known
 
 
 def first_state(record: ReleaseRecord) -> State:

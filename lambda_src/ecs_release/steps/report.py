@@ -151,7 +151,7 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
 
 
 def _problems(state: Mapping[str, Any]) -> list[str]:
-    """The lines of what Parse raised: Lambda puts the message of an exception into the cause as JSON."""
+    """What Parse raised where it could not write it down: Lambda puts the message of an exception into the cause as JSON."""
     cause = str(state.get("Cause", ""))
     try:
         text = str(json.loads(cause)["errorMessage"])

@@ -1,0 +1,133 @@
+"""Which containers of a task definition and which targets of a rule an item means; what is ambiguous is never guessed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ecs_release.aws.scheduled_tasks import reference_of, start_may_go
+from ecs_release.aws.task_definitions import TaskDefinition, parse_reference
+from ecs_release.plan.findings import Finding
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which containers of a task definition an item means: container name -> new image."""
+
+    images: Mapping[str, str]
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The targets of one rule (or the schedule) that an item means.
+
+    Attributes
+    ----------
+    targets : raw targets, all of one family and one reference; for a schedule its whole raw body, alone.
+    definition : what they run now; None where a finding blocks the item.
+    pinned : False when the reference names no revision, so that the newest ACTIVE one runs.
+    images : container name -> image to set.
+    """
+
+    targets: tuple[Mapping[str, Any], ...] = ()
+    definition: TaskDefinition | None = None
+    pinned: bool = True
+    images: Mapping[str, str] | None = None
+    findings: tuple[Finding, ...] = ()
+
+
+def choose_containers(
+    definition: TaskDefinition, wanted: Mapping[str, str], *, exact: bool, where: str = ""
+) -> Choice:
+    """Match container names exactly; never by a part of a name or of an image.
+
+    Parameters
+    ----------
+    wanted : container name -> image, as the manifest says.
+    exact : False for the ``service`` + ``image`` form, where another name in a definition with a single container
+        is a warning, because the original format was often filled in with the service's name.
+    where : the rule or schedule in words, for messages.
+    """
+    have = definition.images
+    missing = [name for name in wanted if name not in have]
+    if not missing:
+        return Choice(dict(wanted))
+    if not exact and len(have) == 1 and len(wanted) == 1:
+        only = next(iter(have))
+        named_otherwise = Finding("W201", {"written": missing[0], "container": only})
+        return Choice({only: next(iter(wanted.values()))}, (named_otherwise,))
+    values = {
+        "where": f"{where}: " if where else "",
+        "revision": f"{definition.family}:{definition.revision}",
+        "containers": _quoted(have),
+    }
+    return Choice({}, tuple(Finding("E220", {**values, "container": name}) for name in missing))
+
+
+def select(
+    where: str,
+    targets: Sequence[Mapping[str, Any]],
+    wanted: Mapping[str, str],
+    *,
+    exact: bool,
+    target_id: str | None,
+    describe: Callable[[str], TaskDefinition],
+) -> Selection:
+    """Choose the targets that run the named containers.
+
+    Parameters
+    ----------
+    where : the rule or schedule in words, for messages.
+    targets : raw targets of the rule, or the raw schedule alone.
+    describe : reads a task definition; raises ItemError where there is none.
+    """
+    if target_id is not None:
+        targets = [target for target in targets if target.get("Id") == target_id]
+        if not targets:
+            return _blocked("E221", where=where, id=target_id)
+    references: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
+    for target in targets:
+        reference = reference_of(target)
+        if reference is not None:
+            references.setdefault(parse_reference(reference)[0], {}).setdefault(reference, []).append(target)
+    if not references:
+        return _blocked("E222", where=where)
+
+    definitions = {family: describe(next(iter(by_reference))) for family, by_reference in references.items()}
+    exactly = [family for family, definition in definitions.items() if set(wanted) <= set(definition.images)]
+    if len(exactly) > 1:
+        return _blocked("E223", where=where, families=", ".join(exactly))
+    if not exactly and len(definitions) > 1:
+        have = "; ".join(f"{family}: {', '.join(d.images)}" for family, d in definitions.items())
+        return _blocked("E224", where=where, wanted=_quoted(wanted), containers=have)
+    family = exactly[0] if exactly else next(iter(definitions))
+    choice = choose_containers(definitions[family], wanted, exact=exact, where=where)
+    if not choice.images:
+        return Selection(findings=choice.findings)
+    if len(references[family]) > 1:
+        return _blocked("E225", where=where, revisions=", ".join(references[family]))
+    reference, chosen = next(iter(references[family].items()))
+    pinned = parse_reference(reference)[1] is not None
+    findings = [*choice.findings, *filter(None, (start_finding(target, time.time()) for target in chosen))]
+    if not pinned:
+        findings.append(Finding("W202", {"where": where, "family": family}))
+    return Selection(tuple(chosen), definitions[family], pinned, dict(choice.images), tuple(findings))
+
+
+def start_finding(schedule: Mapping[str, Any], now: float) -> Finding | None:
+    """What has to be said of a schedule that began in the past, or None."""
+    start = schedule.get("StartDate")
+    if not isinstance(start, int | float) or start > now:
+        return None
+    return Finding("W203" if start_may_go(schedule) else "W204")
+
+
+def _blocked(code: str, **values: str) -> Selection:
+    return Selection(findings=(Finding(code, values),))
+
+
+def _quoted(names: Mapping[str, Any]) -> str:
+    return ", ".join(f'"{name}"' for name in names)

@@ -1,0 +1,178 @@
+"""What the plan finds: the stable codes, and one finding about one item.
+
+A code never changes its meaning and is never used again for something else; gaps are room for new ones. Codes that begin with E
+block their item, and with it the release; codes that begin with W are warnings. ``docs/errors.md`` explains each, and a test holds
+the two in step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What findings of one code have in common.
+
+    Attributes
+    ----------
+    title : what it is called in documents, and where there is no room for a sentence.
+    text : one sentence about one item, with the finding's values in braces.
+    of_several : the same about several items whose values differ; None: ``text`` has no values, or they say what matters.
+    """
+
+    title: str
+    text: str
+    of_several: str | None = None
+
+
+CODES = {
+    # What an item names
+    "E201": Kind("no such target", 'there is no target "{target}"; the module was given {known}.'),
+    "E202": Kind("a target that can't be reached", "{why}"),
+    "E203": Kind("can't be read", "can't be read: {why}"),
+    "E204": Kind("no such cluster", 'there is no cluster "{cluster}" in this account and Region.'),
+    "E205": Kind("no such service", 'there is no service "{service}" in the cluster "{cluster}".'),
+    "E206": Kind("a service that is not ACTIVE", "the service is {status}, not ACTIVE."),
+    "E207": Kind(
+        "a service with another deployment controller",
+        "its deployment controller is {controller}; ECS Release can only update services with the ECS controller.",
+    ),
+    "E208": Kind("no such rule, schedule or task definition", "{why}"),
+    # Containers and targets
+    "E220": Kind(
+        "no such container", '{where}no container "{container}" in {revision}; it has {containers}.'
+    ),
+    "E221": Kind("no target with this id", '{where} has no target with the id "{id}".'),
+    "E222": Kind("no target that runs an ECS task", "{where} has no target that runs an ECS task."),
+    "E223": Kind(
+        "targets of several families",
+        "{where} has targets of several task definition families with these containers ({families}); name one with targetId.",
+    ),
+    "E224": Kind(
+        "no target with these containers",
+        "no target of {where} has the container {wanted}; they have {containers}.",
+    ),
+    "E225": Kind(
+        "targets at different revisions",
+        "{where} has targets at different revisions ({revisions}); name one with targetId.",
+    ),
+    "E226": Kind(
+        "a family without a revision, deployed before its turn",
+        "it names the family {family} without a revision, and {other} of this release registers one in it, which would deploy it "
+        "before its turn; let it name {live}{alone}.",
+    ),
+    # What would be registered
+    "E240": Kind(
+        "a revision without room for a tag",
+        "{revision} has {tags} tags, the most that AWS allows; remove one to make room for {tag}.",
+    ),
+    "E241": Kind("an image that ECR does not have", "ECR has no image {image} ({code})."),
+    "E242": Kind(
+        "an image for another architecture",
+        "{image} was built for {platforms}, and the task definition runs on {architecture} ({wanted}).",
+    ),
+    "E243": Kind(
+        "a role that may not be passed on",
+        "the deployment role may not pass {role} on; add it to passable_role_arns.",
+    ),
+    # What was done by hand
+    "E260": Kind(
+        "images that were undone by hand",
+        "{release} undid {images} here by hand, and the manifest would put it back; name another image, or lift the hold with: "
+        "{command}",
+    ),
+    # Warnings
+    "W201": Kind(
+        "a container of another name",
+        '"{written}" is not the name of the only container, "{container}"; that one is meant.',
+    ),
+    "W202": Kind(
+        "a family without a revision",
+        "{where} names the family {family} without a revision, so registering is deploying: its revision is registered in its "
+        "turn, and it is pinned to a revision from then on.",
+    ),
+    "W203": Kind(
+        "start date passed",
+        "its start date has passed; where Scheduler refuses to take it again it is left out, which changes nothing.",
+    ),
+    "W204": Kind(
+        "start date of a rate passed",
+        "its start date has passed, and Scheduler may refuse to take it again; a rate counts from it, so it is not left out. "
+        "If that happens, give the schedule a new start date.",
+    ),
+    "W220": Kind("another registry", "another registry: {from} -> {to}."),
+    "W221": Kind("another repository", "another repository: {from} -> {to}."),
+    "W222": Kind("downgrade", "downgrade: {from} -> {to}.", "downgrade: the new tag is a lower version."),
+    "W223": Kind("its tag can be moved", "its tag can be moved: the repository lets tags be overwritten."),
+    "W224": Kind(
+        "no registry was asked",
+        "no registry was asked: {image} {why}.",
+        "no registry was asked: nobody has looked these images up.",
+    ),
+    "W225": Kind("ECR can't tell", "ECR can't tell about {image}: {why}", "ECR can't tell about the image."),
+    "W240": Kind(
+        "no circuit breaker",
+        "no circuit breaker: a rollout that can't succeed is only noticed at its deadline.",
+    ),
+    "W241": Kind(
+        "no way back",
+        "no way back: ECS remembers no completed deployment, so back means what is live now.",
+    ),
+    "W242": Kind(
+        "what is live never completed",
+        "what is live ({live}) never completed; back means {before}.",
+        "what is live never completed; back means the last completed deployment.",
+    ),
+    "W243": Kind("desired count 0", "desired count is 0, so its rollout can't be proven."),
+    "W260": Kind(
+        "an earlier release is not whole",
+        "release {release} did not end whole; back means {before}.",
+        "an earlier release did not end whole; back means what ran before it.",
+    ),
+    "W261": Kind(
+        "deployed by somebody else since",
+        "release {release} did not end whole, and somebody else deployed since; back means {before}.",
+        "an earlier release did not end whole, and somebody else deployed since; back means what completed last.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was found about one item: its code, and what differs from item to item.
+
+    Examples
+    --------
+    >>> Finding("E206", {"status": "DRAINING"}).message
+    'the service is DRAINING, not ACTIVE.'
+    """
+
+    code: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether the item can't be released; else it is a warning."""
+        return self.code.startswith("E")
+
+    @property
+    def title(self) -> str:
+        return CODES[self.code].title
+
+    @property
+    def message(self) -> str:
+        """The sentence for a person."""
+        return CODES[self.code].text.format(**self.values)
+
+    def document(self) -> dict[str, Any]:
+        """The form that ``plan --json`` has."""
+        level = "problem" if self.blocks else "warning"
+        return {"code": self.code, "level": level, "message": self.message, "values": dict(self.values)}
+
+
+def messages(findings: Iterable[Finding], *, blocking: bool) -> tuple[str, ...]:
+    """The sentences of what blocks, or of what is a warning."""
+    return tuple(finding.message for finding in findings if finding.blocks is blocking)
