@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "lambda_src"
 PACKAGE = SOURCE / "package.zip"
 WHEELS = ROOT / ".build" / "wheels"
+OWN = ("*.py", "*.json", "*.css")
 
 # The wheels are resolved for the platform the functions run on; only PyYAML has native parts at all.
 PLATFORM = ("--platform", "manylinux2014_aarch64", "--python-version", "3.13", "--only-binary=:all:")
@@ -79,7 +80,8 @@ def build() -> bytes:
 
 
 def _own_source() -> Iterator[tuple[str, bytes]]:
-    for path in (SOURCE / "ecs_release").rglob("*.py"):
+    paths = [path for pattern in OWN for path in (SOURCE / "ecs_release").rglob(pattern)]
+    for path in (SOURCE / "__main__.py", *paths):
         # Git may check text out with CRLF.
         yield path.relative_to(SOURCE).as_posix(), path.read_bytes().replace(b"\r\n", b"\n")
 

@@ -1,6 +1,6 @@
 locals {
-  # Every function: its step in the state machine, how long it may take, what it is told, what it calls on the releases table, and
-  # what else it may do (names of local.statements). tests/unit/test_terraform_permissions.py holds this to the code.
+  # Every function: its step in the state machine, how long it may take, what it is told, and what it may do beside its calls on the
+  # releases table (names of local.statements).
   # The state machine waits 60 seconds longer than a function may run, see statemachine/release.asl.json.
   functions = merge({
     parse = {
@@ -8,7 +8,6 @@ locals {
       memory      = 1769
       timeout     = 600
       environment = merge(local.environment.common, local.environment.poll, var.approval ? local.environment.approval : {})
-      record      = ["dynamodb:BatchGetItem", "dynamodb:ConditionCheckItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = concat(["assume_reader", "read_manifest", "read_executions"], var.approval ? ["read_plan", "read_approval"] : [])
     }
     prepare = {
@@ -16,7 +15,6 @@ locals {
       memory      = 512
       timeout     = 900
       environment = merge(local.environment.common, local.environment.idempotency)
-      record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = ["idempotency", "assume_deployment"]
     }
     update-task = {
@@ -24,7 +22,6 @@ locals {
       memory      = 512
       timeout     = 300
       environment = merge(local.environment.common, local.environment.idempotency)
-      record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = ["idempotency", "assume_deployment"]
     }
     update-service = {
@@ -32,7 +29,6 @@ locals {
       memory      = 512
       timeout     = 300
       environment = merge(local.environment.common, local.environment.idempotency)
-      record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = ["idempotency", "assume_deployment"]
     }
     check-rollouts = {
@@ -40,7 +36,6 @@ locals {
       memory      = 1769
       timeout     = 300
       environment = merge(local.environment.common, local.environment.poll)
-      record      = ["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = ["assume_reader"]
     }
     rollback = {
@@ -48,7 +43,6 @@ locals {
       memory      = 512
       timeout     = 300
       environment = merge(local.environment.common, local.environment.idempotency)
-      record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = ["idempotency", "assume_deployment"]
     }
     report = {
@@ -56,7 +50,6 @@ locals {
       memory      = 512
       timeout     = 120
       environment = merge(local.environment.common, local.environment.topic)
-      record      = ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = ["publish", "read_executions"]
     }
     # No state of the machine: it begins when the execution has ended (events.tf).
@@ -65,7 +58,6 @@ locals {
       memory      = 512
       timeout     = 900
       environment = local.environment.common
-      record      = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem"]
       statements  = ["assume_deployment"]
     }
     }, var.approval ? {
@@ -75,7 +67,6 @@ locals {
       memory      = 1769
       timeout     = 600
       environment = local.environment.common
-      record      = ["dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:Query"]
       statements  = ["assume_reader", "read_manifest"]
     }
   } : {})

@@ -1,4 +1,7 @@
 locals {
+  # What each step calls on the releases table; modules/deployment_role has what it calls in the targets from the same file.
+  permissions = jsondecode(file("${path.module}/../../lambda_src/ecs_release/aws/permissions.json"))
+
   key_through = {
     for service in ["dynamodb", "s3", "sns"] : service => { StringEquals = { "kms:ViaService" = "${service}.${var.aws.region}.${var.aws.dns_suffix}" } }
   }
@@ -99,7 +102,7 @@ locals {
 
   # What every function does.
   common_statements = {
-    for step, function in local.functions : step => [
+    for step in keys(local.functions) : step => [
       {
         # https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
         Sid      = "WriteItsLog"
@@ -118,7 +121,7 @@ locals {
         # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazondynamodb.html
         Sid      = "KeepTheRecord"
         Effect   = "Allow"
-        Action   = function.record
+        Action   = local.permissions.steps[replace(step, "-", "_")].table
         Resource = [aws_dynamodb_table.releases.arn]
       },
       {

@@ -27,12 +27,6 @@ locals {
   ]
   compute = local.computes[coalesce(var.build.compute, contains(local.lambda_regions, var.aws.region) ? "lambda" : "ec2")]
 
-  # CodeCommit has the author; no variable of a connection's source action that AWS documents names one.
-  author_command = var.origin.provider == "CodeCommit" ? [
-    # Nothing depends on the author, so a refusal to tell must not stop a release.
-    "export AUTHOR=\"$(aws codecommit get-commit --repository-name \"$REPOSITORY_NAME\" --commit-id \"$COMMIT_ID\" --query commit.author.name --output text || true)\"",
-  ] : ["export AUTHOR=\"\""]
-
   # Nothing that somebody pushed decides what runs here, and nobody forges the plan with it. So the commands run in an empty folder: in the
   # checkout, a .python-version would choose the Python (the image's python3 is pyenv's: https://github.com/pyenv/pyenv#choose-which-python-version-when-a-file-is-present),
   # and a link with the name of a result would lead what is written elsewhere. All commands share one shell, so the folder stays the current
@@ -42,7 +36,12 @@ locals {
   #
   # Everything in one phase: CodeBuild runs post_build also after a build phase that failed.
   # https://docs.aws.amazon.com/codebuild/latest/userguide/build-spec-ref.html
-  plan_timeout = var.approval == null ? 0 : var.approval.plan_function.timeout + 30
+  build_commands = {
+    for name in ["author", "hand_over", "plan", "validate"] : name => [
+      for line in split("\n", file("${path.module}/commands/${name}.sh")) : trimspace(line) if trimspace(line) != "" && !startswith(line, "#")
+    ]
+  }
+
   buildspec = yamlencode(merge(
     { version = 0.2 },
     # What the approval shows, and what Parse compares: https://docs.aws.amazon.com/codepipeline/latest/userguide/reference-variables.html
@@ -53,42 +52,14 @@ locals {
           commands = concat(
             [
               "cd \"$(mktemp -d)\"",
-              # The very code that the functions run, checked against the digest that Terraform read from the file.
-              "export PACKAGE=\"$PWD/package.zip\"",
-              # How objects are read and put: S3 may need another look at them.
+              # How objects are read and put: S3 may need another look at them. The package, which all else comes from, is one of them.
               "export OBJECTS=\"$PWD/objects.py\"",
               "printf %s '${file("${path.module}/objects.py")}' > \"$OBJECTS\"",
-              "python3 -I \"$OBJECTS\" get-object \"$PACKAGE_KEY\" \"$PACKAGE\" > /dev/null",
-              "echo \"$PACKAGE_SHA256  $PACKAGE\" | sha256sum -c -",
-              # Validates as well; its errors name line and column, and its exit status fails the build.
-              "python3 -I -c '${file("${path.module}/compile.py")}'",
-              # With its version, so that nobody can change what was validated before it is released.
-              "export MANIFEST_KEY=\"manifests/$PIPELINE_EXECUTION_ID/deployment.json\"",
-              "export MANIFEST_VERSION_ID=\"$(python3 -I \"$OBJECTS\" put-object \"$MANIFEST_KEY\" deployment.json application/json)\"",
-              "test -n \"$MANIFEST_VERSION_ID\" && test \"$MANIFEST_VERSION_ID\" != None",
             ],
-            local.author_command,
-            ["python3 -I -c '${file("${path.module}/execution_input.py")}'"],
-            var.approval == null ? [] : [
-              # What the pipeline was started with, as data: in the action's configuration it would be pasted into JSON text (main.tf).
-              # https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_PipelineExecution.html
-              "aws codepipeline get-pipeline-execution --pipeline-name \"$PIPELINE_NAME\" --pipeline-execution-id \"$PIPELINE_EXECUTION_ID\" --output json > pipeline-execution.json",
-              "python3 -I -c '${file("${path.module}/allow_stale.py")}'",
-              "export ALLOW_STALE_PLAN=\"$(cat allow-stale.txt)\"",
-              # The plan is made by the code that Parse runs, in a function that can read and nothing else (docs/adr/0007-plan-in-a-function.md).
-              "aws lambda invoke --function-name \"$PLAN_FUNCTION\" --payload fileb://execution-input.json --cli-read-timeout ${local.plan_timeout} plan.json > invocation.json",
-              "python3 -I -c '${file("${path.module}/plan_answer.py")}'",
-              "python3 -I -c '${file("${path.module}/show_plan.py")}'",
-              "export PLAN_KEY=\"plans/$PIPELINE_EXECUTION_ID/plan.json\"",
-              "export PLAN_VERSION_ID=\"$(python3 -I \"$OBJECTS\" put-object \"$PLAN_KEY\" plan.json application/json)\"",
-              "test -n \"$PLAN_VERSION_ID\" && test \"$PLAN_VERSION_ID\" != None",
-              "aws s3api put-object --bucket \"$ARTIFACT_BUCKET\" --key \"plans/$PIPELINE_EXECUTION_ID/plan.html\" --body plan.html --content-type \"text/html; charset=utf-8\" > /dev/null",
-              # Stops here when an item is blocked: nobody should approve what can't be deployed.
-              "python3 -I -c '${file("${path.module}/plan_input.py")}'",
-              "export PLAN_SUMMARY=\"$(cat summary.txt)\" PLAN_DIGEST=\"$(cat digest.txt)\" MANIFEST_SHA256=\"$(sha256sum deployment.json | cut -d \" \" -f 1)\"",
-            ],
-            # Artifacts are taken from the checkout. What lies there under this name, a link or a folder, is not written through or into.
-            ["rm -rf \"$CODEBUILD_SRC_DIR/execution-input.json\" && cp execution-input.json \"$CODEBUILD_SRC_DIR/execution-input.json\""],
+            var.origin.provider == "CodeCommit" ? local.build_commands.author : ["export AUTHOR=\"\""],
+            local.build_commands.validate,
+            var.approval == null ? [] : local.build_commands.plan,
+            local.build_commands.hand_over,
           )
         }
       })
@@ -120,7 +91,11 @@ resource "aws_codebuild_project" "this" {
     image_pull_credentials_type = "CODEBUILD"
 
     dynamic "environment_variable" {
-      for_each = merge(var.approval == null ? {} : { PIPELINE_NAME = var.name, PLAN_FUNCTION = var.approval.plan_function.qualified_arn }, {
+      for_each = merge(var.approval == null ? {} : {
+        PIPELINE_NAME = var.name
+        PLAN_FUNCTION = var.approval.plan_function.qualified_arn
+        PLAN_SECONDS  = tostring(var.approval.plan_function.timeout + 30)
+        }, {
         ARTIFACT_BUCKET = aws_s3_bucket.artifacts.bucket
         MANIFEST_FILE   = var.origin.file
         PACKAGE_KEY     = local.package_key

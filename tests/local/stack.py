@@ -22,7 +22,7 @@ from local_aws.client import HANG_SECONDS, LocalAws
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/making-api-requests.html and the like: the JSON protocols'
 # target header, or the path of a REST API. Raw, because boto3 drops what its service model does not know.
 _TARGETS = {"ecs": "AmazonEC2ContainerServiceV20141113", "events": "AWSEvents"}
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.4
 
 
 @dataclass(frozen=True)

@@ -192,7 +192,7 @@ run "target_roles" {
   # Keys, also of another account, in Scheduler's hands and in no others.
   assert {
     condition = alltrue(flatten([for policy in values(aws_iam_role_policy.this) : [for statement in jsondecode(policy.policy).Statement :
-      statement.Resource == "arn:aws:kms:*:*:key/*" && statement.Condition == { StringLike = { "kms:ViaService" = "scheduler.*.amazonaws.com" } } if startswith(statement.Action[0], "kms:")
+      statement.Resource == ["arn:aws:kms:*:*:key/*"] && statement.Condition == { StringLike = { "kms:ViaService" = "scheduler.*.amazonaws.com" } } if startswith(statement.Action[0], "kms:")
     ]]))
     error_message = "A role in the target may use keys otherwise than through EventBridge Scheduler."
   }
@@ -228,7 +228,7 @@ run "target_roles" {
 
   assert {
     condition = alltrue(flatten([for policy in values(aws_iam_role_policy.this) : [for statement in jsondecode(policy.policy).Statement :
-      statement.Resource != "*" || contains(["ReadTaskDefinitionsAndTasks", "ReadPullThroughRules", "ReadAndWriteTaskDefinitions"], statement.Sid)
+      !contains(statement.Resource, "*") || contains(["ReadPullThroughRules", "TaskDefinitionsAndTasks"], statement.Sid)
     ]]))
     error_message = "Another action than those that take no resource is granted on everything."
   }

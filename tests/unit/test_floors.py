@@ -21,6 +21,7 @@ FLOORS = (
     "report",
     "steps",
     "cli",
+    "build",
     "__main__",
 )
 MOST_LINES = 400

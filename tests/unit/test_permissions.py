@@ -21,11 +21,12 @@ import pytest
 from botocore import xform_name
 from botocore.hooks import HierarchicalEmitter
 from ecs_release.aws.clients import Connections, Target
-from ecs_release.aws.permissions import AUTHORISED_AS, CALLS, PASSES_ROLES_TO, STEPS, WRITERS
+from ecs_release.aws.permissions import AUTHORISED_AS, CALLS, ROLES, STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "lambda_src" / "ecs_release"
 PACKAGE = "ecs_release"
+PERMISSIONS = json.loads((CODE / "aws" / "permissions.json").read_text(encoding="utf-8"))
 SERVICES = ("ecr", "ecs", "events", "scheduler")
 # Methods that built-in types have too: with these names, only a receiver whose class is known counts.
 BUILT_IN = {name for kind in (dict, list, set, str) for name in dir(kind)}
@@ -190,7 +191,7 @@ def _made_by(step: str) -> set[str]:
     return _walk(step).calls()
 
 
-@pytest.mark.parametrize("step", CALLS)
+@pytest.mark.parametrize("step", ROLES)
 def test_a_step_declares_the_calls_that_its_code_makes(step: str) -> None:
     assert set(CALLS[step]) == _made_by(step)
 
@@ -202,7 +203,7 @@ def test_every_module_with_a_client_of_a_target_is_reached() -> None:
         for path in CODE.rglob("*.py")
         if re.search(r"onnections\.client\(", path.read_text(encoding="utf-8"))
     }
-    reached = {module for step in CALLS for module, _, _ in _walk(step).reached}
+    reached = {module for step in ROLES for module, _, _ in _walk(step).reached}
     assert with_clients
     assert with_clients <= reached
 
@@ -220,7 +221,9 @@ def test_a_call_that_hands_roles_on_needs_iam_pass_role(call: str) -> None:
     service, name = call.split(":")
     shape = _service(service).operation_model(name).input_shape
     hands_on = name.startswith(("Put", "Register", "Update")) and _names_a_role(shape)
-    assert ("iam:PassRole" in AUTHORISED_AS[call]) == hands_on == (call in PASSES_ROLES_TO)
+    assert (
+        ("iam:PassRole" in AUTHORISED_AS[call]) == hands_on == ("passesRolesTo" in PERMISSIONS["calls"][call])
+    )
 
 
 def _names_a_role(shape: Any, depth: int = 4) -> bool:
@@ -236,7 +239,7 @@ def _names_a_role(shape: Any, depth: int = 4) -> bool:
     )
 
 
-@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.parametrize("step", ROLES)
 def test_the_session_of_a_step_holds_what_its_calls_are_authorised_as(
     step: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,7 +255,9 @@ def test_the_session_of_a_step_holds_what_its_calls_are_authorised_as(
     monkeypatch.setattr(boto3, "client", lambda *_, **__: Sts())
     role = "arn:aws:iam::111111111111:role/r"
     target = Target("a", "111111111111", "us-east-1", role_arn=role, reader_role_arn=role)
-    connections = Connections({"a": target}, STEPS[step], write=step in WRITERS, session_name="test")
+    connections = Connections(
+        {"a": target}, STEPS[step], write=ROLES[step] == "deployment", session_name="test"
+    )
     with pytest.raises(AssertionError, match="asked"):
         connections._assume(target)()
     (statement,) = json.loads(requests[0]["Policy"])["Statement"]
@@ -263,7 +268,12 @@ def test_the_session_of_a_step_holds_what_its_calls_are_authorised_as(
     )  # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
 
 
-def test_the_deployment_role_may_pass_roles_to_whom_the_calls_pass_them_and_to_nobody_else() -> None:
-    text = (ROOT / "modules/deployment_role/main.tf").read_text(encoding="utf-8")
-    listed = re.findall(r'"iam:PassedToService" = \[(.*?)\]', text)
-    assert [set(re.findall(r'"([^"]+)"', one)) for one in listed] == [set(PASSES_ROLES_TO.values())]
+def test_every_action_is_granted_in_one_place() -> None:
+    granted = [action for actions in PERMISSIONS["grants"].values() for action in actions]
+    assert sorted(granted) == sorted({action for actions in AUTHORISED_AS.values() for action in actions})
+
+
+def test_what_is_more_than_the_call_s_own_name_has_a_source() -> None:
+    for call, known in PERMISSIONS["calls"].items():
+        plain = known["authorisedAs"] == [call]
+        assert plain or (known["why"] and all(source.startswith("https://") for source in known["sources"]))

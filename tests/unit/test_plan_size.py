@@ -13,18 +13,37 @@ from ecs_release.plan.document import packed
 
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MOST_BYTES = 6_000_000
-PROGRAM = Path(__file__).parents[2] / "modules" / "pipeline" / "plan_answer.py"
+SOURCES = Path(__file__).parents[2] / "lambda_src"
 
 
 def document(items: int) -> dict[str, Any]:
     name = "team-of-the-service/a-service-with-a-name"
     item = {
         "kind": "service",
+        "target": "default",
+        "wave": 0,
+        "action": "update",
         "images": {"app": {"from": f"{name}:1", "to": f"{name}:2", "digest": "sha256:" + "a" * 64}},
         "warnings": ["größer als sonst " * 30],
+        "problems": [],
     }
     rows = [{**item, "name": f"production/{name}-{n}"} for n in range(items)]
-    return {"digest": "d", "warnings": [w for row in rows for w in row["warnings"]], "items": rows}  # type: ignore[attr-defined]
+    return {
+        "digest": "d",
+        "onFailure": "rollback",
+        "counts": {"update": items, "unchanged": 0, "blocked": 0},
+        "wayBack": True,
+        "warnings": [w for row in rows for w in row["warnings"]],  # type: ignore[attr-defined]
+        "items": rows,
+    }
+
+
+def show(folder: Path) -> subprocess.CompletedProcess[str]:
+    """What the build does with the answer."""
+    (folder / "allow-stale.txt").write_text("no")
+    return subprocess.run(
+        [sys.executable, "-I", SOURCES, "show"], cwd=folder, capture_output=True, text=True, check=False
+    )
 
 
 @pytest.mark.parametrize("items", [1, 100, 5_000])
@@ -34,9 +53,7 @@ def test_the_build_gets_the_plan_however_large_it_is(tmp_path: Path, items: int)
     assert len(answer) <= MOST_BYTES
     (tmp_path / "plan.json").write_text(answer)
     (tmp_path / "invocation.json").write_text('{"StatusCode": 200}')
-    done = subprocess.run(
-        [sys.executable, "-I", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = show(tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "plan.json").read_text()) == plan
 
@@ -48,8 +65,6 @@ def test_a_plan_of_everyday_size_is_the_answer_itself() -> None:
 def test_a_plan_that_could_not_be_made_stops_the_build_and_says_why(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text('{"errorType": "UnfinishedError", "errorMessage": "ECS throttles"}')
     (tmp_path / "invocation.json").write_text('{"StatusCode": 200, "FunctionError": "Unhandled"}')
-    done = subprocess.run(
-        [sys.executable, "-I", PROGRAM], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    done = show(tmp_path)
     assert done.returncode != 0
     assert "ECS throttles" in done.stderr

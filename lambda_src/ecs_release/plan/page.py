@@ -1,19 +1,13 @@
-"""The plan as a page of its own: no script, no network, readable on a desk and on a phone, in light and in dark.
-
-:func:`main` with ``PLAN.json PAGE.html SUMMARY.txt ALLOW_STALE`` is what the Build stage runs (modules/pipeline/show_plan.py).
-"""
+"""The plan as a page of its own: no script, no network, readable on a desk and on a phone, in light and in dark."""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 from ecs_release.manifest.images import registry_and_repository, split_image
-from ecs_release.plan.summary import approval_summary
 from ecs_release.plan.text import (
     by_cluster,
     common_cluster,
@@ -30,52 +24,7 @@ from ecs_release.plan.text import (
     where,
 )
 
-_STYLE = """
-:root{color-scheme:light dark;--ink:#16191f;--soft:#5a6675;--line:#d8dde3;--paper:#fff;--band:#f3f5f8;--red:#b3140f;
---amber:#8a5300;--green:#1d6b34}
-@media(prefers-color-scheme:dark){:root{--ink:#e9ebed;--soft:#a3afbd;--line:#36414e;--paper:#12161c;--band:#1c242d;--red:#ff8a80;
---amber:#ffc370;--green:#7fd49a}}
-*{box-sizing:border-box}
-body{margin:0 auto;padding:24px 20px 64px;max-width:1120px;background:var(--paper);color:var(--ink);overflow-wrap:anywhere;
-font:15px/1.45 system-ui,-apple-system,"Segoe UI",sans-serif}
-h1{font-size:24px;margin:0}
-h2{font-size:17px;margin:30px 0 6px}
-h3{font-size:14px;font-weight:600;color:var(--soft);margin:14px 0 2px}
-p{margin:4px 0}
-.soft{color:var(--soft)}
-.small{font-size:13px}
-.figures{display:flex;flex-wrap:wrap;gap:8px;margin:14px 0}
-.figure{background:var(--band);border-radius:8px;padding:8px 14px;min-width:88px}
-.figure b{display:block;font-size:19px;font-variant-numeric:tabular-nums}
-.bad{color:var(--red)}
-.warn{color:var(--amber)}
-.good{color:var(--green)}
-table{border-collapse:collapse;width:100%;table-layout:fixed}
-col.item{width:36%}
-col.now,col.after{width:16%}
-th{text-align:left;font-weight:600;color:var(--soft);font-size:13px}
-th,td{padding:5px 12px 5px 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.after{font-weight:700}
-tr.more td:first-child{padding-left:14px}
-code{font:13px/1.5 ui-monospace,Menlo,Consolas,monospace}
-ul{margin:0;padding:0;list-style:none}
-li{padding:4px 0}
-.box{border-left:4px solid var(--red);background:var(--band);padding:6px 14px;border-radius:4px}
-.box.amber{border-color:var(--amber)}
-@media(max-width:640px){body{padding:16px 14px 48px}
-h1{font-size:21px}
-.figures{display:grid;grid-template-columns:repeat(3,1fr)}
-.figure{padding:6px 10px;min-width:0}
-.figure b{font-size:16px}
-thead{position:absolute;left:-9999px}
-colgroup{display:none}
-table,tbody{display:block}
-tr{display:block;border-bottom:1px solid var(--line);padding:7px 0}
-tr.more{padding-left:14px}
-td,tr.more td:first-child{display:inline;border:0;padding:0}
-td.item,td.image{display:block}
-td.after::before{content:"\\2192\\00a0";font-weight:400}}
-"""
+_STYLE = (files("ecs_release.plan") / "page.css").read_text(encoding="utf-8")
 
 
 def page(plan: Mapping[str, Any]) -> str:
@@ -185,17 +134,3 @@ def _rows(item: Mapping[str, Any], cluster: str, usual: str) -> Iterator[str]:
             f'<td class="now">{escape(old)} </td><td class="after">{escape(tag)}</td>'
             f'<td class="image soft"><code>{registry}{escape(after[1])}{told}</code></td></tr>'
         )
-
-
-def main(arguments: list[str]) -> int:
-    """Write page and summary of a plan that the function answered."""
-    plan = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))
-    Path(arguments[1]).write_text(page(plan), encoding="utf-8")
-    Path(arguments[2]).write_text(
-        approval_summary(plan, allow_stale=arguments[3:] == ["yes"]) + "\n", encoding="utf-8"
-    )
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -42,7 +42,7 @@ def plan(store: Store, connections: Connections, request: Request) -> dict[str, 
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """An execution input (``{"version", "mode", "manifest", "source"}``) in, the plan's JSON form out.
 
-    One that is too large for an answer goes out as ``{"gzip": ...}``; the build unpacks it (modules/pipeline/plan_answer.py).
+    One that is too large for an answer goes out as ``{"gzip": ...}``; the build unpacks it (ecs_release.build).
     """
     be_patient_for(lambda: context.get_remaining_time_in_millis() / 1000)
     # Nobody tries the plan again, so it looks for the manifest for longer than Parse does at once.

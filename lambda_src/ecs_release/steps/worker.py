@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.idempotency import (
 
 from ecs_release.aws.clients import Connections, own_client
 from ecs_release.aws.patience import be_patient_for
-from ecs_release.aws.permissions import STEPS, WRITERS
+from ecs_release.aws.permissions import ROLES, STEPS
 from ecs_release.aws.task_definitions import TaskDefinitions
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.store import Store
@@ -51,7 +51,10 @@ class Worker:
         settings = Settings.from_environment()
         store = Store(own_client("dynamodb"), settings.table)
         connections = Connections(
-            store.targets(), STEPS[step], write=step in WRITERS, session_name=f"ecs-release-{step}"
+            store.targets(),
+            STEPS[step],
+            write=ROLES[step] == "deployment",
+            session_name=f"ecs-release-{step}",
         )
         if context is None:
             return cls(step, settings, store, connections)

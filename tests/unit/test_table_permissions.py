@@ -1,32 +1,20 @@
-"""The roles that Terraform makes hold the actions that the code calls: each of them, and no other.
+"""Each function may call on the releases table what its code calls, and nothing else.
 
-``tests/terraform`` pins the rendered policies; this reads the data they are rendered from and the code, so that a new
-call without its permission, or a permission without its call, fails without Terraform as well.
+Terraform makes the policies from ``permissions.json``, and ``tests/terraform`` looks at them as rendered; this holds the file to
+the code.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 from functools import cache
 from pathlib import Path
 
 import pytest
-from ecs_release.aws.permissions import READERS, STEPS, WRITERS
+from ecs_release.aws.permissions import TABLE
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "lambda_src" / "ecs_release"
-STEP_NAMES = (
-    "parse",
-    "plan",
-    "prepare",
-    "update_task",
-    "update_service",
-    "check_rollouts",
-    "rollback",
-    "report",
-    "clean_up",
-)
 
 
 def _camel(name: str) -> str:
@@ -123,38 +111,6 @@ def _called(step: str) -> set[str]:
     return {f"dynamodb:{operation}" for method in methods for operation in _operations(method)}
 
 
-def _granted(step: str) -> set[str]:
-    text = (ROOT / "modules/orchestrator/functions.tf").read_text(encoding="utf-8")
-    match = re.search(rf"^    {step.replace('_', '-')} = {{.*?^ *record += \[(.*?)\]", text, re.M | re.S)
-    assert match, f"functions.tf has no record permissions of {step}"
-    return set(re.findall(r'"([^"]+)"', match[1]))
-
-
-def _target_role(name: str) -> set[str]:
-    text = (ROOT / "modules/deployment_role/main.tf").read_text(encoding="utf-8")
-    match = re.search(rf"^  {name}_statements = \[(.*?)^  \]", text, re.M | re.S)
-    assert match, f"modules/deployment_role has no {name}_statements"
-    lists = re.findall(r"Action += \[(.*?)\]", match[1], re.S)
-    return {action for found in lists for action in re.findall(r'"([^"]+)"', found)}
-
-
-@pytest.mark.parametrize("step", STEP_NAMES)
+@pytest.mark.parametrize("step", TABLE)
 def test_a_function_may_call_on_the_releases_table_what_its_code_calls(step: str) -> None:
-    assert _granted(step) == _called(step)
-
-
-def test_the_reader_role_holds_what_the_reading_steps_call() -> None:
-    assert _target_role("reader") == {action for step in READERS for action in STEPS[step]}
-
-
-def test_the_deployment_role_holds_what_the_writing_steps_call() -> None:
-    assert _target_role("deployment") == {action for step in WRITERS for action in STEPS[step]}
-
-
-def test_every_step_with_a_role_in_the_target_may_assume_it_and_no_other() -> None:
-    text = (ROOT / "modules/deployment_role/main.tf").read_text(encoding="utf-8")
-    for role, users in {"reader": READERS, "deployment": WRITERS}.items():
-        steps = set(users)
-        match = re.search(rf"^    {role} += \[(.*?)\]", text, re.M)
-        assert match
-        assert set(re.findall(r'"([^"]+)"', match[1])) == {step.replace("_", "-") for step in steps}
+    assert set(TABLE[step]) == _called(step)

@@ -1,0 +1,7 @@
+"""What ``python3 -I package.zip`` runs: the pipeline's build."""
+
+import sys
+
+from ecs_release.build import main
+
+sys.exit(main(sys.argv[1:]))
