@@ -55,7 +55,7 @@ class Oracle:
         self._status: dict[str, str] = {}
         self._foreign: dict[str, tuple[int, set[str], float]] = {}
         self._foreign_content: dict[str, str] = {}
-        # Releases whose execution was stopped and whose record is open still, and what somebody else deployed since then.
+        # Releases whose execution was stopped and whose record is open still, and what somebody else deployed meanwhile or since.
         self._deployed_since: set[tuple[str, str]] = set()
         self._forced: set[str] = set()
         self._starts: dict[tuple[str, str, str], int] = {}
@@ -390,7 +390,17 @@ class Oracle:
         if known is None:
             self.demand(False, f"{row['name']} {row['verdict']} by a deployment that nobody started: {row}")
             return
-        deployment, starter, _ = known
+        deployment, starter, service = known
+        if row["action"] == "unchanged":
+            # Its current deployment has to be completed, and somebody may have started that since (force new deployment).
+            since = [
+                other
+                for other, _, name in self.started_by.values()
+                if name == service
+                and other.created_at >= deployment.created_at
+                and other.revision.task_definition == deployment.revision.task_definition
+            ]
+            deployment = next((d for d in since if d.rollout_state == "COMPLETED"), deployment)
         self.demand(
             deployment.rollout_state == "COMPLETED",
             f"{row['name']} of {release} is {row['verdict']}; its deployment is {deployment.rollout_state}",
@@ -433,8 +443,9 @@ class Oracle:
                     item["status"] not in OPEN, f"{key} of {release} was written and has no final status"
                 )
             if item["status"] == "SUPERSEDED" and not by_hand:
+                since = (release, key) in self._deployed_since
                 self.demand(
-                    key in self._foreign or key in self._forced,
+                    since or key in self._foreign or key in self._forced,
                     f"{key} of {release} is left alone, and nobody else deployed: {item['reason']}",
                 )
             landed = item["verdict"] in GOOD
@@ -509,10 +520,10 @@ class Oracle:
                 # The last word was somebody else's: that is the state to go back to from now on.
                 if self._foreign_content[key] in self.live(thing) and self._settled(thing):
                     self.whole[key], self.whole_arn[key] = self.live(thing), self._arn(thing)
-                for release in self._order:
-                    if self._status.get(release, "RUNNING") == "RUNNING":
-                        self._deployed_since.add((release, key))
+                self._note_since(key)
                 del self._foreign[key]
+        for key in self._forced:
+            self._note_since(key)
         self._forced.clear()
         for execution in world.executions.values():
             self._check_ended(execution)
@@ -525,6 +536,12 @@ class Oracle:
                 f"{key} runs {self.references(thing)}, the last whole state was {self.whole_arn[key]}, and the table "
                 "has forgotten the way back",
             )
+
+    def _note_since(self, key: str) -> None:
+        """Somebody else deployed, and releases are open whose execution has ended."""
+        for release in self._order:
+            if self._status.get(release, "RUNNING") == "RUNNING":
+                self._deployed_since.add((release, key))
 
     def _settled(self, thing: Thing) -> bool:
         from chaos_world import Service

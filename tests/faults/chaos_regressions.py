@@ -725,4 +725,136 @@ SCHEDULES: dict[str, Scenario] = {
         preempt=0.05,
         lag=0.0,
     ),
+    # seed 3001: what was written of one rule by half was taken for a riddle, and the next release refused
+    "a rollback by hand writes one of two targets, and the next release goes on from there": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Service(number=1, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=True),
+            Job(number=0, kind="schedule", pinned=True, targets="own", host=None, shared=False),
+            Job(number=1, kind="rule", pinned=False, targets="twin", host=None, shared=False),
+        ),
+        releases=(
+            Release(
+                kind="again",
+                entries=(
+                    Entry(thing=3, version=3, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="by_hand",
+                entries=(
+                    Entry(thing=3, version=4, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="failed_entries",
+                        call="events:PutTargets",
+                        step="",
+                        nth=0,
+                        times=20,
+                        seconds=0.0,
+                        thing=0,
+                        after=False,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.7,
+        lag=0.0,
+    ),
+    # seed 3002: as seed 777, of what was left alone
+    "somebody else deploys while a release begins that is stopped and closed late": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Service(number=1, family=1, breaker="none", strategy="ROLLING", desired=2, sidecar=True),
+            Service(number=2, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=4, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=2, version=3, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="lost", call="event", step="", nth=0, times=1, seconds=0.0, thing=0, after=False
+                    ),
+                    Trouble(
+                        kind="foreign",
+                        call="*",
+                        step="prepare",
+                        nth=17,
+                        times=1,
+                        seconds=0.0,
+                        thing=3,
+                        after=True,
+                    ),
+                    Trouble(
+                        kind="stop",
+                        call="state:Rollback",
+                        step="",
+                        nth=0,
+                        times=1,
+                        seconds=0.0,
+                        thing=1,
+                        after=False,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.7,
+        lag=0.0,
+    ),
+    # seed 3002: an unchanged service is proven by its current deployment (the oracle was at fault)
+    "somebody starts an unchanged service's stalled deployment anew": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Service(number=1, family=1, breaker="none", strategy="ROLLING", desired=2, sidecar=True),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(Entry(thing=0, version=1, wave=0, forward="stall", back="complete", seconds=2.0),),
+                on_failure="stop",
+                timeout_minutes=2,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="again",
+                entries=(
+                    Entry(thing=1, version=4, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="force", call="*", step="", nth=50, times=1, seconds=0.0, thing=2, after=True
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.05,
+        lag=0.0,
+    ),
 }

@@ -461,6 +461,9 @@ class World:
             self.simulation.drain()
             self._raise()
             self.oracle.between()
+            self.simulation.sleep(
+                60
+            )  # for so long the clean-up leaves alone what a stopped release has registered
             record = self.cloud.row(f"RELEASE#{name}", "RELEASE") or {}
             self.oracle.demand(
                 record.get("status") in allowed,

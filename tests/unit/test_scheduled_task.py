@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -51,10 +52,21 @@ def ecs(target_id: str, reference: str) -> dict[str, Any]:
 
 
 def chosen(
-    targets: list[dict[str, Any]], container: str, *, exact: bool = True, target_id: str | None = None
+    targets: list[dict[str, Any]],
+    container: str,
+    *,
+    exact: bool = True,
+    target_id: str | None = None,
+    ours: Collection[str] = (),
 ) -> Selection:
     return select(
-        "the rule", targets, {container: "x:2"}, exact=exact, target_id=target_id, describe=describe
+        "the rule",
+        targets,
+        {container: "x:2"},
+        exact=exact,
+        target_id=target_id,
+        describe=describe,
+        ours=ours,
     )
 
 
@@ -96,6 +108,22 @@ def test_ambiguity_is_a_problem_that_names_the_way_out() -> None:
         assert "targetId" in said(selection)
         assert not selection.targets
         assert [t["Id"] for t in chosen(targets, "cleanup", target_id="a").targets] == ["a"]
+
+
+HALF_DONE = [ecs("a", "cleanup:4"), SQS, ecs("b", "cleanup:5"), ecs("c", "cleanup:4")]
+
+
+def test_a_write_of_ours_that_was_not_finished_is_no_riddle() -> None:
+    """PutTargets takes some of the targets and not others; the next release, or a rollback, goes on from there."""
+    selection = chosen(HALF_DONE, "cleanup", ours={PREFIX + "cleanup:4", PREFIX + "cleanup:5"})
+    assert [target["Id"] for target in selection.targets] == ["a", "b", "c"]
+    assert selection.half_done
+    assert "earlier releases set" in said(selection)
+
+
+@pytest.mark.parametrize("ours", [(), {PREFIX + "cleanup:4"}, {PREFIX + "cleanup:5", PREFIX + "twin:4"}])
+def test_a_revision_that_somebody_else_set_beside_ours_stays_one(ours: Collection[str]) -> None:
+    assert "targetId" in said(chosen(HALF_DONE, "cleanup", ours=ours))
 
 
 def test_a_family_without_revision_is_said() -> None:

@@ -188,9 +188,10 @@ def _decide_back(item: Item, step: Step, live: Live, goal: TaskDefinition | Find
     }
     primary = live.service.primary if live.service else None
     foreign = now.arn not in step.ours
+    done = now.arn == goal.arn and not (live.selection and live.selection.half_done)
     return PlannedItem(
         item,
-        "unchanged" if now.arn == goal.arn else "update",
+        "unchanged" if done else "update",
         changes,
         before=now.arn,
         live=now.arn,

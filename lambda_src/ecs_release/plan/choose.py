@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,8 +28,9 @@ class Selection:
     ----------
     targets : raw targets, all of one family and one reference; for a schedule its whole raw body, alone.
     definition : what they run now; None where a finding blocks the item.
-    pinned : False when the reference names no revision, so that the newest ACTIVE one runs.
+    pinned : False when a reference names no revision, so that the newest ACTIVE one runs.
     images : container name -> image to set.
+    half_done : some of the targets run one revision that releases set and some another: a write was not finished.
     """
 
     targets: tuple[Mapping[str, Any], ...] = ()
@@ -37,6 +38,7 @@ class Selection:
     pinned: bool = True
     images: Mapping[str, str] | None = None
     findings: tuple[Finding, ...] = ()
+    half_done: bool = False
 
 
 def choose_containers(
@@ -75,6 +77,7 @@ def select(
     exact: bool,
     target_id: str | None,
     describe: Callable[[str], TaskDefinition],
+    ours: Collection[str] = (),
 ) -> Selection:
     """Choose the targets that run the named containers.
 
@@ -83,6 +86,7 @@ def select(
     where : the rule or schedule in words, for messages.
     targets : raw targets of the rule, or the raw schedule alone.
     describe : reads a task definition; raises ItemError where there is none.
+    ours : ARNs that earlier releases set or found here. Targets at different revisions are no riddle where each is one of them.
     """
     if target_id is not None:
         targets = [target for target in targets if target.get("Id") == target_id]
@@ -107,14 +111,28 @@ def select(
     choice = choose_containers(definitions[family], wanted, exact=exact, where=where)
     if not choice.images:
         return Selection(findings=choice.findings)
-    if len(references[family]) > 1:
-        return _blocked("E225", where=where, revisions=", ".join(references[family]))
-    reference, chosen = next(iter(references[family].items()))
-    pinned = parse_reference(reference)[1] is not None
+    definition, half_done = definitions[family], len(references[family]) > 1
+    if half_done:
+        found = [describe(reference) for reference in references[family]]
+        if any(revision.arn not in ours for revision in found):
+            return _blocked("E225", where=where, revisions=", ".join(references[family]))
+        definition = _to_be_changed(found, choice.images)
+    # In the order in which EventBridge has them.
+    chosen = [target for target in targets if reference_of(target) in references[family]]
+    pinned = all(parse_reference(reference)[1] is not None for reference in references[family])
     findings = [*choice.findings, *filter(None, (start_finding(target, time.time()) for target in chosen))]
+    if half_done:
+        findings.append(Finding("W205", {"where": where, "revisions": ", ".join(references[family])}))
     if not pinned:
         findings.append(Finding("W202", {"where": where, "family": family}))
-    return Selection(tuple(chosen), definitions[family], pinned, dict(choice.images), tuple(findings))
+    images = dict(choice.images)
+    return Selection(tuple(chosen), definition, pinned, images, tuple(findings), half_done)
+
+
+def _to_be_changed(found: Sequence[TaskDefinition], wanted: Mapping[str, str]) -> TaskDefinition:
+    """The revision that stands for what is live where targets run several: the newest one with other images than are wanted."""
+    differing = [one for one in found if any(one.images.get(name) != image for name, image in wanted.items())]
+    return max(differing or found, key=lambda one: one.revision)
 
 
 def start_finding(schedule: Mapping[str, Any], now: float) -> Finding | None:

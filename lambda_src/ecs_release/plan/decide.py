@@ -128,7 +128,8 @@ def _decide(
         images = dict(choice.images)
         findings = list(choice.findings)
     changes = {name: {"from": definition.images[name], "to": image} for name, image in images.items()}
-    changed = any(change["from"] != change["to"] for change in changes.values())
+    half_done = live.selection is not None and live.selection.half_done
+    changed = half_done or any(change["from"] != change["to"] for change in changes.values())
     if changed:
         findings += _image_findings(changes)
         findings += _prepared_checks(live, definition, changes)

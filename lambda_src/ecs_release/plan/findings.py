@@ -103,6 +103,10 @@ CODES = {
         "its start date has passed, and Scheduler may refuse to take it again; a rate counts from it, so it is not left out. "
         "If that happens, give the schedule a new start date.",
     ),
+    "W205": Kind(
+        "a write that was not finished",
+        "{where} has targets at different revisions ({revisions}) that earlier releases set; all of them are written.",
+    ),
     "W220": Kind("another registry", "another registry: {from} -> {to}."),
     "W221": Kind("another repository", "another repository: {from} -> {to}."),
     "W222": Kind("downgrade", "downgrade: {from} -> {to}.", "downgrade: the new tag is a lower version."),

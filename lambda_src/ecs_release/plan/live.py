@@ -25,6 +25,7 @@ from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import ItemError, TargetUnreachableError
 from ecs_release.plan.choose import Selection, choose_containers, select
 from ecs_release.plan.findings import Finding
+from ecs_release.record.models import state_key
 
 if TYPE_CHECKING:  # the writing steps start without the parser
     from ecs_release.manifest import Item
@@ -106,9 +107,16 @@ class Definitions:
 
 
 def read_live(
-    items: Sequence[Item], connections: Connections, definitions: Definitions | None = None
+    items: Sequence[Item],
+    connections: Connections,
+    definitions: Definitions | None = None,
+    ours: Mapping[tuple[str, str, str], Collection[str]] | None = None,
 ) -> list[Live]:
     """Read what is live for every item, in the order given. Never raises for one item's sake.
+
+    Parameters
+    ----------
+    ours : ARNs that earlier releases set or found, by (target, kind, name).
 
     Raises
     ------
@@ -130,7 +138,8 @@ def read_live(
                     found = services[item.target, str(item.cluster)]
                     live = _service(item, found, connections, definitions)
                 else:
-                    live = _task(item, connections, definitions)
+                    known = (ours or {}).get(state_key(item), ())
+                    live = _task(item, connections, definitions, known)
                 return _with_registry(item, live, connections)
             except ItemError as error:
                 return Live(findings=(Finding("E208", {"why": str(error)}),))
@@ -242,7 +251,7 @@ def _with_registry(item: Item, live: Live, connections: Connections) -> Live:
     return replace(live, registry=found, passable=connections.targets[item.target].passable_role_arns)
 
 
-def _task(item: Item, connections: Connections, definitions: Definitions) -> Live:
+def _task(item: Item, connections: Connections, definitions: Definitions, ours: Collection[str]) -> Live:
     targets = read_targets(item, connections)
     where = (
         f'the rule "{item.rule}"' if item.rule else f'the schedule "{item.schedule_group}/{item.schedule}"'
@@ -254,6 +263,7 @@ def _task(item: Item, connections: Connections, definitions: Definitions) -> Liv
         exact=item.exact,
         target_id=item.target_id,
         describe=lambda reference: definitions.describe(item.target, reference),
+        ours=ours,
     )
     blocked = () if selection.definition else selection.findings
     return Live(selection=selection, definition=selection.definition, findings=blocked)

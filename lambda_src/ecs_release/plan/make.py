@@ -38,8 +38,10 @@ def plan_release(
     definitions : task definitions that are known already.
     """
     keys = [state_key(item) for item in manifest.items]
-    live = read_live(manifest.items, connections, definitions)
-    return make_plan(manifest.items, live, store.memories(keys), store.holds(keys))
+    left = store.memories(keys)
+    ours = {key: {memory["before"], *memory.get("ours", ())} for key, memory in left.items()}
+    live = read_live(manifest.items, connections, definitions, ours)
+    return make_plan(manifest.items, live, left, store.holds(keys))
 
 
 def releases_undone(store: Store, to: str | None, this: str | None = None) -> list[ReleaseRecord]:
@@ -69,7 +71,8 @@ def plan_rollback(
         raise ReleaseRejectedError("the releases to undo changed nothing that is not back already.")
     items = items_back(steps)
     definitions = definitions or Definitions(connections)
-    live = read_live(items, connections, definitions)
+    ours = {step.item.state_key: step.ours for step in steps}
+    live = read_live(items, connections, definitions, ours)
     return plan_back(steps, items, live, read_goals(steps, connections, definitions))
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ecs_release.record.models import ItemRecord
 from ecs_release.aws.scheduled_tasks import reference_of
+from ecs_release.aws.task_definitions import parse_reference
 
 
 def recorded_targets(item: ItemRecord) -> list[dict[str, Any]]:
@@ -16,9 +17,19 @@ def recorded_targets(item: ItemRecord) -> list[dict[str, Any]]:
     return targets
 
 
+def recorded_references(item: ItemRecord) -> list[str]:
+    """The texts that named task definitions when the release began."""
+    return [reference for reference in map(reference_of, recorded_targets(item)) if reference is not None]
+
+
 def original_reference(item: ItemRecord) -> str:
-    """The text that named the task definition when the release began: an ARN, or a family alone."""
-    return next(filter(None, map(reference_of, recorded_targets(item))), item.live)
+    """The text that named the task definition when the release began: an ARN, or a family alone.
+
+    Where an earlier release did not finish its write there are several; of those it is a family alone, if one is.
+    """
+    references = recorded_references(item)
+    bare = [reference for reference in references if parse_reference(reference)[1] is None]
+    return next(iter([*bare, *references]), item.live)
 
 
 def reference_before(item: ItemRecord) -> str:

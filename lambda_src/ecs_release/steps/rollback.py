@@ -9,7 +9,7 @@ from ecs_release.aws.scheduled_tasks import reference_of
 from ecs_release.aws.services import Services, ServiceState
 from ecs_release.errors import ItemError, SupersededError
 from ecs_release.observability import about_release, logger
-from ecs_release.record.before import original_reference, reference_before
+from ecs_release.record.before import original_reference, recorded_references, reference_before
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
 from ecs_release.rollout.unused import runs_without_being_named
@@ -144,7 +144,7 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
             current[:] = current_targets(turn.worker, item)
         except ItemError as error:
             return str(error)
-        known = {item.after, item.live, original, back, item.rollback_to} - {None}
+        known = {item.after, item.live, back, item.rollback_to, *recorded_references(item)} - {None}
         foreign = [reference for reference in map(reference_of, current) if reference not in known]
         return set_meanwhile(foreign[0]) if foreign else None
 
@@ -163,7 +163,7 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
 
         def registered() -> str | None:
             newest = definitions.describe(original).arn
-            ours = newest in (item.after, item.live, item.before)
+            ours = newest in (item.after, item.live, item.before, *recorded_references(item))
             return None if ours else f"{newest} was registered meanwhile"
 
         if odd := seen_twice(turn, registered):

@@ -9,7 +9,7 @@ from ecs_release.aws.scheduled_tasks import reference_of
 from ecs_release.aws.task_definitions import content_digest
 from ecs_release.errors import RefusedError, SupersededError
 from ecs_release.observability import about_release, logger
-from ecs_release.record.before import original_reference, recorded_targets
+from ecs_release.record.before import original_reference, recorded_references
 from ecs_release.record.statuses import Status
 from ecs_release.steps.batch import run_batch
 from ecs_release.steps.revisions import register
@@ -47,7 +47,7 @@ def point_at_new_revision(turn: Turn) -> dict[str, Any]:
     if turn.left_by_another:
         turn.claim()
     item = turn.item
-    ours = {item.live, item.after, *map(reference_of, recorded_targets(item))} - {None}
+    ours = {item.live, item.after, *recorded_references(item)} - {None}
     current: list[dict[str, Any]] = []
 
     def look() -> str | None:
@@ -87,7 +87,7 @@ def _ensure_nobody_registered(turn: Turn) -> None:
 
     def look() -> str | None:
         newest = definitions.describe(original_reference(item))
-        if newest.arn in (item.live, item.after):
+        if newest.arn in (item.live, item.after, *recorded_references(item)):
             return None
         copy = definitions.find_copy(definitions.describe(item.base), item.new_images)
         if copy is not None and copy.arn == newest.arn:
