@@ -14,8 +14,9 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from ecs_release.errors import LockLostError, ManifestInvalidError, NotDueError
+from ecs_release.manifest import Rule, Service
 from ecs_release.observability import metrics
-from ecs_release.record.models import ItemRecord, ReleaseRecord
+from ecs_release.record.models import ItemRecord, ReleaseRecord, item_row
 from ecs_release.record.store import Store
 from ecs_release.record.table import serialized
 from ecs_release.steps import due, worker
@@ -62,8 +63,10 @@ TASK = {"Id": "t", "Arn": "arn:cluster", "EcsParameters": {"TaskDefinitionArn": 
 
 def item(batch: int, kind: str, verdict: str, started: bool) -> ItemRecord:
     return ItemRecord(
-        *(RELEASE, batch, 0, 1, kind, f"n{batch}", "default", 0, "update", 60, {}),
-        **({"cluster": "c", "service": "s"} if kind == "service" else {"rule": f"n{batch}"}),
+        *(RELEASE, batch, 0, 1),
+        Service(cluster="c", service="s") if kind == "service" else Rule(rule=f"n{batch}"),
+        "update",
+        {},
         before="app:1",
         before_raw=None if kind == "service" else json.dumps([TASK]),
         after=f"app:{batch + 2}",
@@ -180,7 +183,7 @@ def account(dynamodb: Any, monkeypatch: pytest.MonkeyPatch) -> Account:
 
 def _put(store: Store, items: Sequence[ItemRecord]) -> None:
     for item in items:
-        store._put({**item.key, **dataclasses.asdict(item)})
+        store._put({**item.key, **item_row(item)})
 
 
 @pytest.fixture

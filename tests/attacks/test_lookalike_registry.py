@@ -14,7 +14,7 @@ from ecs_release.aws.clients import Target
 from ecs_release.aws.registry import Registry, RegistryImage
 from ecs_release.aws.services import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
-from ecs_release.manifest import Item
+from ecs_release.manifest import Service
 from ecs_release.manifest.images import image_warning
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.document import plan_document
@@ -125,7 +125,7 @@ def planned(name: str, old: str, new: str, *, known: bool = True) -> PlannedItem
     }
     image = RegistryImage(DIGEST) if known else find(new)
     live = Live(ServiceState(state), definition=definition, completed=arn, registry={new: image})
-    item = Item("service", {name: new}, True, cluster="shop", service=name)
+    item = Service(images={name: new}, exact=True, cluster="shop", service=name)
     return make_plan([item], [live])[0]
 
 
@@ -228,6 +228,6 @@ def test_an_image_that_another_container_runs_already_is_looked_up_as_well() -> 
             ],
         }
     )
-    item = Item("service", {"api": "side:1"}, True, cluster="c", service="s")
+    item = Service(images={"api": "side:1"}, exact=True, cluster="c", service="s")
     live = _with_registry(item, Live(definition=definition), NobodyIsAsked())  # type: ignore[arg-type]
     assert live.registry["side:1"].not_asked == "is not in Amazon ECR"

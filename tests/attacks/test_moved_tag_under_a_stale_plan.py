@@ -16,7 +16,7 @@ from ecs_release.aws.registry import Registry
 from ecs_release.aws.services import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import ManifestInvalidError
-from ecs_release.manifest import Item, from_document
+from ecs_release.manifest import Service, from_document
 from ecs_release.plan import request as request_module
 from ecs_release.plan.approval import stale
 from ecs_release.plan.decide import PlannedItem, make_plan
@@ -81,7 +81,7 @@ class World:
             registry = Registry(self, "default")  # type: ignore[arg-type]
             asked = {image: registry.find(image)} if self.live[name] != image else {}
             items.append(
-                Item("service", {name: image}, False, cluster="c", service=name, wave=self.waves[name])
+                Service(images={name: image}, exact=False, cluster="c", service=name, wave=self.waves[name])
             )
             live.append(Live(ServiceState(state), definition=definition, completed=arn, registry=asked))
         return make_plan(items, live)

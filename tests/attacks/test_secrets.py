@@ -333,7 +333,7 @@ def test_the_commands_to_finish_by_hand_name_things_and_repeat_nothing(run: Run)
 def _raw(run: Run, item: Any) -> list[dict[str, Any]]:
     return [
         {key: value for key, value in target.items() if key != "LastModificationDate"}
-        for target in read_targets(item, run.worker.connections)
+        for target in read_targets(item.task, run.worker.connections)
     ]
 
 

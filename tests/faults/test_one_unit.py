@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 from arena import CLUSTER, Arena, scheduled, service, task, until
-from ecs_release.record.models import state_key
 from local_aws.client import HANG_SECONDS
 from stack import Outcome
 
@@ -301,7 +300,7 @@ def stop_in(arena: Arena, stop: Stop) -> Stopped:
     items = store.items(execution.rpartition(":")[2])
     seen = {
         "items": {item.name.rpartition("/")[2]: item for item in items},
-        "remembered": store.memories([state_key(item) for item in items]),
+        "remembered": store.memories([item.state_key for item in items]),
         "service": arena.runs(f"{prefix}-a"),
         "rule": arena.rule_runs(f"{prefix}-job"),
     }

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from ecs_release import manifest
 from ecs_release.aws.raw import RAW
 from ecs_release.aws.services import ServiceState
 from ecs_release.errors import TargetUnreachableError
+from ecs_release.manifest import Service
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import Status
 from ecs_release.rollout.judge import Judgement, Rollout
@@ -21,7 +23,7 @@ PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 
 def item(**members: Any) -> ItemRecord:
     return dataclasses.replace(
-        ItemRecord("r", 0, 0, 1, "task", "nightly", "default", 0, "unchanged", 60, {}), **members
+        ItemRecord("r", 0, 0, 1, manifest.Rule(rule="nightly"), "unchanged", {}), **members
     )
 
 
@@ -95,7 +97,6 @@ def test_a_target_that_runs_something_else_or_is_gone_is_no_proof(
     worker: Any = Rule(*targets)
     changed = item(
         action="update",
-        rule="nightly",
         before_raw=RECORDED,
         before=f"{PREFIX}job:1",
         live=f"{PREFIX}job:1",
@@ -153,9 +154,9 @@ def test_what_cannot_be_read_is_no_verdict_before_the_deadline(
 ) -> None:
     worker: Any = Worker(error)
     now = time.time()
-    task = item(rule="nightly", started_at=int(now - age))
+    task = item(started_at=int(now - age))
     assert judging._judge_task(worker, task, now).status is status
-    service = item(kind="service", cluster="c", service="s", action="update")
+    service = item(item=Service(cluster="c", service="s"), action="update")
     rollout = Rollout("ecs-svc/2", f"{PREFIX}job:3", age, 3600)
     without_state = ServiceState(
         {"status": "ACTIVE", "desiredCount": 1, "deployments": [{"id": "ecs-svc/2", "status": "PRIMARY"}]}
@@ -173,7 +174,7 @@ def test_a_verdict_stands_where_stopped_tasks_cannot_be_read() -> None:
     }
     state = ServiceState({"status": "ACTIVE", "desiredCount": 1, "deployments": [failed]})
     rollout = Rollout("ecs-svc/2", f"{PREFIX}job:3", 10, 3600)
-    verdict = judging._judge(worker, item(kind="service", cluster="c", service="s"), rollout, state)
+    verdict = judging._judge(worker, item(item=Service(cluster="c", service="s")), rollout, state)
     assert verdict == Judgement(Status.FAILED, "tasks failed to start")
 
 
@@ -230,11 +231,8 @@ def test_however_slowly_aws_answers_each_round_settles_what_it_read(seconds: flo
     """5,000 services on a throttled account do not fit into one look at all of them."""
     services = [
         item(
-            kind="service",
+            item=Service(cluster="c", service=str(n)),
             number=n,
-            cluster="c",
-            service=str(n),
-            name=f"c/{n}",
             after="t:1",
             deployment_id="d",
         )

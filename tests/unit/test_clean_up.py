@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from ecs_release.aws.raw import RAW
 from ecs_release.aws.task_definitions import CONTENT_TAG, content_digest
 from ecs_release.errors import CleanUpUnfinishedError, ReleaseRejectedError
-from ecs_release.manifest import Item
+from ecs_release.manifest import Rule, Service
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.record.models import Found, ItemRecord, ReleaseRecord
 from ecs_release.record.store import Store
@@ -30,10 +30,8 @@ from ecs_release.steps.worker import Worker
 
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 ITEM = ItemRecord(
-    *("r1", 0, 0, 1, "service", "c/api", "default", 0, "update", 60),
+    *("r1", 0, 0, 1, Service(cluster="c", service="api"), "update"),
     images={"api": {"from": "api:1", "to": "api:2"}},
-    cluster="c",
-    service="api",
     base=f"{PREFIX}api:1",
     live=f"{PREFIX}api:1",
     before=f"{PREFIX}api:1",
@@ -214,8 +212,7 @@ def test_of_a_stopped_release_it_is_on_record_before_the_next_may_begin(
 def test_only_a_family_without_a_revision_is_put_right_before_the_verdict() -> None:
     job = dataclasses.replace(
         BACK,
-        kind="task",
-        rule="job",
+        item=Rule(rule="job"),
         number=1,
         pinned=False,
         live=f"{PREFIX}job:1",
@@ -230,7 +227,9 @@ def test_only_a_family_without_a_revision_is_put_right_before_the_verdict() -> N
 
 def many(number: int) -> list[ItemRecord]:
     return [
-        dataclasses.replace(BACK, number=n, name=f"c/api-{n}", service=f"api-{n}", after=f"{PREFIX}api-{n}:2")
+        dataclasses.replace(
+            BACK, number=n, item=Service(cluster="c", service=f"api-{n}"), after=f"{PREFIX}api-{n}:2"
+        )
         for n in range(number)
     ]
 
@@ -443,9 +442,7 @@ def test_what_a_worker_registered_before_it_died_is_ours(ecs: Any, store: Store)
 
 
 def planned(live: str) -> PlannedItem:
-    return PlannedItem(
-        Item("task", {"api": "api:2"}, False, rule="job"), "unchanged", {}, live=live, before=live
-    )
+    return PlannedItem(Rule(rule="job"), "unchanged", {}, live=live, before=live)
 
 
 def test_what_a_family_without_a_revision_runs_is_kept_when_the_next_release_begins(

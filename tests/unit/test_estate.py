@@ -13,7 +13,7 @@ from ecs_release.aws.patience import be_patient_for, pause
 from ecs_release.aws.raw import RAW
 from ecs_release.aws.task_definitions import outline
 from ecs_release.errors import PassingError, UnavailableError, UnfinishedError
-from ecs_release.manifest import Item
+from ecs_release.manifest import Item, Rule, Schedule, Service
 from ecs_release.plan.back import Step
 from ecs_release.plan.live import Definitions, Live, read_live
 from ecs_release.plan.make import read_goals
@@ -111,17 +111,18 @@ def reference(number: int) -> str:
 
 def items() -> list[Item]:
     services = [
-        Item("service", {"app": "app:1"}, True, cluster="c", service=str(n), path="") for n in range(ITEMS)
+        Service(images={"app": "app:1"}, exact=True, cluster="c", service=str(n), path="")
+        for n in range(ITEMS)
     ]
     tasks = [
-        Item("task", {"app": "app:1"}, True, rule="r"),
-        Item("task", {"app": "app:1"}, True, schedule="s"),
+        Rule(images={"app": "app:1"}, exact=True, rule="r"),
+        Schedule(images={"app": "app:1"}, exact=True, schedule="s"),
     ]
     return [*services, *tasks]
 
 
 def steps() -> list[Step]:
-    record = ItemRecord("r", 0, 0, 1, "service", "c/s", "default", 0, "update", 60, {}, before=reference(3))
+    record = ItemRecord("r", 0, 0, 1, Service(cluster="c", service="s"), "update", {}, before=reference(3))
     return [Step(record, frozenset())]
 
 

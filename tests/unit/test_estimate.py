@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ecs_release.manifest import Item
+from ecs_release.manifest import Rule, Service
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.estimate import UNKNOWN_ROLLOUT_SECONDS, estimate_seconds, rollout_seconds
 from ecs_release.record.models import ItemRecord
 
 
 def planned(name: str = "s", action: str = "update", kind: str = "service", **more: Any) -> PlannedItem:
-    where = {"cluster": "c", "service": name} if kind == "service" else {"rule": name}
-    return PlannedItem(Item(kind, {"api": "api:2"}, False, **where, **more), action, {})
+    item = Service(cluster="c", service=name, **more) if kind == "service" else Rule(rule=name, **more)
+    return PlannedItem(item, action, {})
 
 
 def past(seconds: float, name: str = "c/s", **more: Any) -> ItemRecord:
@@ -25,7 +25,8 @@ def past(seconds: float, name: str = "c/s", **more: Any) -> ItemRecord:
     }
     record |= more
     action = record.pop("action")
-    return ItemRecord("r", 0, 0, 1, "service", name, "default", 0, action, 60, {}, **record)
+    cluster, _, service = name.partition("/")
+    return ItemRecord("r", 0, 0, 1, Service(cluster=cluster, service=service), action, {}, **record)
 
 
 def test_nothing_to_change_takes_no_time() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from botocore.stub import ANY
-from ecs_release.manifest import load
+from ecs_release.manifest import Rule, Schedule, load
 from local_aws.estate import ACCOUNT, IMAGES, Estate, make_shop
 from local_aws.estate.observed import count_members, differences
 
@@ -57,8 +57,8 @@ def test_the_manifest_names_all_of_the_estate_and_nothing_else(shop: Recorder) -
     schedules = {(r["GroupName"], r["Name"]) for r in shop.requests("create_schedule")}
     items = manifest.items
     assert {item.name for item in items if item.kind == "service"} == services
-    assert {(item.event_bus, item.rule) for item in items if item.rule} == rules
-    assert {(item.schedule_group, item.schedule) for item in items if item.schedule} == schedules
+    assert {(item.event_bus, item.rule) for item in items if isinstance(item, Rule)} == rules
+    assert {(item.group, item.schedule) for item in items if isinstance(item, Schedule)} == schedules
     assert len(services) == 12
     assert len(rules) + len(schedules) == 3
 

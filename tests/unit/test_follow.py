@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 from ecs_release.cli import follow as module
 from ecs_release.cli.console import Console
+from ecs_release.manifest import Rule, Service
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 
 RECORD = ReleaseRecord("r", "arn", 1, "2026-01-01T00:00:00.000Z")
-ITEM = ItemRecord("r", 0, 0, 1, "service", "shop/api", "eu", 0, "update", 60, {}, status="UPDATED")
+ITEM = ItemRecord(
+    "r", 0, 0, 1, Service(cluster="shop", service="api", target="eu"), "update", {}, status="UPDATED"
+)
 
 
 class Orchestrator:
@@ -44,7 +47,9 @@ def followed(monkeypatch: pytest.MonkeyPatch, *looks: tuple[str, str, list[ItemR
 
 
 def test_two_items_of_one_name_are_told_apart_and_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    there = dataclasses.replace(ITEM, target="us", number=1, status="SUCCEEDED")
+    there = dataclasses.replace(
+        ITEM, item=dataclasses.replace(ITEM.item, target="us"), number=1, status="SUCCEEDED"
+    )
     look = ("RUNNING", "RUNNING", [ITEM, there])
     lines = followed(monkeypatch, look, look, look, ("SUCCEEDED", "SUCCEEDED", [ITEM, there]))
     assert lines[1:3] == ["UPDATED            shop/api [eu]", "SUCCEEDED          shop/api [us]"]
@@ -52,8 +57,10 @@ def test_two_items_of_one_name_are_told_apart_and_said_once(monkeypatch: pytest.
 
 
 def test_two_targets_of_one_rule_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    rule = dataclasses.replace(ITEM, kind="task", name="nightly", target="default")
-    items = [dataclasses.replace(rule, target_id="a"), dataclasses.replace(rule, target_id="b", number=1)]
+    items = [
+        dataclasses.replace(ITEM, item=Rule(rule="nightly", target_id=target_id), number=number)
+        for number, target_id in enumerate("ab")
+    ]
     lines = followed(monkeypatch, ("SUCCEEDED", "SUCCEEDED", items))
     assert [line.split()[1] for line in lines[1:3]] == ["nightly#a", "nightly#b"]
 

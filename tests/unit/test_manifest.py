@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ecs_release.manifest import Item, Validation, from_document, load, to_document
+from ecs_release.manifest import Item, Rule, Schedule, Validation, from_document, load, to_document
 from ecs_release.manifest.problem import one_line
 
 SERVICE = {"service": "api", "clusterName": "shop", "serviceName": "api", "image": "api:1.2.3"}
@@ -122,8 +122,7 @@ def test_parts_that_are_optional_may_be_absent(text: str) -> None:
 def test_a_manifest_becomes_items_tasks_first() -> None:
     task, service = items(README_SAMPLE.replace("cwRuleName", "wave: 2\n  cwRuleName"))
 
-    assert task == Item(
-        kind="task",
+    assert task == Rule(
         images={"rating-cleanup": "11111111111.dkr.ecr.us-west-2.amazonaws.com/rating-cleanup:2.0.0"},
         exact=False,
         wave=2,
@@ -404,12 +403,19 @@ tasks:
 """
     )
 
-    assert by_rule == Item(
-        "task", {"a": "a:1"}, False, "eu", 3, 1440, rule="r", event_bus="orders", target_id="t.1"
-    )  # fmt: skip
+    assert by_rule == Rule(
+        images={"a": "a:1"},
+        exact=False,
+        target="eu",
+        wave=3,
+        timeout_minutes=1440,
+        rule="r",
+        event_bus="orders",
+        target_id="t.1",
+    )
     assert by_rule.name == "orders/r"
-    assert by_schedule == Item(
-        "task", {"a": "a:1", "b": "b:2"}, True, schedule="nightly", schedule_group="reports"
+    assert by_schedule == Schedule(
+        images={"a": "a:1", "b": "b:2"}, exact=True, schedule="nightly", group="reports"
     )
     assert by_schedule.name == "reports/nightly"
     assert list(by_schedule.images) == ["a", "b"]

@@ -13,7 +13,7 @@ from ecs_release.aws.registry import RegistryImage
 from ecs_release.aws.services import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.cli import repair as finishing
-from ecs_release.manifest import Item
+from ecs_release.manifest import Rule, Service
 from ecs_release.plan.choose import Selection
 from ecs_release.plan.decide import make_plan
 from ecs_release.plan.document import plan_document
@@ -66,10 +66,10 @@ def a_plan() -> dict[str, Any]:
     image = RegistryImage("sha256:" + "a" * 64, movable=True)
     planned = make_plan(
         [
-            Item("service", {"api": "api:2"}, False, cluster="c", service="s"),
-            Item("service", {"api": "api:1"}, False, cluster="c", service="same"),
-            Item("service", {"api": "api:2"}, False, cluster="c", service="gone", wave=1),
-            Item("task", {"api": "api:2"}, False, rule="r", target_id="t"),
+            Service(images={"api": "api:2"}, exact=False, cluster="c", service="s"),
+            Service(images={"api": "api:1"}, exact=False, cluster="c", service="same"),
+            Service(images={"api": "api:2"}, exact=False, cluster="c", service="gone", wave=1),
+            Rule(images={"api": "api:2"}, exact=False, rule="r", target_id="t"),
         ],
         [
             Live(service=service, definition=DEFINITION, completed=ARN, registry={"api:2": image}),
@@ -100,7 +100,7 @@ def test_the_plan_s_schema_knows_every_member_and_no_other() -> None:
 
 RECORD = ReleaseRecord("r1", "arn:execution", 1, "2026-01-01T00:00:00.000Z")
 ITEM = ItemRecord(
-    "r1", 0, 0, 1, "service", "c/s", "default", 0, "update", 60, {"api": {"from": "api:1", "to": "api:2"}}
+    "r1", 0, 0, 1, Service(cluster="c", service="s"), "update", {"api": {"from": "api:1", "to": "api:2"}}
 )
 
 
@@ -139,7 +139,7 @@ def test_the_status_schema_knows_every_status() -> None:
 @pytest.mark.parametrize("outcome", ["to do", "done", "already back", "left alone", "failed"])
 def test_a_repair_is_as_its_schema_says(outcome: str) -> None:
     assert outcome in vars(finishing).values()
-    for item in (ITEM, dataclasses.replace(ITEM, kind="task", name="nightly", target_id="t")):
+    for item in (ITEM, dataclasses.replace(ITEM, item=Rule(rule="nightly", target_id="t"))):
         check("repair", [finishing.Repair(item, (ARN,), ARN, outcome, "why").as_document()])
     with pytest.raises(jsonschema.ValidationError):
         check("repair", [finishing.Repair(ITEM, (), ARN, "invented").as_document()])

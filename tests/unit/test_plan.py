@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ecs_release.aws.services import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
-from ecs_release.manifest import Item
+from ecs_release.manifest import Item, Rule, Service
 from ecs_release.plan.batches import BATCH_SIZE, cut
 from ecs_release.plan.choose import Selection
 from ecs_release.plan.decide import make_plan
@@ -33,7 +33,7 @@ def definition(name: str = "api", revision: int = 7, image: str = "api:1") -> Ta
 
 
 def service_item(name: str = "api", image: str = "api:2", **more: Any) -> Item:
-    return Item("service", {"api": image}, False, cluster="c", service=name, path="services[0]", **more)
+    return Service(images={"api": image}, exact=False, cluster="c", service=name, path="services[0]", **more)
 
 
 def service_live(completed: str | None = f"{PREFIX}api:7", **body: Any) -> Live:
@@ -48,7 +48,7 @@ def service_live(completed: str | None = f"{PREFIX}api:7", **body: Any) -> Live:
 
 
 def task_item(**more: Any) -> Item:
-    return Item("task", {"api": "api:2"}, False, rule="r", **more)
+    return Rule(images={"api": "api:2"}, exact=False, rule="r", **more)
 
 
 def task_live() -> Live:

@@ -8,7 +8,7 @@ import pytest
 from ecs_release.aws.registry import RegistryImage
 from ecs_release.aws.services import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
-from ecs_release.manifest import Item
+from ecs_release.manifest import Service
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.document import differences, plan_document
 from ecs_release.plan.live import Live
@@ -51,7 +51,7 @@ def decide(
         definition=definition,
         **{"completed": ARN, "registry": {to: registry or RegistryImage(DIGEST)}, **more},
     )
-    item = Item("service", {"api": to}, False, cluster="c", service="api")
+    item = Service(images={"api": to}, exact=False, cluster="c", service="api")
     holds = {("default", "service", "c/api"): hold} if hold else {}
     (planned,) = make_plan([item], [found], None, holds)
     return planned

@@ -13,12 +13,12 @@ from ecs_release.cli import repair as finishing
 from ecs_release.cli.main import main
 from ecs_release.cli.orchestrator import Orchestrator
 from ecs_release.errors import LockLostError
+from ecs_release.manifest import Rule
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 
 RECORD = ReleaseRecord("r1", "arn", 1, "2026-01-01T00:00:00.000Z", status="ROLLBACK_INCOMPLETE")
 ITEM = ItemRecord(
-    *("r1", 0, 0, 1, "task", "nightly", "default", 0, "update", 60, {}),
-    rule="nightly",
+    *("r1", 0, 0, 1, Rule(rule="nightly"), "update", {}),
     before="job:1",
     live="job:1",
     after="job:2",
@@ -26,7 +26,7 @@ ITEM = ItemRecord(
     verdict="SUCCEEDED",
     status="ROLLBACK_FAILED",
 )
-OTHER = dataclasses.replace(ITEM, number=1, name="hourly", rule="hourly")
+OTHER = dataclasses.replace(ITEM, number=1, item=Rule(rule="hourly"))
 
 
 class Table:
@@ -53,7 +53,7 @@ class Table:
         return [
             ITEM,
             OTHER,
-            dataclasses.replace(ITEM, number=2, name="back", rule="back", status="ROLLED_BACK"),
+            dataclasses.replace(ITEM, number=2, item=Rule(rule="back"), status="ROLLED_BACK"),
         ]
 
     def look(self, _: Any, item: ItemRecord) -> finishing.Repair:

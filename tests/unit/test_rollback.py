@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ecs_release.manifest import Service
 from ecs_release.record.models import ItemRecord
 from ecs_release.rollout.unused import to_deregister
 
@@ -23,12 +24,8 @@ def item(number: int = 0, **members: Any) -> ItemRecord:
         0,
         number,
         1,
-        "service",
-        f"c/s{number}",
-        "default",
-        0,
+        Service(cluster="c", service=f"s{number}"),
         "update",
-        60,
         {},
         **{**defaults, **members},
     )

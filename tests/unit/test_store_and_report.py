@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import LockLostError, RecordChangedError, fitting
+from ecs_release.manifest import Service
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.store import Store
 from ecs_release.report.notification import message
@@ -24,7 +25,7 @@ RELEASE = ReleaseRecord(
 LAST: dict[str, Any] = {"turn": "last"}
 FRESH = dataclasses.replace(RELEASE, turn=None, due={})
 ITEM = ItemRecord(
-    "r1", 0, 0, 1, "service", "c/s", "default", 0, "update", 60, {}, before="api:1", after="api:2"
+    "r1", 0, 0, 1, Service(cluster="c", service="s"), "update", {}, before="api:1", after="api:2"
 )
 
 
@@ -50,8 +51,12 @@ def test_short_lists_stay_whole() -> None:
 
 def test_cutting_again_leaves_no_row_of_the_first_cut(store: Store) -> None:
     store.put_release(FRESH)
-    _cut(store, ITEM, dataclasses.replace(ITEM, number=1, name="c/t"))
-    _cut(store, ITEM, dataclasses.replace(ITEM, batch=1, name="c/t", action="unchanged"))
+    _cut(store, ITEM, dataclasses.replace(ITEM, number=1, item=Service(cluster="c", service="t")))
+    _cut(
+        store,
+        ITEM,
+        dataclasses.replace(ITEM, batch=1, item=Service(cluster="c", service="t"), action="unchanged"),
+    )
     assert [(i.batch, i.number, i.name) for i in store.items("r1")] == [(0, 0, "c/s"), (1, 0, "c/t")]
 
 
@@ -194,8 +199,6 @@ def _settled(store: Store, *items: ItemRecord, on_failure: str = "rollback") -> 
 
 WRITTEN = dataclasses.replace(
     ITEM,
-    cluster="c",
-    service="s",
     live="api:1",
     started_at=1,
     deployment_id="ecs-svc/2",
@@ -206,7 +209,12 @@ WRITTEN = dataclasses.replace(
 
 def test_a_machine_that_stopped_early_says_what_is_where_and_how_to_finish(store: Store) -> None:
     never = dataclasses.replace(
-        WRITTEN, number=1, name="c/t", started_at=None, verdict="PREPARED", status="PREPARED"
+        WRITTEN,
+        number=1,
+        item=Service(cluster="c", service="t"),
+        started_at=None,
+        verdict="PREPARED",
+        status="PREPARED",
     )
     _settled(store, WRITTEN, never)
     error = {"Error": "Sandbox.Timedout", "Cause": '{"errorMessage": "the function took too long"}'}
@@ -372,7 +380,7 @@ def test_report_only_forgets_what_there_is_to_forget(store: Store, monkeypatch: 
     """A no-op of thousands would otherwise take a call for each item, and Report has two minutes."""
     unchanged = [
         dataclasses.replace(
-            ITEM, service=str(n), name=f"c/{n}", number=n, action="unchanged", verdict="UNCHANGED"
+            ITEM, item=Service(cluster="c", service=str(n)), number=n, action="unchanged", verdict="UNCHANGED"
         )
         for n in range(40)
     ]

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from ecs_release.errors import ReleaseRejectedError
+from ecs_release.manifest import Service
 from ecs_release.plan.back import releases_to_undo, steps_back
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 
@@ -23,7 +24,7 @@ def by_hand(release: str, undid: str | None, status: str = "SUCCEEDED") -> Relea
 def item(release: str, before: str = "v1", after: str = "v2", **members: Any) -> ItemRecord:
     written = ItemRecord(
         release,
-        *(0, 0, 1, "service", "c/s", "default", 0, "update", 60, {}),
+        *(0, 0, 1, Service(cluster="c", service="s"), "update", {}),
         before=before,
         live=before,
         after=after,

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
+from ecs_release import manifest
 from ecs_release.aws import patience
 from ecs_release.aws.raw import RAW
 from ecs_release.aws.raw import _body as raw_body_variable
@@ -26,6 +27,7 @@ from ecs_release.errors import (
     UnavailableError,
     UnfinishedError,
 )
+from ecs_release.manifest import Service
 from ecs_release.record.models import Found, ItemRecord, ReleaseRecord
 from ecs_release.report.repair import repair_command
 from ecs_release.rollout.release import judge_release, touched
@@ -44,15 +46,9 @@ ITEM = ItemRecord(
     0,
     0,
     1,
-    "service",
-    "c/s",
-    "default",
-    0,
+    Service(cluster="c", service="s"),
     "update",
-    60,
     {},
-    cluster="c",
-    service="s",
     before="api:1",
     live="api:1",
     after="api:2",
@@ -352,8 +348,7 @@ def test_what_somebody_deployed_again_is_theirs() -> None:
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 JOB = ItemRecord(
     "r",
-    *(0, 0, 1, "task", "nightly", "default", 0, "update", 60, {}),
-    rule="nightly",
+    *(0, 0, 1, manifest.Rule(rule="nightly"), "update", {}),
     base=f"{PREFIX}job:1",
     before=f"{PREFIX}job:1",
     live=f"{PREFIX}job:1",

@@ -119,10 +119,10 @@ def left_over(record: ReleaseRecord, items: Sequence[ItemRecord], names: Sequenc
 
 def look(worker: Worker, item: ItemRecord) -> Repair:
     """What there is to do for one item. Reads only."""
-    goal = item.rollback_to or (item.before if item.kind == "service" else reference_before(item))
+    goal = item.rollback_to or (item.before if item.is_service else reference_before(item))
     try:
         memory = worker.store.memories([item.state_key]).get(item.state_key)
-        live, trouble = _service(worker, item, goal) if item.kind == "service" else _task(worker, item)
+        live, trouble = _service(worker, item, goal) if item.is_service else _task(worker, item)
     except ItemError as error:
         return Repair(item, (), goal, LEFT_ALONE, str(error))
     except _UNREACHABLE as error:
@@ -132,7 +132,7 @@ def look(worker: Worker, item: ItemRecord) -> Repair:
     if memory is None:
         return Repair(item, live, goal, LEFT_ALONE, "a later release has made it whole")
     ours = {item.after, item.live, item.before, goal}
-    if item.kind == "task":
+    if not item.is_service:
         ours.add(original_reference(item))
     foreign = sorted(set(live) - ours)
     if foreign:
@@ -143,7 +143,7 @@ def look(worker: Worker, item: ItemRecord) -> Repair:
 def _write(turn: Turn) -> Mapping[str, Any]:
     while True:
         try:
-            return (put_service_back if turn.item.kind == "service" else put_task_back)(turn)
+            return (put_service_back if turn.item.is_service else put_task_back)(turn)
         except RecordChangedError:  # a worker that was still at it has ended
             turn.read_again()
 
@@ -173,11 +173,8 @@ def put_back(worker: Worker, item: ItemRecord) -> Repair:
 
 def _service(worker: Worker, item: ItemRecord, goal: str) -> tuple[tuple[str, ...], str]:
     """What a service runs, and what is wrong with it although that is the goal."""
-    state = (
-        Services(worker.connections, item.target)
-        .describe(str(item.cluster), [str(item.service)])
-        .get(str(item.service))
-    )
+    cluster, name = item.service.cluster, item.service.service
+    state = Services(worker.connections, item.target).describe(cluster, [name]).get(name)
     if state is None or state.status != "ACTIVE":
         raise ItemError("the service was deleted")
     primary = state.primary or {}

@@ -10,12 +10,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ecs_release.manifest.item import Item
+    from ecs_release.manifest.item import Item, Rule, Schedule, Service
     from ecs_release.manifest.problem import Problem
     from ecs_release.manifest.validation import Manifest, Validation, from_document, load, to_document
 
-__all__ = ["Item", "Manifest", "Problem", "Validation", "from_document", "load", "to_document"]
-_MODULES = {"Item": "item", "Problem": "problem"}
+__all__ = [
+    "Item",
+    "Manifest",
+    "Problem",
+    "Rule",
+    "Schedule",
+    "Service",
+    "Validation",
+    "from_document",
+    "load",
+    "to_document",
+]
+_MODULES = {**dict.fromkeys(("Item", "Rule", "Schedule", "Service"), "item"), "Problem": "problem"}
 
 
 def __getattr__(name: str) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-from ecs_release.manifest.item import Item
+from ecs_release.manifest.item import Item, Rule, Schedule, Service
 from ecs_release.manifest.nodes import Mapping, Scalar, key_path
 from ecs_release.manifest.problem import Problem, shown
 from ecs_release.manifest.values import Keys
@@ -129,19 +130,18 @@ def _item(group: list[Keys]) -> Item:
         images |= entry.images
         if "service" in entry.texts and "image" in entry.texts:
             images[entry.texts["service"]] = entry.texts["image"]
-    return Item(
-        kind=group[0].kind,
-        images=images,
-        exact=any(entry.has("images") for entry in group),
-        target=texts.get("target", "default"),
-        wave=int(texts.get("wave", "0")),
-        timeout_minutes=int(texts.get("timeoutMinutes", "60")),
-        cluster=texts.get("clusterName"),
-        service=texts.get("serviceName"),
-        rule=texts.get("cwRuleName"),
-        event_bus=texts.get("eventBusName", "default"),
-        target_id=texts.get("targetId"),
-        schedule=texts.get("scheduleName"),
-        schedule_group=texts.get("scheduleGroup", "default"),
-        path=group[0].path,
-    )
+    common: dict[str, Any] = {
+        "images": images,
+        "exact": any(entry.has("images") for entry in group),
+        "target": texts.get("target", "default"),
+        "wave": int(texts.get("wave", "0")),
+        "timeout_minutes": int(texts.get("timeoutMinutes", "60")),
+        "path": group[0].path,
+    }
+    if group[0].kind == "service":
+        return Service(cluster=texts["clusterName"], service=texts["serviceName"], **common)
+    if "scheduleName" in texts:
+        group_name = texts.get("scheduleGroup", "default")
+        return Schedule(schedule=texts["scheduleName"], group=group_name, **common)
+    bus, target_id = texts.get("eventBusName", "default"), texts.get("targetId")
+    return Rule(rule=texts["cwRuleName"], event_bus=bus, target_id=target_id, **common)

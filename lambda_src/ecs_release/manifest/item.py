@@ -4,52 +4,87 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar, Literal, TypeAlias
+
+Key: TypeAlias = tuple[str, str, str]
+"""What an item is across releases: (target, kind, name)."""
 
 
-@dataclass(frozen=True)
-class Item:
-    """One service or one scheduled task with the images it gets.
+@dataclass(frozen=True, kw_only=True)
+class _Item:
+    """What every item has.
 
     Attributes
     ----------
-    kind
-        ``"service"`` or ``"task"``.
-    images
-        Container name -> image, in the order written.
-    exact
-        True for the ``images`` form: the containers must exist. False for ``service`` + ``image``, where in a
-        task definition with one container another name is only a warning.
-    cluster, service
-        Of a service: ``clusterName`` and ``serviceName``.
-    rule, event_bus, target_id
-        Of a task that an EventBridge rule runs: ``cwRuleName``, ``eventBusName``, ``targetId``.
-    schedule, schedule_group
-        Of a task that an EventBridge Scheduler schedule runs: ``scheduleName``, ``scheduleGroup``.
-    path
-        Where it stands, for example ``services[3]``; of the first entry when several were merged. No part of
-        what makes two items equal.
+    images : container name -> image, in the order written.
+    exact : True for the ``images`` form: the containers must exist. False for ``service`` + ``image``, where in a task definition
+        with one container another name is only a warning.
+    target : the account and Region it is in, by the name that the module was given.
+    path : where it stands, for example ``services[3]``; of the first entry when several were merged. No part of what makes two
+        items equal.
     """
 
-    kind: str
-    images: Mapping[str, str]
-    exact: bool
+    images: Mapping[str, str] = field(default_factory=dict)
+    exact: bool = True
     target: str = "default"
     wave: int = 0
     timeout_minutes: int = 60
-    cluster: str | None = None
-    service: str | None = None
-    rule: str | None = None
-    event_bus: str = "default"
-    target_id: str | None = None
-    schedule: str | None = None
-    schedule_group: str = "default"
     path: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service(_Item):
+    """An ECS service: ``clusterName`` and ``serviceName``."""
+
+    kind: ClassVar[Literal["service"]] = "service"
+    cluster: str
+    service: str
 
     @property
     def name(self) -> str:
-        """``cluster/service``, the rule (``bus/rule`` on a bus of its own) or ``group/schedule``."""
-        if self.kind == "service":
-            return f"{self.cluster}/{self.service}"
-        if self.schedule is not None:
-            return f"{self.schedule_group}/{self.schedule}"
-        return str(self.rule) if self.event_bus == "default" else f"{self.event_bus}/{self.rule}"
+        return f"{self.cluster}/{self.service}"
+
+    @property
+    def key(self) -> Key:
+        return self.target, self.kind, self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule(_Item):
+    """A task that an EventBridge rule runs: ``cwRuleName``, ``eventBusName``, ``targetId``."""
+
+    kind: ClassVar[Literal["task"]] = "task"
+    rule: str
+    event_bus: str = "default"
+    target_id: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The rule's, with its bus where that is not the default one."""
+        return self.rule if self.event_bus == "default" else f"{self.event_bus}/{self.rule}"
+
+    @property
+    def key(self) -> Key:
+        """Two targets of one rule are two items."""
+        return self.target, self.kind, f"{self.name}#{self.target_id}" if self.target_id else self.name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(_Item):
+    """A task that an EventBridge Scheduler schedule runs: ``scheduleName``, ``scheduleGroup``."""
+
+    kind: ClassVar[Literal["task"]] = "task"
+    schedule: str
+    group: str = "default"
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}/{self.schedule}"
+
+    @property
+    def key(self) -> Key:
+        return self.target, self.kind, self.name
+
+
+ScheduledTask: TypeAlias = Rule | Schedule
+Item: TypeAlias = Service | Rule | Schedule

@@ -12,11 +12,22 @@ from typing import Any
 
 from ecs_release.manifest import document as json_document
 from ecs_release.manifest import rules
-from ecs_release.manifest.item import Item
+from ecs_release.manifest.item import Item, Rule, Schedule, Service
 from ecs_release.manifest.nodes import Source
 from ecs_release.manifest.problem import Problem
 
-__all__ = ["Item", "Manifest", "Problem", "Validation", "from_document", "load", "to_document"]
+__all__ = [
+    "Item",
+    "Manifest",
+    "Problem",
+    "Rule",
+    "Schedule",
+    "Service",
+    "Validation",
+    "from_document",
+    "load",
+    "to_document",
+]
 
 
 @dataclass(frozen=True)
@@ -86,14 +97,15 @@ def to_document(manifest: Manifest) -> dict[str, Any]:
 def _entries(item: Item) -> list[dict[str, Any]]:
     """One entry with ``images``, or one with ``service`` and ``image`` for each container."""
     common: dict[str, Any] = {}
-    if item.kind == "service":
-        common |= {"clusterName": item.cluster, "serviceName": item.service}
-    elif item.schedule is not None:
-        common |= {"scheduleName": item.schedule, "scheduleGroup": item.schedule_group}
-    else:
-        common |= {"cwRuleName": item.rule, "eventBusName": item.event_bus}
-        if item.target_id is not None:
-            common["targetId"] = item.target_id
+    match item:
+        case Service():
+            common |= {"clusterName": item.cluster, "serviceName": item.service}
+        case Schedule():
+            common |= {"scheduleName": item.schedule, "scheduleGroup": item.group}
+        case Rule():
+            common |= {"cwRuleName": item.rule, "eventBusName": item.event_bus}
+            if item.target_id is not None:
+                common["targetId"] = item.target_id
     common |= {"target": item.target, "wave": item.wave, "timeoutMinutes": item.timeout_minutes}
     if item.exact:
         return [{"images": dict(item.images), **common}]

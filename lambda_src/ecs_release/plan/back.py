@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import ReleaseRejectedError
@@ -157,20 +157,11 @@ def items_back(steps: Sequence[Step]) -> list[Item]:
 
 
 def _item_of(record: ItemRecord, last_wave: int) -> Item:
-    return Item(
-        kind=record.kind,
+    return replace(
+        record.item,
         images={container: change["from"] for container, change in record.images.items()},
         exact=False,
-        target=record.target,
         wave=last_wave - record.wave,
-        timeout_minutes=record.timeout_minutes,
-        cluster=record.cluster,
-        service=record.service,
-        rule=record.rule,
-        event_bus=record.event_bus,
-        target_id=record.target_id,
-        schedule=record.schedule,
-        schedule_group=record.schedule_group,
         path=f"release {record.release}",
     )
 

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any
 
-from ecs_release.aws.task_definitions import (
-    content_digest,
-)
+from ecs_release.aws.task_definitions import content_digest
+from ecs_release.manifest.item import Service
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
@@ -41,7 +40,7 @@ def cut(plan: Sequence[PlannedItem], release: str, epoch: int) -> Batches:
     def place(planned: PlannedItem) -> tuple[int, bool, bool, str]:
         return (
             planned.item.wave,
-            planned.item.kind != "task",
+            isinstance(planned.item, Service),
             planned.action != "update",
             planned.item.target,
         )
@@ -92,26 +91,14 @@ def _interleave(lists: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _record(planned: PlannedItem, release: str, epoch: int, batch: int, number: int) -> ItemRecord:
-    item = planned.item
     return ItemRecord(
         release=release,
         batch=batch,
         number=number,
         epoch=epoch,
-        kind=item.kind,
-        name=item.name,
-        target=item.target,
-        wave=item.wave,
+        item=planned.item,
         action=planned.action,
-        timeout_minutes=item.timeout_minutes,
         images=dict(planned.images),
-        cluster=item.cluster,
-        service=item.service,
-        rule=item.rule,
-        event_bus=item.event_bus,
-        target_id=item.target_id,
-        schedule=item.schedule,
-        schedule_group=item.schedule_group,
         base=planned.base,
         pinned=planned.pinned,
         before=planned.before,

@@ -18,16 +18,14 @@ from ecs_release.aws.task_definitions import (
     kept_tags,
     parse_reference,
 )
-from ecs_release.manifest import Item
 from ecs_release.manifest.images import origin_change
+from ecs_release.manifest.item import Item, Key
 from ecs_release.plan.choose import choose_containers
 from ecs_release.plan.findings import Finding, messages
 from ecs_release.plan.live import Live
-from ecs_release.record.models import state_key
 
 NO_WAY_BACK = "W241"
 UNREADABLE = Finding("E203", {"why": "AWS did not say why"})
-ItemKey = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,8 @@ class PlannedItem:
 def make_plan(
     items: Sequence[Item],
     live: Sequence[Live],
-    memories: Mapping[ItemKey, Mapping[str, Any]] | None = None,
-    holds: Mapping[ItemKey, Mapping[str, Any]] | None = None,
+    memories: Mapping[Key, Mapping[str, Any]] | None = None,
+    holds: Mapping[Key, Mapping[str, Any]] | None = None,
 ) -> list[PlannedItem]:
     """Decide every item.
 
@@ -86,7 +84,7 @@ def make_plan(
     held = holds or {}
     left = memories or {}
     plan = [
-        _decide(item, found, left.get(state_key(item)), held.get(state_key(item)))
+        _decide(item, found, left.get(item.key), held.get(item.key))
         for item, found in zip(items, live, strict=True)
     ]
     return [_without_early_deployment(planned, plan) for planned in plan]
@@ -134,7 +132,7 @@ def _decide(
         findings += _image_findings(changes)
         findings += _prepared_checks(live, definition, changes)
         if hold and all(hold["images"].get(name) == change["to"] for name, change in changes.items()):
-            command = f"ecs-release unhold {shlex.quote(state_key(item)[2])}"
+            command = f"ecs-release unhold {shlex.quote(item.key[2])}"
             undone = {"release": hold["release"], "images": ", ".join(images.values()), "command": command}
             findings.append(Finding("E260", undone))
         if any(finding.blocks for finding in findings):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ecs_release.manifest.item import Rule
 from ecs_release.plan.decide import NO_WAY_BACK, PlannedItem
 
 # An answer holds 6 MB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html), and a character beyond
@@ -60,7 +61,7 @@ def _item(planned: PlannedItem) -> dict[str, Any]:
         "images": {name: dict(change) for name, change in planned.images.items()},
         "live": planned.live,
         "before": planned.before,
-        "targetId": planned.item.target_id,
+        "targetId": planned.item.target_id if isinstance(planned.item, Rule) else None,
         "targets": hashlib.sha256(planned.before_raw.encode()).hexdigest() if planned.before_raw else None,
         "warnings": list(planned.warnings),
         "problems": list(planned.problems),

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -23,12 +23,9 @@ from ecs_release.aws.task_definitions import (
 )
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import ItemError, TargetUnreachableError
+from ecs_release.manifest.item import Item, Rule, ScheduledTask, Service
 from ecs_release.plan.choose import Selection, choose_containers, select
 from ecs_release.plan.findings import Finding
-from ecs_release.record.models import state_key
-
-if TYPE_CHECKING:  # the writing steps start without the parser
-    from ecs_release.manifest import Item
 
 # ECS lets an account read 20 times a second (bucket of 50 to 100): more readers would only be throttled.
 READERS = 8
@@ -127,18 +124,18 @@ def read_live(
     blocked = _unreachable(items, connections)
     with ThreadPoolExecutor(READERS) as pool:
         services = _read_services(
-            [i for i in items if i.kind == "service" and i.target not in blocked], connections, pool
+            [i for i in items if isinstance(i, Service) and i.target not in blocked], connections, pool
         )
 
         def one(item: Item) -> Live:
             if item.target in blocked:
                 return Live(findings=(blocked[item.target],))
             try:
-                if item.kind == "service":
-                    found = services[item.target, str(item.cluster)]
+                if isinstance(item, Service):
+                    found = services[item.target, item.cluster]
                     live = _service(item, found, connections, definitions)
                 else:
-                    known = (ours or {}).get(state_key(item), ())
+                    known = (ours or {}).get(item.key, ())
                     live = _task(item, connections, definitions, known)
                 return _with_registry(item, live, connections)
             except ItemError as error:
@@ -177,12 +174,12 @@ _Found = Mapping[str, ServiceState] | Finding
 
 
 def _read_services(
-    items: Sequence[Item], connections: Connections, pool: ThreadPoolExecutor
+    items: Sequence[Service], connections: Connections, pool: ThreadPoolExecutor
 ) -> dict[tuple[str, str], _Found]:
     """Services of each (target, cluster) by name, or what is wrong with the cluster."""
     wanted: dict[tuple[str, str], list[str]] = {}
     for item in items:
-        wanted.setdefault((item.target, str(item.cluster)), []).append(str(item.service))
+        wanted.setdefault((item.target, item.cluster), []).append(item.service)
     calls = [(key, chunk) for key, names in wanted.items() for chunk in in_tens(names)]
 
     def describe(call: tuple[tuple[str, str], Sequence[str]]) -> _Found:
@@ -209,12 +206,12 @@ def _unreadable(error: Exception) -> Finding:
     return Finding("E203", {"why": explain(error)})
 
 
-def _service(item: Item, found: _Found, connections: Connections, definitions: Definitions) -> Live:
+def _service(item: Service, found: _Found, connections: Connections, definitions: Definitions) -> Live:
     if isinstance(found, Finding):
         return Live(findings=(found,))
-    state = found.get(str(item.service))
+    state = found.get(item.service)
     if state is None or state.status == "INACTIVE":
-        missing = {"service": str(item.service), "cluster": str(item.cluster)}
+        missing = {"service": item.service, "cluster": item.cluster}
         return Live(findings=(Finding("E205", missing),))
     if state.status != "ACTIVE":
         return Live(service=state, findings=(Finding("E206", {"status": state.status}),))
@@ -228,11 +225,11 @@ def _service(item: Item, found: _Found, connections: Connections, definitions: D
     )
 
 
-def last_completed(state: ServiceState, services: Services, item: Item) -> str | None:
+def last_completed(state: ServiceState, services: Services, item: Service) -> str | None:
     """What the last completed deployment runs: from the deployments in sight, else from ECS's history of 90 days."""
     if state.completed is not None:
         return str(state.completed["taskDefinition"])
-    newest = services.newest_successful(str(item.cluster), str(item.service))
+    newest = services.newest_successful(item.cluster, item.service)
     return newest.task_definition if newest is not None and newest.task_definition else None
 
 
@@ -251,17 +248,16 @@ def _with_registry(item: Item, live: Live, connections: Connections) -> Live:
     return replace(live, registry=found, passable=connections.targets[item.target].passable_role_arns)
 
 
-def _task(item: Item, connections: Connections, definitions: Definitions, ours: Collection[str]) -> Live:
-    targets = read_targets(item, connections)
-    where = (
-        f'the rule "{item.rule}"' if item.rule else f'the schedule "{item.schedule_group}/{item.schedule}"'
-    )
+def _task(
+    item: ScheduledTask, connections: Connections, definitions: Definitions, ours: Collection[str]
+) -> Live:
+    where = f'the rule "{item.rule}"' if isinstance(item, Rule) else f'the schedule "{item.name}"'
     selection = select(
         where,
-        targets,
+        read_targets(item, connections),
         item.images,
         exact=item.exact,
-        target_id=item.target_id,
+        target_id=item.target_id if isinstance(item, Rule) else None,
         describe=lambda reference: definitions.describe(item.target, reference),
         ours=ours,
     )
@@ -269,8 +265,8 @@ def _task(item: Item, connections: Connections, definitions: Definitions, ours: 
     return Live(selection=selection, definition=selection.definition, findings=blocked)
 
 
-def read_targets(item: Any, connections: Connections) -> list[dict[str, Any]]:
-    """The raw targets of an item's rule, or its raw schedule alone. Takes manifest items and records alike."""
-    if item.rule is not None:
+def read_targets(item: ScheduledTask, connections: Connections) -> list[dict[str, Any]]:
+    """The raw targets of a rule, or the raw schedule alone."""
+    if isinstance(item, Rule):
         return Rules(connections, item.target).targets(item.event_bus, item.rule)
-    return [Schedules(connections, item.target).get(item.schedule_group, str(item.schedule))]
+    return [Schedules(connections, item.target).get(item.group, item.schedule)]

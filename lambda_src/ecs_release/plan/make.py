@@ -21,7 +21,7 @@ from ecs_release.plan.back import Step, items_back, plan_back, releases_to_undo,
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import READERS, Definitions, read_live
-from ecs_release.record.models import ReleaseRecord, state_key
+from ecs_release.record.models import ReleaseRecord
 from ecs_release.record.store import Store
 
 
@@ -37,7 +37,7 @@ def plan_release(
     ----------
     definitions : task definitions that are known already.
     """
-    keys = [state_key(item) for item in manifest.items]
+    keys = [item.key for item in manifest.items]
     left = store.memories(keys)
     ours = {key: {memory["before"], *memory.get("ours", ())} for key, memory in left.items()}
     live = read_live(manifest.items, connections, definitions, ours)

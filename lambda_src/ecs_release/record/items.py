@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ecs_release.errors import RecordChangedError
-from ecs_release.record.models import ItemRecord, item_record
+from ecs_release.record.models import ItemRecord, item_record, item_row
 from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.record.table import Table, serialized, transactions, without_none
 
@@ -42,7 +42,7 @@ class Items(Table):
         RecordChangedError
             when another worker has claimed it since, or the items are complete.
         """
-        rows = {item.key["sk"]: {**item.key, **without_none(dataclasses.asdict(item))} for item in items}
+        rows = {item.key["sk"]: {**item.key, **without_none(item_row(item))} for item in items}
         left = [row["sk"] for row in self._query(f"RELEASE#{release}", begins="ITEM#")]
         writes: list[dict[str, Any]] = [
             {"Delete": {"TableName": self._table, "Key": serialized({"pk": f"RELEASE#{release}", "sk": sk})}}

@@ -7,14 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, auto
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ecs_release.errors import SettingsError
+from ecs_release.manifest.item import Item, Key, Rule, Schedule, ScheduledTask, Service
 from ecs_release.record.machine import State
 from ecs_release.record.statuses import ReleaseStatus
-
-if TYPE_CHECKING:  # the writing steps start without the parser
-    from ecs_release.manifest import Item
 
 SCHEMA = 1
 """Version of the records; a reader refuses a newer one instead of misreading it."""
@@ -82,6 +80,7 @@ class ItemRecord:
     Attributes
     ----------
     batch, number : its place; batches never mix waves, kinds or targets.
+    item : the service, rule or schedule, as the manifest has it.
     action : "update" or "unchanged".
     images : container -> {"from", "to"}.
     base : ARN that the new revision is copied from.
@@ -111,20 +110,9 @@ class ItemRecord:
     batch: int
     number: int
     epoch: int
-    kind: str
-    name: str
-    target: str
-    wave: int
+    item: Item
     action: str
-    timeout_minutes: int
     images: dict[str, dict[str, str]]
-    cluster: str | None = None
-    service: str | None = None
-    rule: str | None = None
-    event_bus: str = "default"
-    target_id: str | None = None
-    schedule: str | None = None
-    schedule_group: str = "default"
     base: str = ""
     pinned: bool = True
     before: str = ""
@@ -158,9 +146,47 @@ class ItemRecord:
         return {"pk": f"RELEASE#{self.release}", "sk": f"ITEM#{self.batch:05d}#{self.number:03d}"}
 
     @property
-    def state_key(self) -> tuple[str, str, str]:
+    def kind(self) -> str:
+        return self.item.kind
+
+    @property
+    def name(self) -> str:
+        return self.item.name
+
+    @property
+    def target(self) -> str:
+        return self.item.target
+
+    @property
+    def wave(self) -> int:
+        return self.item.wave
+
+    @property
+    def timeout_minutes(self) -> int:
+        return self.item.timeout_minutes
+
+    @property
+    def state_key(self) -> Key:
         """What this item is across releases: (target, kind, name)."""
-        return state_key(self)
+        return self.item.key
+
+    @property
+    def is_service(self) -> bool:
+        return isinstance(self.item, Service)
+
+    @property
+    def service(self) -> Service:
+        """The item, which the caller knows to be a service."""
+        if not isinstance(self.item, Service):
+            raise TypeError(f"{self.name} is no service")
+        return self.item
+
+    @property
+    def task(self) -> ScheduledTask:
+        """The item, which the caller knows to be a scheduled task."""
+        if isinstance(self.item, Service):
+            raise TypeError(f"{self.name} is no scheduled task")
+        return self.item
 
     @property
     def new_images(self) -> dict[str, str]:
@@ -170,12 +196,6 @@ class ItemRecord:
 def in_utc(moment: datetime) -> str:
     """An instant as the records have it: ISO 8601 with milliseconds and Z, so that text sorts by time."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def state_key(item: Item | ItemRecord) -> tuple[str, str, str]:
-    """What an item is across releases: (target, kind, name); two targets of one rule are two items."""
-    name = f"{item.name}#{item.target_id}" if item.target_id else item.name
-    return (item.target, item.kind, name)
 
 
 @dataclass(frozen=True)
@@ -233,7 +253,7 @@ class UnusedRevision:
 
 
 _RELEASE_FIELDS = {f.name for f in dataclasses.fields(ReleaseRecord)}
-_ITEM_FIELDS = {f.name for f in dataclasses.fields(ItemRecord)}
+_ITEM_FIELDS = {f.name for f in dataclasses.fields(ItemRecord)} - {"item"}
 
 
 def release_record(row: Mapping[str, Any]) -> ReleaseRecord:
@@ -246,4 +266,35 @@ def release_record(row: Mapping[str, Any]) -> ReleaseRecord:
 
 
 def item_record(row: Mapping[str, Any]) -> ItemRecord:
-    return ItemRecord(**{name: value for name, value in row.items() if name in _ITEM_FIELDS})
+    fields = {name: value for name, value in row.items() if name in _ITEM_FIELDS}
+    return ItemRecord(item=_item(row), **fields)
+
+
+def item_row(record: ItemRecord) -> dict[str, Any]:
+    """An item's record as it is written; the members of what it holds stand beside its own, as they always have."""
+    fields = {name: getattr(record, name) for name in _ITEM_FIELDS}
+    item = record.item
+    what = {name: getattr(item, name) for name in ("kind", "name", "target", "wave", "timeout_minutes")}
+    match item:
+        case Service():
+            what |= {"cluster": item.cluster, "service": item.service}
+        case Rule():
+            what |= {"rule": item.rule, "event_bus": item.event_bus, "target_id": item.target_id}
+        case Schedule():
+            what |= {"schedule": item.schedule, "schedule_group": item.group}
+    return {**what, **fields}
+
+
+def _item(row: Mapping[str, Any]) -> Item:
+    common: dict[str, Any] = {
+        "images": {container: change["to"] for container, change in row["images"].items()},
+        "target": row["target"],
+        "wave": row["wave"],
+        "timeout_minutes": row["timeout_minutes"],
+    }
+    if row["kind"] == "service":
+        return Service(cluster=row["cluster"], service=row["service"], **common)
+    if row.get("schedule") is not None:
+        return Schedule(schedule=row["schedule"], group=row.get("schedule_group", "default"), **common)
+    bus = row.get("event_bus", "default")
+    return Rule(rule=row["rule"], event_bus=bus, target_id=row.get("target_id"), **common)

@@ -68,7 +68,7 @@ def in_target(item: ItemRecord) -> str:
 def _now_on(item: ItemRecord) -> str:
     if item.rollback_to:
         return item.rollback_to
-    if item.kind == "service" and item.started_at is not None and item.deployment_id is None:
+    if item.is_service and item.started_at is not None and item.deployment_id is None:
         return f"{item.live} or {item.after}: its worker ended in the middle of the write"
     return str(item.after) if item.started_at is not None and item.after else item.live
 

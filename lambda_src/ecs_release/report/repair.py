@@ -19,11 +19,12 @@ def repair_command(item: ItemRecord, region: str, execution: str) -> str:
     ----------
     execution : ARN of the release's execution, which names the state machine.
     """
-    if item.kind == "service":
+    if item.is_service:
+        service = item.service
         return shlex.join(
             [
-                *("aws", "ecs", "update-service", "--region", region, "--cluster", str(item.cluster)),
-                *("--service", str(item.service), "--task-definition", item.rollback_to or item.before),
+                *("aws", "ecs", "update-service", "--region", region, "--cluster", service.cluster),
+                *("--service", service.service, "--task-definition", item.rollback_to or item.before),
             ]
         )
     machine = state_machine_of(execution)

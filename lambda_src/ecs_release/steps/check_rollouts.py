@@ -147,7 +147,7 @@ def _after_update(
     wave = record.waves[place]
     items = worker.store.items(record.release, *wave["batches"])
     if finished == Phase.TASKS:
-        items = [item for item in items if item.kind == "task"]
+        items = [item for item in items if not item.is_service]
     items = [
         settle(worker, item, Judgement(Status.FAILED, _unwritten(item, dead, "it was not written")))
         if item.action == "update" and item.verdict in (Status.PENDING, Status.PREPARED)

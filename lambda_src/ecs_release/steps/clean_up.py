@@ -145,16 +145,17 @@ def _runs(worker: Worker, item: ItemRecord, target: str, arn: str) -> bool:
     """Whether an item that a revision was registered for runs it: somebody may have deployed it by hand since."""
     if (item.target, item.after) != (target, arn):
         return False
-    if item.kind == "service":
+    if item.is_service:
+        service = item.service
         try:
-            found = Services(worker.connections, target).describe(str(item.cluster), [str(item.service)])
+            found = Services(worker.connections, target).describe(service.cluster, [service.service])
         except ClientError as error:
             if error_code(error) == "ClusterNotFoundException":
                 return False
             raise
         return any(arn in state.runs for state in found.values() if state.status != "INACTIVE")
     try:
-        return arn in map(reference_of, read_targets(item, worker.connections))
+        return arn in map(reference_of, read_targets(item.task, worker.connections))
     except ItemError:  # the rule or schedule is gone
         return False
 

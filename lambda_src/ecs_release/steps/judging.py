@@ -51,13 +51,14 @@ def looks(worker: Worker, items: Sequence[ItemRecord]) -> Iterator[tuple[ItemRec
     """
     together: dict[tuple[str, str, str | None], list[ItemRecord]] = {}
     for item in items:
-        together.setdefault((item.kind, item.target, item.cluster), []).append(item)
+        cluster = item.service.cluster if item.is_service else None
+        together.setdefault((item.kind, item.target, cluster), []).append(item)
     for alike in together.values():
         for start in range(0, len(alike), DESCRIBE_SERVICES_MOST):
             ten = alike[start : start + DESCRIBE_SERVICES_MOST]
             if worker.remaining() <= _SPARE_SECONDS:
                 return
-            services = _describe(worker, [item for item in ten if item.kind == "service"])
+            services = _describe(worker, [item for item in ten if item.is_service])
             for item in ten:
                 if worker.remaining() <= _SPARE_SECONDS:
                     return
@@ -77,9 +78,7 @@ def judge_item(worker: Worker, item: ItemRecord, services: _Described, now: floa
         # An unchanged item is watched from the first look on.
         item = dataclasses.replace(item, started_at=int(now))
     verdict = (
-        _judge_service(worker, item, services, now)
-        if item.kind == "service"
-        else _judge_task(worker, item, now)
+        _judge_service(worker, item, services, now) if item.is_service else _judge_task(worker, item, now)
     )
     changes, verdict = looked_twice(worker, item, verdict, now)
     if first:
@@ -113,7 +112,7 @@ def _describe(worker: Worker, items: Sequence[ItemRecord]) -> _Described:
     """Services by (target, cluster, name), asked for in tens; what can't be read now is an exception."""
     wanted: dict[tuple[str, str], list[str]] = {}
     for item in items:
-        wanted.setdefault((item.target, str(item.cluster)), []).append(str(item.service))
+        wanted.setdefault((item.target, item.service.cluster), []).append(item.service.service)
     found: _Described = {}
     for (target, cluster), names in wanted.items():
         try:
@@ -128,7 +127,7 @@ def _describe(worker: Worker, items: Sequence[ItemRecord]) -> _Described:
 
 
 def _judge_service(worker: Worker, item: ItemRecord, services: _Described, now: float) -> Judgement:
-    state = services.get((item.target, str(item.cluster), str(item.service)))
+    state = services.get((item.target, item.service.cluster, item.service.service))
     rollout = Rollout(
         deployment_id=str(item.deployment_id),
         task_definition=str(item.after),
@@ -153,7 +152,7 @@ def _judge(
             return _unreadable(rollout, "ECS's record of its deployments", error)
     if judgement.status in (Status.TIMED_OUT, Status.FAILED, Status.ROLLED_BACK_BY_ECS) and state is not None:
         try:
-            stop = services.last_stop(str(item.cluster), str(item.service), rollout.deployment_id)
+            stop = services.last_stop(item.service.cluster, item.service.service, rollout.deployment_id)
         except _PASSING as error:  # the verdict stands without it
             logger.warning("stopped tasks can't be read", extra={"reason": explain(error)})
             stop = ""
@@ -168,7 +167,7 @@ def _judge_by_history(
     services: Services, item: ItemRecord, rollout: Rollout, state: ServiceState
 ) -> Judgement:
     """The verdict from ECS's own record of deployments."""
-    cluster, name = str(item.cluster), str(item.service)
+    cluster, name = item.service.cluster, item.service.service
     created = (state.deployment(rollout.deployment_id) or {}).get("createdAt")
     since = created.timestamp() if created else time.time() - rollout.age_seconds
     history = services.deployments_since(
@@ -261,7 +260,7 @@ def settle(
 
 
 def judge_back(worker: Worker, item: ItemRecord, services: _Described, now: float) -> Judgement:
-    if item.kind == "task":
+    if not item.is_service:
         return _judge_task_back(worker, item, now)
     rollout = Rollout(
         deployment_id=str(item.rollback_deployment),
@@ -269,7 +268,9 @@ def judge_back(worker: Worker, item: ItemRecord, services: _Described, now: floa
         age_seconds=now - float(item.rollback_started_at or now),
         timeout_seconds=item.timeout_minutes * 60,
     )
-    return _judge(worker, item, rollout, services.get((item.target, str(item.cluster), str(item.service))))
+    return _judge(
+        worker, item, rollout, services.get((item.target, item.service.cluster, item.service.service))
+    )
 
 
 def _judge_task_back(worker: Worker, item: ItemRecord, now: float) -> Judgement:

@@ -41,7 +41,7 @@ def _put_back(turn: Turn) -> None:
         return
     if item.action != "update" and not (item.inherited and item.before != item.live):
         return
-    back = put_service_back if item.kind == "service" else put_task_back
+    back = put_service_back if item.is_service else put_task_back
     result = once(turn, "back", lambda: back(turn))
     turn.update({**result, **NO_CLAIM, "doubted_at": None})
 
@@ -59,7 +59,7 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
     # Whoever may still be writing forward has ended, and shows, before anything is made of what is live.
     turn.claim()
     item = turn.item
-    cluster, name = str(item.cluster), str(item.service)
+    cluster, name = item.service.cluster, item.service.service
     services = Services(turn.worker.connections, item.target)
     found: list[ServiceState | None] = []
 
@@ -123,7 +123,7 @@ def _ecs_went_back(services: Services, item: ItemRecord, live: str) -> bool:
     """
     if not item.inherited or live != item.live:
         return False
-    newest = services.newest(str(item.cluster), str(item.service))
+    newest = services.newest(item.service.cluster, item.service.service)
     return newest is not None and (newest.task_definition, newest.rolled_back_to) == (item.after, live)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from ecs_release.aws.patience import jittered, pause
 from ecs_release.aws.scheduled_tasks import Rules, Schedules, reference_of, with_task_definition
 from ecs_release.errors import ItemError
+from ecs_release.manifest.item import Schedule
 from ecs_release.plan.live import read_targets
 from ecs_release.record.before import recorded_targets
 from ecs_release.record.models import ItemRecord
@@ -43,22 +44,20 @@ def write_task_definition(
     left = [with_task_definition(t, arn) for t in current if again or reference_of(t) != arn]
     if not left:
         return
-    if item.rule is None:
+    task = item.task
+    if isinstance(task, Schedule):
         schedules = Schedules(turn.worker.connections, item.target)
-        turn.write(
-            lambda: schedules.put(item.schedule_group, str(item.schedule), left[0]),
-            **changes,
-        )
+        turn.write(partial(schedules.put, task.group, task.schedule, left[0]), **changes)
         return
     rules = Rules(turn.worker.connections, item.target)
-    put = partial(rules.put, item.event_bus, item.rule)
+    put = partial(rules.put, task.event_bus, task.rule)
     for attempt in itertools.count(1):
         failed = turn.write(partial(put, left), **changes)
         if not failed:
             return
         left = [target for target in left if target["Id"] in failed]
         reasons = "; ".join(f"{target_id}: {entry}" for target_id, entry in failed.items())
-        why = f'EventBridge did not take targets of rule "{item.rule}": {reasons}'
+        why = f'EventBridge did not take targets of rule "{task.rule}": {reasons}'
         throttled = any(entry.throttled for entry in failed.values())
         if attempt >= _PUT_TARGETS_ATTEMPTS and not throttled:
             raise ItemError(why)
@@ -73,12 +72,12 @@ def current_targets(worker: Worker, item: ItemRecord) -> list[dict[str, Any]]:
     ItemError
         when one of them is gone.
     """
-    found = read_targets(item, worker.connections)
-    if item.rule is None:
+    found = read_targets(item.task, worker.connections)
+    if isinstance(item.task, Schedule):
         return found
     by_id = {target["Id"]: target for target in found}
     wanted = [target["Id"] for target in recorded_targets(item)]
     missing = [target_id for target_id in wanted if target_id not in by_id]
     if missing:
-        raise ItemError(f'the rule "{item.rule}" has no target "{missing[0]}" any more.')
+        raise ItemError(f'the rule "{item.task.rule}" has no target "{missing[0]}" any more.')
     return [by_id[target_id] for target_id in wanted]

@@ -44,7 +44,7 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     if turn.left_by_another:
         turn.claim()
     item, store = turn.item, turn.worker.store
-    cluster, name, after = str(item.cluster), str(item.service), str(item.after)
+    cluster, name, after = item.service.cluster, item.service.service, str(item.after)
     services = Services(turn.worker.connections, item.target)
     found: list[ServiceState | None] = []
 
@@ -101,7 +101,7 @@ def _is_as_found(item: ItemRecord, state: ServiceState) -> bool:
 def _started_before(services: Services, item: ItemRecord, started_at: int) -> bool:
     """Whether an attempt that could not say so started the rollout, which ECS or somebody else has ended since."""
     since = datetime.fromtimestamp(started_at - CLOCK_SKEW_SECONDS, UTC)
-    history = services.deployments_since(str(item.cluster), str(item.service), since)
+    history = services.deployments_since(item.service.cluster, item.service.service, since)
     return any(deployment.task_definition == item.after for deployment in history)
 
 
