@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import ClientError
-from ecs_release.manifest import Item
+from ecs_release.manifest import Item, Rule, Schedule, Service
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from local_aws.estate.observed import Observed, Observer, count_members, differences
 
@@ -26,12 +26,13 @@ def look(stack: Stack, items: Sequence[Item]) -> dict[str, Observed]:
     observer = Observer(stack.aws)
     found: dict[str, Observed] = {}
     for item in items:
-        if item.kind == "service":
-            found[item.name] = observer.service(str(item.cluster), str(item.service))
-        elif item.rule:
-            found[item.name] = observer.rule(item.rule, item.event_bus)
-        else:
-            found[item.name] = observer.schedule(str(item.schedule), item.schedule_group)
+        match item:
+            case Service():
+                found[item.name] = observer.service(item.cluster, item.service)
+            case Rule():
+                found[item.name] = observer.rule(item.rule, item.event_bus)
+            case Schedule():
+                found[item.name] = observer.schedule(item.schedule, item.group)
     return found
 
 
@@ -196,8 +197,8 @@ def _services_run(items: Sequence[Item], after: View, rows: Sequence[ItemRecord]
 def _task_runs(item: Item, before: Observed, after: Observed) -> Check:
     images = all(after.images.get(name) == image for name, image in item.images.items())
     pinned = after.revision.rpartition(":")[2].isdigit()
-    kind = "rule" if item.rule else "schedule"
-    if item.rule:
+    kind = "rule" if isinstance(item, Rule) else "schedule"
+    if kind == "rule":
         others = len(before.exact) - 1
         beside = f"its {others} other targets untouched" if others else "nothing else in it changed"
     else:

@@ -278,7 +278,7 @@ def test_one_new_revision_and_one_deployment_an_item(survived: Survived) -> None
 
 def test_the_record_names_the_deployment_that_is_live(survived: Survived) -> None:
     for item in survived.outcome.items.values():
-        if item.kind == "service":
-            primary = survived.estate.world.primary(CLUSTER, str(item.service))
+        if item.is_service:
+            primary = survived.estate.world.primary(CLUSTER, item.service.service)
             assert item.deployment_id == primary["id"]
             assert item.after == primary["taskDefinition"]
