@@ -86,8 +86,9 @@ class Terraform:
         self._run("destroy", "-auto-approve", "-input=false", f"-state={self.state}", *self._variables)
 
     def outputs(self) -> dict[str, Any]:
-        """What ``terraform output -json`` prints."""
-        return self._json("output", "-json", f"-state={self.state}")
+        """What ``terraform output -json`` prints, from the state: Terraform would check its provider of 700 MB first."""
+        outputs: dict[str, Any] = json.loads(self.state.read_text())["outputs"]
+        return {name: {"sensitive": False, **output} for name, output in sorted(outputs.items())}
 
     def _json(self, *arguments: str) -> dict[str, Any]:
         command = ["terraform", f"-chdir={self._example}", *arguments]
