@@ -8,15 +8,16 @@ from pathlib import Path
 
 from scripts.parts import Commands, Part, Result, command_part, pytest_part, run
 
-# Longest first. Suites that apply the module do so once each, to a server of their own. Much of their time is waiting for
-# rollouts and leases, so there are more at once than cores.
+# Longest first. Suites that apply the module do so once each, to a server of their own; the gate is applied with other inputs than
+# the rest of tests/local. Much of their time is waiting for rollouts and leases, so there are more at once than cores.
 SUITES = {
     "tests/faults": ("tests/faults",),
-    "tests/local": ("tests/local",),
+    "tests/local": ("tests/local", "--ignore=tests/local/test_gate.py"),
+    "the gate": ("tests/local/test_gate.py",),
     "tools/local_aws": ("tools/local_aws/tests",),
     "tests/unit, attacks, statemachine": ("tests/unit", "tests/attacks", "tests/statemachine"),
 }
-_AT_ONCE = 4
+_AT_ONCE = 5
 
 
 def main() -> int:

@@ -30,6 +30,7 @@ from chaos_clock import CLOCK, VirtualDatetime
 from chaos_table import Client, Lost, Tables, python
 
 from local_aws import control
+from local_aws.services.ecs.state import Estate
 from local_aws.services import ecs
 from local_aws.services import events
 from local_aws.services import scheduler
@@ -95,7 +96,7 @@ class Cloud:
 
         for backends in (ecs_backends, events_backends, scheduler_backends):
             backends.reset()
-        self.server.ecs._stores.clear()
+        self.server.part(Estate)._stores.clear()
         self.server.reset()
         self.tables.reset()
         targets = {
@@ -212,7 +213,7 @@ def cloud() -> Iterator[Cloud]:
         _restore(kept, kept_directory)
         for part in (control, ecs, events, scheduler):
             part.install(server)
-        server.ecs.clock = CLOCK.time
+        server.part(Estate).clock = CLOCK.time
         from ecs_release import observability
         from ecs_release.aws import clients as aws
         from ecs_release.steps import worker

@@ -16,6 +16,7 @@ from moto.scheduler.models import scheduler_backends
 from local_aws.services.ecs import rollouts as ecs_rollouts
 from local_aws.kernel.calls import Answer, Call
 from local_aws.services.ecs.rollout_rules import RolloutRule
+from local_aws.services.ecs.state import Estate
 
 if TYPE_CHECKING:
     from chaos_world import Entry, Job, Service, Thing, Worker, World
@@ -76,7 +77,7 @@ class Oracle:
     # --- what is live ------------------------------------------------------------------------------------------
 
     def service(self, thing: Service) -> Any:
-        estate = self.world.cloud.server.ecs
+        estate = self.world.cloud.server.part(Estate)
         found = self.world.ecs.services["chaos", thing.service]
         if found.status == "ACTIVE":
             ecs_rollouts.settle_service(estate, self.world.ecs, found)

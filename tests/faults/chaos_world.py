@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from local_aws.services.ecs.rollout_rules import RolloutRules
+from local_aws.services.ecs.state import Estate
 from chaos_clock import CLOCK, START, Killed, Simulation, Task
 from chaos_cloud import ACCOUNT, REGION, TABLE, Cloud, Lost
 from chaos_machine import Execution, StatesError, definition
@@ -240,7 +242,7 @@ class World:
 
     @property
     def ecs(self) -> Any:
-        return self.cloud.server.ecs.stores()[0]
+        return self.cloud.server.part(Estate).stores()[0]
 
     def family(self, thing: Thing) -> str:
         return (
@@ -429,11 +431,11 @@ class World:
             behind = {"service": pattern, "seconds": entry.seconds}
             rules.append({**ahead, "outcome": _outcome(thing, entry.forward)})
             rules.append({**behind, "outcome": _outcome(thing, entry.back)})
-        self.cloud.server.rollout_rules.replace(rules)
+        self.cloud.server.part(RolloutRules).replace(rules)
 
     def _converge(self, previous: str | None) -> None:
         """Without faults, the last manifest lands; and once more changes nothing."""
-        self.cloud.server.rollout_rules.reset()
+        self.cloud.server.part(RolloutRules).reset()
         self.simulation.sleep(1200)
         entries = self.oracle.surviving(previous)
         if not entries:

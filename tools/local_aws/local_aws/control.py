@@ -35,6 +35,7 @@ from local_aws.kernel.limits import Limits
 from local_aws.kernel.pages import Pages
 from local_aws.kernel.server import Server
 from local_aws.services.ecs.rollout_rules import RolloutRules
+from local_aws.services.ecs.state import Estate
 
 # What the services answer when a rate is exceeded, by the documents of the services named in limits.py
 _THROTTLES = ("Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded")
@@ -115,9 +116,9 @@ class Control:
         server = self._server
         match method, path:
             case "POST", "rollouts":
-                server.rollout_rules.replace(_list(body))
+                server.part(RolloutRules).replace(_list(body))
             case "GET", "rollouts":
-                return "200 OK", server.rollout_rules.as_documents()
+                return "200 OK", server.part(RolloutRules).as_documents()
             case "POST", "faults":
                 server.faults.replace(_list(body))
             case "GET", "faults":
@@ -127,7 +128,7 @@ class Control:
                     raise ValueError('write {"enabled": true, "scale": 1}')
                 server.limits.configure(body)
             case "POST", "visibility":
-                server.ecs.visibility_delay = float(body["seconds"])
+                server.part(Estate).visibility_delay = float(body["seconds"])
             case "POST", "lag":
                 server.lag.seconds = float(body["seconds"])
             case "POST", "pages":
@@ -156,7 +157,8 @@ def _list(body: Any) -> list[dict[str, Any]]:
 def install(server: Server) -> None:
     """Put counts outermost, then limits, faults and the lag: a throttled call meets no fault."""
     control = Control(server)
-    server.rollout_rules = RolloutRules()
+    rules = RolloutRules()
+    server.add(rules)
     server.faults = Faults(server)
     server.limits = Limits()
     server.lag = Lag()
@@ -165,7 +167,7 @@ def install(server: Server) -> None:
         *(control.pages.guard, server.lag.guard),
     ]
     for part in (
-        *(control.calls, control.pages, server.rollout_rules),
+        *(control.calls, control.pages, rules),
         *(server.faults, server.limits, server.lag),
     ):
         server.on_reset(part.reset)

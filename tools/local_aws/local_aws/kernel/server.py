@@ -45,15 +45,13 @@ if TYPE_CHECKING:
     from local_aws.kernel.faults import Faults
     from local_aws.kernel.lag import Lag
     from local_aws.kernel.limits import Limits
-    from local_aws.services.ecs.rollout_rules import RolloutRules
-    from local_aws.services.ecs.state import Estate
-    from local_aws.services.lambda_ import Lambdas
 
 Handler = Callable[[Call], "Answer | dict[str, Any] | None"]
 WSGIApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 Guard = Callable[[Call, Callable[[Call], Answer]], Answer]
 Parameters = ParamSpec("Parameters")
 Result = TypeVar("Result")
+Part = TypeVar("Part")
 TargetHook = Callable[[dict[str, Any], Any, "Sender"], None]
 
 # Held by whoever looks into moto's backends or changes them. moto answers one request at a time as it is made for tests in one
@@ -129,14 +127,12 @@ class Server:
         self.halt_worker: Callable[[str], None] = lambda _: None
         self.invocation_of: Callable[[str], tuple[str, str]] = lambda _: ("", "")
         self.notifications: Callable[[], list[dict[str, Any]]] = list
-        self.lambdas: Lambdas
-        self.ecs: Estate
         # these three are set by the control part
-        self.rollout_rules: RolloutRules
         self.faults: Faults
         self.limits: Limits
         self.lag: Lag
         self.stopping = threading.Event()
+        self._parts: dict[type, Any] = {}
         self._moto = _Dispatcher()
         self._routes: list[tuple[str, WSGIApplication]] = []
         self._operations: dict[tuple[str, str], Handler] = {}
@@ -149,6 +145,15 @@ class Server:
         self._clients: dict[tuple[str, str, str], Any] = {}
 
     # --- what additions use -------------------------------------------------------------------------------
+
+    def add(self, part: object) -> None:
+        """Keep what a service holds, for others to find by its class."""
+        self._parts[type(part)] = part
+
+    def part(self, kind: type[Part]) -> Part:
+        """What a service has added: ``server.part(Estate)``."""
+        found: Part = self._parts[kind]
+        return found
 
     def route(self, prefix: str, application: WSGIApplication) -> None:
         """Serve every path under ``prefix`` (such as ``/git/``) with a WSGI application; the longest one wins."""

@@ -21,6 +21,7 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 from moto.dynamodb.responses import DynamoHandler
 
+from local_aws.kernel.patches import patch
 from local_aws.kernel.server import Server
 
 _READS = ("Query", "GetItem", "BatchGetItem")
@@ -32,9 +33,27 @@ _in_transaction: ContextVar[bool] = ContextVar("local_aws_in_transaction", defau
 def install(server: Server) -> None:
     """Answer reads and write transactions at once; tables are moto's, so there is one patch for all servers."""
     del server
-    DynamoHandler.serialized = _at_once
-    models.DynamoDBBackend.transact_write_items = _all_or_nothing
-    models.copy = SimpleNamespace(deepcopy=_deepcopy)
+    patch(
+        DynamoHandler,
+        "serialized",
+        _at_once,
+        because="a page of 1 MB takes ten seconds: each value goes through the model of its shape",
+        upstream="moto could write JSON at once where the protocol is JSON",
+    )
+    patch(
+        models.DynamoDBBackend,
+        "transact_write_items",
+        _all_or_nothing,
+        because="the whole table is copied once for each item of a transaction",
+        upstream="moto could keep the items that a transaction names, and put those back",
+    )
+    patch(
+        models,
+        "copy",
+        SimpleNamespace(deepcopy=_deepcopy),
+        because="the copies of the table are made by its deepcopy",
+        upstream="not needed once transactions keep their items",
+    )
 
 
 def _at_once(handler: DynamoHandler, answer: ActionResult) -> Any:

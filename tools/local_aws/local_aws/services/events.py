@@ -25,6 +25,7 @@ from typing import Any
 from moto.events.models import Rule, events_backends
 
 from local_aws.kernel.calls import Answer, ApiError, Call
+from local_aws.kernel.patches import patch
 from local_aws.kernel.server import MOTO_LOCK, Server, one_at_a_time
 
 MAX_TARGETS = 5
@@ -174,14 +175,18 @@ def install(server: Server) -> None:
     """Deliver in place of moto's rule, and refuse a sixth target."""
     delivery = Delivery(server)
     server.put_event = delivery.put_event
-    original = getattr(Rule, "local_original", Rule.send_to_targets)
-    Rule.local_original = original
 
     def send_to_targets(rule: Any, event: Any, transform_input: bool = True) -> None:
         del transform_input  # moto's, for its archives
         delivery.send(rule, original, event)
 
-    Rule.send_to_targets = send_to_targets
+    original = patch(
+        Rule,
+        "send_to_targets",
+        send_to_targets,
+        because="moto delivers to few kinds of targets, without roles, permissions, transformers and retries",
+        upstream="moto should refuse what a target's permission does not allow",
+    )
 
     @server.operation("events", "PutTargets")
     def put_targets(call: Call) -> Answer:

@@ -17,6 +17,7 @@ from moto.iam.access_control import IAMPolicy, PermissionResult
 from moto.s3.models import FakeBucket, s3_backends
 
 from local_aws.kernel.calls import Answer, Call
+from local_aws.kernel.patches import patch
 from local_aws.kernel.server import Server
 
 _VERSION = "x-amz-version-id"
@@ -24,7 +25,13 @@ _VERSION = "x-amz-version-id"
 
 def install(server: Server) -> None:
     """Make every bucket pass over such statements; buckets are moto's, so there is one patch for all servers."""
-    FakeBucket.get_permission = _permission
+    patch(
+        FakeBucket,
+        "get_permission",
+        _permission,
+        because="a statement that denies plain HTTP denies everything: moto looks at no condition, and this server has no TLS",
+        upstream="moto should look at aws:SecureTransport",
+    )
 
     @server.operation("s3", "GetObject", "HeadObject")
     def read_object(call: Call) -> Answer:

@@ -14,6 +14,7 @@ from moto.core.utils import unix_time
 from moto.scheduler.models import Schedule, scheduler_backends
 
 from local_aws.kernel.calls import ApiError, Call
+from local_aws.kernel.patches import patch
 from local_aws.kernel.server import Server, one_at_a_time
 
 _DEFAULTS: dict[str, Any] = {
@@ -76,7 +77,13 @@ def _to_dict(schedule: Any, short: bool = False) -> dict[str, Any]:
 
 def install(server: Server) -> None:
     """Answer for single schedules; moto keeps groups, lists and tags."""
-    Schedule.to_dict = _to_dict
+    patch(
+        Schedule,
+        "to_dict",
+        _to_dict,
+        because="members of a schedule that moto does not know are lost",
+        upstream="moto should keep every member of CreateSchedule",
+    )
 
     @server.operation("scheduler", "CreateSchedule")
     @one_at_a_time

@@ -124,7 +124,7 @@ def _install_clusters(estate: Estate) -> None:
 def install(server: Server) -> None:
     """Take ECS over from moto, clusters aside."""
     estate = Estate(server)
-    server.ecs = estate
+    server.add(estate)
     server.on_reset(estate.reset)
     ecs_task_definitions.install(estate)
     ecs_services.install(estate)

@@ -21,7 +21,7 @@ from dataclasses import replace
 from typing import Any
 
 from local_aws.services.ecs import tasks as ecs_tasks
-from local_aws.services.ecs.rollout_rules import RolloutRule
+from local_aws.services.ecs.rollout_rules import RolloutRule, RolloutRules
 from local_aws.services.ecs.state import (
     Deployment,
     Estate,
@@ -90,7 +90,7 @@ def begin(estate: Estate, store: Store, service: Service, creation: bool = False
                 "Service deployment stopped because a newer service deployment started.",
             )
     service.service_deployments.append(record)
-    rule = estate.server.rollout_rules.choose(service.name, definition.images, creation)
+    rule = estate.server.part(RolloutRules).choose(service.name, definition.images, creation)
     return _add(service, revision, record, rule, now)
 
 
@@ -163,7 +163,7 @@ def settle_service(estate: Estate, store: Store, service: Service) -> None:
             break
         if primary.rule.outcome == "wait":
             images = primary.revision.task_definition.images
-            rule = estate.server.rollout_rules.choose(service.name, images, primary.rule.creation)
+            rule = estate.server.part(RolloutRules).choose(service.name, images, primary.rule.creation)
             if rule.outcome != "wait":
                 primary.rule = replace(rule, seconds=now - primary.created_at + rule.seconds)
         if not _advance(store, service, primary, now):

@@ -41,6 +41,7 @@ from typing import IO, Any
 from moto.awslambda.models import LambdaFunction
 
 from local_aws.kernel.calls import Answer, ApiError, Call
+from local_aws.kernel.patches import patch
 from local_aws.kernel.processes import Child
 from local_aws.kernel.server import MOTO_LOCK, Server
 from local_aws.services.lambda_ import configuration as lambda_configuration
@@ -616,7 +617,6 @@ def install(server: Server) -> None:
     """Take over Invoke; moto keeps the functions, versions, aliases and their code."""
     lambda_configuration.install(server)
     lambdas = Lambdas(server)
-    server.lambdas = lambdas
     server.kill_worker = lambdas.kill_worker
     server.halt_worker = lambdas.halt_worker
     server.invocation_of = lambdas.invocation_of
@@ -641,4 +641,10 @@ def install(server: Server) -> None:
         lambdas.invoke_event(function.function_arn, body.encode())
         return b""
 
-    LambdaFunction.invoke = from_inside_moto
+    patch(
+        LambdaFunction,
+        "invoke",
+        from_inside_moto,
+        because="moto runs functions in containers",
+        upstream="none: there is no Docker here",
+    )

@@ -15,6 +15,7 @@ from typing import Any
 
 from moto.awslambda.models import LambdaFunction
 
+from local_aws.kernel.patches import patch
 from local_aws.kernel.server import Server
 
 _KEPT = ("LoggingConfig", "DeadLetterConfig", "FileSystemConfigs", "SnapStart", "RuntimeManagementConfig")
@@ -47,11 +48,6 @@ def _logging(function: Any) -> dict[str, Any]:
 
 def install(_: Server) -> None:
     """Teach moto's LambdaFunction the members it drops."""
-    if hasattr(LambdaFunction, "local_members"):
-        return
-    original_init = LambdaFunction.__init__
-    original_get = LambdaFunction.get_configuration
-    original_update = LambdaFunction.update_configuration
 
     def init(self: Any, account_id: str, spec: dict[str, Any], region: str, version: Any = 1) -> None:
         original_init(self, account_id, spec, region, version)
@@ -79,8 +75,18 @@ def install(_: Server) -> None:
         config: dict[str, Any] = self.get_configuration()
         return config
 
+    def copied(self: Any, _: Any) -> Any:
+        return copy.copy(self)
+
+    def replaced(
+        name: str, by: Any, upstream: str = "moto should keep every member of CreateFunction"
+    ) -> Any:
+        because = "moto drops logging, snap start and other members, and copies a function with its code"
+        return patch(LambdaFunction, name, by, because=because, upstream=upstream)
+
     LambdaFunction.local_members = {}
-    LambdaFunction.__init__ = init
-    LambdaFunction.__deepcopy__ = lambda self, _: copy.copy(self)
-    LambdaFunction.get_configuration = get_configuration
-    LambdaFunction.update_configuration = update_configuration
+    original_init = replaced("__init__", init)
+    original_get = replaced("get_configuration", get_configuration)
+    original_update = replaced("update_configuration", update_configuration)
+    # object has none; a copy of the code for each published version is what takes the time.
+    LambdaFunction.__deepcopy__ = copied

@@ -52,6 +52,7 @@ from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from local_aws.kernel.calls import Answer, ApiError, Call
+from local_aws.kernel.patches import patch
 from local_aws.kernel.server import MOTO_LOCK, Server
 
 INPUT_BYTES = 256 * 1024
@@ -61,7 +62,7 @@ _LOCK = threading.RLock()
 
 # --- definitions ------------------------------------------------------------------------------------------
 
-_parse = ASLParser.state_machine
+_parse = ASLParser.state_machine  # moto's own: this module is imported before anything is patched
 _TREES: dict[str, Any] = {}
 _MOST_TREES = 32
 
@@ -506,7 +507,19 @@ OPERATIONS: dict[str, Callable[[Call], Answer | dict[str, Any]]] = {
 def install(server: Server) -> None:
     for name, operation in OPERATIONS.items():
         server.operation("states", name)(functools.partial(operation))
-    boto_client.boto3 = _Boto3(server)
-    ASLParser.state_machine = _parse_once
+    patch(
+        boto_client,
+        "boto3",
+        _Boto3(server),
+        because="the interpreter makes a client for each call that a state makes, and reads AWS's endpoints for each",
+        upstream="moto could keep its clients",
+    )
+    patch(
+        ASLParser,
+        "state_machine",
+        _parse_once,
+        because="the interpreter parses the definition again for each execution",
+        upstream="moto could keep the tree of a definition",
+    )
     # The interpreter reports each state that fails; that is what a history is for.
     logging.getLogger("moto.stepfunctions").setLevel(logging.CRITICAL)

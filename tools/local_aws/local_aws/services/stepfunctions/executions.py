@@ -12,6 +12,7 @@ from typing import Any
 from moto.stepfunctions.parser.api import ExecutionStatus
 from moto.stepfunctions.parser.backend.execution import BaseExecutionWorkerCommunication, Execution
 
+from local_aws.kernel.patches import patch
 from local_aws.kernel.server import Server
 
 _lock = threading.Lock()
@@ -52,12 +53,6 @@ def _tell(server: Server, execution: Any) -> None:
 
 def install(server: Server) -> None:
     """Watch the interpreter's executions; moto makes them all, so there is one patch for all servers."""
-    start = getattr(Execution, "local_start", Execution.start)
-    Execution.local_start = start
-    reflect = getattr(BaseExecutionWorkerCommunication, "local_reflect", None)
-    if reflect is None:
-        reflect = BaseExecutionWorkerCommunication._reflect_execution_status
-        BaseExecutionWorkerCommunication.local_reflect = reflect
 
     def start_and_tell(self: Any) -> None:
         if self.exec_worker is None:
@@ -73,5 +68,17 @@ def install(server: Server) -> None:
             self._reflect_execution_status()
         _tell(server, execution)
 
-    Execution.start = start_and_tell
-    BaseExecutionWorkerCommunication.terminated = terminated
+    start = patch(
+        Execution,
+        "start",
+        start_and_tell,
+        because="EventBridge hears nothing of an execution",
+        upstream="moto should put the event Step Functions Execution Status Change",
+    )
+    patch(
+        BaseExecutionWorkerCommunication,
+        "terminated",
+        terminated,
+        because="EventBridge hears nothing of an execution, and one that was stopped gets another status at its end",
+        upstream="moto should put the event, and keep ABORTED",
+    )
