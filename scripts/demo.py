@@ -44,7 +44,7 @@ NEXT = {
     "nightly-report:3.0.0": "nightly-report:3.1.0",
 }
 CRASHING = {"billing:11.5.0": "billing:11.6.0-crash", 'release: "4.0"': 'release: "4.1"'}
-MENDED = {"billing:11.5.0": "billing:11.6.1", 'release: "4.0"': 'release: "4.2"'}
+FIXED = {"billing:11.5.0": "billing:11.6.1", 'release: "4.0"': 'release: "4.2"'}
 CULPRIT = "test-back-office/billing"
 CRASH_RULE = {"image": "crash", "outcome": "circuit_breaker_rollback", "seconds": 4}
 
@@ -117,8 +117,8 @@ def _run(screen: Screen, folder: Path) -> int:
                 demo_checks.put_back(stack, push.execution, push.items, before, culprit=CULPRIT, queue=queue),
             )
 
-        with screen.phase("git push of release 4.2: the same five, with billing mended"):
-            push, before = _push(screen, stack, _edit(text, NEXT | MENDED), "Release 4.2")
+        with screen.phase("git push of release 4.2: the same five, with billing fixed"):
+            push, before = _push(screen, stack, _edit(text, NEXT | FIXED), "Release 4.2")
             _follow(screen, stack, push)
             _print(screen, demo_checks.released(stack, push.execution, push.items, before))
 

@@ -17,12 +17,18 @@ SUITES = {
     "tools/local_aws": ("tools/local_aws/tests",),
     "tests/unit, attacks, statemachine": ("tests/unit", "tests/attacks", "tests/statemachine"),
 }
-_AT_ONCE = 5
+_AT_ONCE = 4
+
+# It decides how long all of it takes, so the others give way to it.
+LONGEST = "tests/faults"
+_NICE = 10
 
 
 def main() -> int:
     """Run everything; 0 when nothing failed."""
-    parts: dict[str, Part] = {name: pytest_part(suites) for name, suites in SUITES.items()}
+    parts: dict[str, Part] = {
+        name: pytest_part(suites, nice=0 if name == LONGEST else _NICE) for name, suites in SUITES.items()
+    }
     parts["terraform test"] = _terraform
     parts["package"] = command_part(sys.executable, "scripts/package.py", "--check")
     return run("test", parts, _AT_ONCE)
@@ -33,10 +39,10 @@ def _terraform(commands: Commands, folder: Path, log: Path) -> Result:
     env = {"TF_DATA_DIR": str(folder / "terraform")}
     directory = "-test-directory=tests/terraform"
     init_log = folder / "init.log"
-    if commands.run(["terraform", "init", "-input=false", "-no-color", directory], init_log, env):
+    if commands.run(["terraform", "init", "-input=false", "-no-color", directory], init_log, env, nice=_NICE):
         log.write_bytes(init_log.read_bytes())
         return Result(failed=1)
-    status = commands.run(["terraform", "test", "-no-color", directory], log, env)
+    status = commands.run(["terraform", "test", "-no-color", directory], log, env, nice=_NICE)
     counted = re.search(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?", log.read_text(errors="replace"))
     if counted is None:
         return Result(failed=1)

@@ -76,7 +76,7 @@ def test_every_item_changes_an_image_of_a_container_that_exists(shop: Recorder) 
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, demo.NEXT | demo.CRASHING, demo.NEXT | demo.MENDED], ids=["4.0", "4.1", "4.2"]
+    "changes", [{}, demo.NEXT | demo.CRASHING, demo.NEXT | demo.FIXED], ids=["4.0", "4.1", "4.2"]
 )
 def test_every_image_that_the_demo_pushes_is_in_the_registry(changes: dict[str, str]) -> None:
     text = demo.MANIFEST.read_text()

@@ -578,7 +578,7 @@ def test_what_is_no_yaml_gets_one_message_for_all_that_follows_from_it() -> None
         assert [f"{p.code} {p.line}:{p.column}" for p in load(text.encode()).errors] == [expected]
 
 
-def test_slips_that_are_seen_in_a_line_are_told_for_every_line() -> None:
+def test_what_is_wrong_with_a_single_line_is_reported_for_every_line() -> None:
     text = README_SAMPLE.replace("service: ", "service:\u00a0").replace("image: ", "image:")
 
     assert [f"{p.code} {p.line}:{p.column}" for p in load(text.encode()).errors] == [

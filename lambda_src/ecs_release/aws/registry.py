@@ -36,7 +36,7 @@ class RegistryImage:
 
     Attributes
     ----------
-    digest : what the tag means now; None when it can't be told.
+    digest : what the tag means now; None when ECR does not say.
     platforms : ``os/architecture`` of an image index; empty for an image built for one platform, which does not say.
     movable : the image is named by a tag, and its repository lets tags be overwritten.
     missing : ECR's code for not having it; None of an image that is there, or of which nobody knows.

@@ -1,7 +1,8 @@
 """What people get wrong in YAML itself, each with what to write instead.
 
-`slips` are seen line by line, before any parsing: left-over merge conflicts, tabs, and what only looks like the space,
-dash or colon that YAML needs. `explain` is for what stops the parser, whose words are for people who know its grammar.
+`line_problems` sees what is wrong with single lines, before any parsing: left-over merge conflicts, tabs, and what only looks
+like the space, dash or colon that YAML needs. `explain` is for what stops the parser, whose words are for people
+who know its grammar.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ _HARMLESS_TABS = re.compile(_TABS)
 _HARMLESS_TABS_IN_JSON = re.compile(rf"{_TABS}|^[ \t]++|(?<=[\[\]{{}},])[ \t]++|[ \t]++(?=[\[\]{{}},])")
 
 
-def slips(lines: list[str]) -> list[Problem]:
+def line_problems(lines: list[str]) -> list[Problem]:
     """Find what is wrong in single lines, and make the tabs in ``lines`` spaces that YAML 1.2 takes for spaces."""
     problems = list(_merge_conflicts(lines))
     is_json = next((text for text in lines if text.strip()), "").lstrip()[:1] in ("{", "[")
@@ -72,8 +73,8 @@ def slips(lines: list[str]) -> list[Problem]:
         for pattern, code, message in _SLIPS[-3:] if text.isascii() else _SLIPS:
             if found := pattern.match(text):
                 value = {name: plain((part or "").strip()) for name, part in found.groupdict().items()}
-                told = message.format(odd=described(found["at"] or " "), **value)
-                problems.append(Problem(code, number, found.start("at") + 1, "", told))
+                text = message.format(odd=described(found["at"] or " "), **value)
+                problems.append(Problem(code, number, found.start("at") + 1, "", text))
                 break
         if len(problems) > MOST_PROBLEMS:
             break
@@ -114,7 +115,7 @@ def _merge_conflicts(lines: list[str]) -> Iterator[Problem]:
 # --- what stops the parser ----------------------------------------------------------------------------------
 
 _OPEN_QUOTE = re.compile(rf"""(?:[\s\[\]{{}},]++|{_QUOTED}|[^\s"'#\[\]{{}},][^\s\[\]{{}},]*+)*+(["'])""")
-# What PyYAML says, code, what we say; E035 and E036 are told where the value begins.
+# What PyYAML says, code, what we say; E035 and E036 are reported where the value begins.
 _ADVICE = (
     ("sequence entries are not allowed", "E034", "a list cannot begin behind a colon; begin it on the next line: - service: api"),
     ("'\\t'", "E030", "a tab between two parts of the line; write a space instead"),

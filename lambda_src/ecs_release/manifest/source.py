@@ -16,7 +16,7 @@ from yaml.error import MarkedYAMLError, YAMLError
 from yaml.events import AliasEvent, CollectionStartEvent, StreamEndEvent
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from ecs_release.manifest.hints import UNCLOSED, explain, slips
+from ecs_release.manifest.hints import UNCLOSED, explain, line_problems
 from ecs_release.manifest.keys import KNOWN_KEYS
 from ecs_release.manifest.nodes import (
     DEEPEST,
@@ -55,7 +55,7 @@ def read(data: bytes) -> Source:
     if too_many := _too_many(lines):
         return Source(None, (*problems, too_many))
     _without_empty_documents(lines)
-    found = [problem for problem in slips(lines) if HOLE not in lines[problem.line - 1]]
+    found = [problem for problem in line_problems(lines) if HOLE not in lines[problem.line - 1]]
     if found := found or _too_long(lines):
         return Source(None, (*problems, *found))
     composer = _Composer("\n".join(lines))

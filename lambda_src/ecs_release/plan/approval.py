@@ -129,7 +129,7 @@ def _look_up_what_is_live_already(
     connections: Connections, approved: Mapping[str, Any], now: Mapping[str, Any]
 ) -> None:
     """Note the digests of approved images that somebody else deployed meanwhile; a plan asks only about what it changes."""
-    told = {
+    approved_with_digest = {
         (item["target"], change["to"])
         for item in approved["items"]
         for change in item["images"].values()
@@ -140,7 +140,7 @@ def _look_up_what_is_live_already(
         for item in now["items"]
         if item["action"] == "unchanged"
         for change in item["images"].values()
-        if (item["target"], change["to"]) in told
+        if (item["target"], change["to"]) in approved_with_digest
     ]
     found = read_digests({(target, change["to"]) for target, change in live_already}, connections)
     for target, change in live_already:

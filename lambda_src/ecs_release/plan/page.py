@@ -123,14 +123,14 @@ def _rows(item: Mapping[str, Any], cluster: str, usual: str) -> Iterator[str]:
         old = old_tag if before == after else full_name(change["from"])
         registry = "" if after[0] == usual else f'<b class="warn">{escape(after[0])}/</b>'
         if change.get("digest"):
-            told = f" {escape(change['digest'][:19])}"
+            digest = f" {escape(change['digest'][:19])}"
         else:
-            told = ' <span class="warn">digest unknown</span>' if digest_unknown(change) else ""
+            digest = ' <span class="warn">digest unknown</span>' if digest_unknown(change) else ""
         shown = container if len(item["images"]) > 1 or not item["name"].endswith(f"/{container}") else ""
         container_name = f' <span class="soft">{escape(shown)}</span>' if shown else ""
         first = f"{name}{container_name}{marks}" if number == 0 else container_name
         yield (
             f'<tr class="{"more" if number else "first"}"><td class="item">{first}</td>'
             f'<td class="now">{escape(old)} </td><td class="after">{escape(tag)}</td>'
-            f'<td class="image soft"><code>{registry}{escape(after[1])}{told}</code></td></tr>'
+            f'<td class="image soft"><code>{registry}{escape(after[1])}{digest}</code></td></tr>'
         )

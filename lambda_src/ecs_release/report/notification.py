@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import BAD, ReleaseStatus, Status
 
-# Of a rollback that is not complete: back, never written, or told of as a failure.
+# Of a rollback that is not complete: back, never written, or reported as a failure.
 _NOT_WORTH_A_LINE = frozenset(
     {Status.UNCHANGED, Status.PREPARED, Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED}
 )
