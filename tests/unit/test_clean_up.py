@@ -21,7 +21,7 @@ from ecs_release.record.store import Store
 from ecs_release.rollout.unused import CleanUp, runs_without_being_named
 from ecs_release.settings import Settings
 from ecs_release.steps import clean_up as step
-from ecs_release.steps import parse
+from ecs_release.steps import lock, parse
 from ecs_release.steps.clean_up import clean_up
 from ecs_release.steps.closing import close
 from ecs_release.steps.revisions import register
@@ -123,6 +123,7 @@ def paused(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     )
     monkeypatch.setattr(step, "time", clock)
     monkeypatch.setattr(parse, "time", clock)
+    monkeypatch.setattr(lock, "time", clock)
     return pauses
 
 

@@ -15,7 +15,7 @@ from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.store import Store
 from ecs_release.report.notification import message
 from ecs_release.settings import Settings
-from ecs_release.steps import due, parse
+from ecs_release.steps import due, lock
 from ecs_release.steps.closing import close
 from ecs_release.steps.report import report, report_ended_execution
 
@@ -318,7 +318,7 @@ def test_an_execution_that_was_stopped_before_it_began_can_not_begin_any_more(
     )
     worker: Any = SimpleNamespace(store=store, remaining=lambda: 600.0, settings=Settings("releases"))
     with pytest.raises(LockLostError, match="is over"):
-        parse.take_lock(worker, RELEASE)
+        lock.take_lock(worker, RELEASE)
     assert store.lock().holder is None
 
 
@@ -359,8 +359,8 @@ def test_an_execution_that_is_not_known_has_ended_only_when_it_began_long_ago(
     monkeypatch.setattr(due, "own_client", lambda _: Forgetful())
     started = (datetime.now(UTC) - timedelta(days=age_days)).isoformat()
     store.put_release(dataclasses.replace(RELEASE, started=started))
-    assert parse._ended(store, Lock(RELEASE.release, "arn:execution", 1)) is ended
-    assert parse._ended(store, Lock("unknown", "arn:execution", 1)) is False
+    assert lock._ended(store, Lock(RELEASE.release, "arn:execution", 1)) is ended
+    assert lock._ended(store, Lock("unknown", "arn:execution", 1)) is False
 
 
 def test_what_parse_has_read_is_kept_in_rows_that_fit_and_goes_when_it_is_done(store: Store) -> None:

@@ -1,4 +1,7 @@
-"""The lock: which release may write, and which workers of a closed one may still be in the middle of a call."""
+"""The lock: which release may write, and which workers of a closed one may still be in the middle of a call.
+
+``steps/lock.py`` takes it, also from a holder that has died.
+"""
 
 from __future__ import annotations
 
