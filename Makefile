@@ -30,7 +30,7 @@ prove: setup ## the slower proofs: chaos, fuzzing, upgrade, API limits, Lambda's
 lint: setup ## ruff, mypy, terraform fmt and validate, asl-validator, checkov, tflint
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
-	$(PYTHON) -m mypy --strict lambda_src tools/local_aws/local_aws scripts
+	$(PYTHON) -m scripts.lint_types
 	$(PYTHON) -m scripts.lint_terraform
 
 package: setup ## build lambda_src/package.zip, the code of the Lambda functions

@@ -404,7 +404,8 @@ def at(step: str) -> ReleaseRecord:
     state, batches, batch = DUE[step]
     now: Any = [[batch]] if step == "prepare" else [batch]
     phase = "rollback" if step == "rollback" else RECORD.due["phase"]
-    return dataclasses.replace(RECORD, due={**RECORD.due, "next": state, batches: now, "phase": phase})
+    due: Any = {**RECORD.due, "next": state, batches: now, "phase": phase}
+    return dataclasses.replace(RECORD, due=due)
 
 
 def batch(step: str) -> dict[str, Any]:

@@ -232,6 +232,7 @@ def test_a_plan_that_only_claims_the_approved_digest_is_not_read(monkeypatch: py
     assert read_plan(monkeypatch, approved) == approved
     attack_moved_tag(world, "api")
     forged = world.document() | {"digest": approved["digest"]}
+    document: Any
     for document in (forged, {"digest": approved["digest"]}, [], "plan", None, {"digest": "x", "items": [1]}):
         with pytest.raises(ManifestInvalidError, match="run the pipeline again"):
             read_plan(monkeypatch, document)

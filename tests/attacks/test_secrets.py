@@ -208,7 +208,8 @@ def run() -> Iterator[Run]:
     log, mails = io.StringIO(), []
     handler = logging.StreamHandler(log)
     root = logging.getLogger()
-    level, own_level = root.level, observability.logger.level
+    own: Any = observability.logger
+    level, own_level = root.level, own.level
     sns = SimpleNamespace(publish=lambda **message: mails.append(json.dumps(message)))
     with cloud() as made, pytest.MonkeyPatch.context() as patch:
         patch.setenv("ECS_RELEASE_TOPIC_ARN", "arn:aws:sns:us-east-1:123456789012:topic")
@@ -240,7 +241,7 @@ def run() -> Iterator[Run]:
         finally:
             world.close()
             root.removeHandler(handler)
-            observability.logger.removeHandler(handler)
+            own.removeHandler(handler)
             root.setLevel(level)
             observability.logger.setLevel(own_level)
 
@@ -394,16 +395,16 @@ def bodies(draw: st.DrawFn) -> tuple[dict[str, Any], str]:
     """A raw body, and a secret that is somewhere in it."""
     secret = draw(_TEXT)
     place = draw(st.sampled_from(["environment", "tag", "input", "nested input", "label", "unknown"]))
-    within = {"containerOverrides": [{"environment": [{"name": "A", "value": secret}]}]}
-    body: dict[str, Any] = {
+    within: dict[str, Any] = {"containerOverrides": [{"environment": [{"name": "A", "value": secret}]}]}
+    bodies: dict[str, Any] = {
         "environment": {"containerDefinitions": [{"environment": [{"name": "A", "value": secret}]}]},
         "tag": {"tags": [{"key": "k", "value": secret}]},
         "input": {"Targets": [{"Id": "t", "Input": json.dumps(within)}]},
         "nested input": {"Target": {"Input": json.dumps({"text": json.dumps(within)})}},
         "label": {"containerDefinitions": [{"dockerLabels": {"image": secret, "name": secret, "x": secret}}]},
         "unknown": {"memberOfTomorrow": [[{"new": secret}]]},
-    }[place]
-    return body, secret
+    }
+    return bodies[place], secret
 
 
 @given(bodies(), st.sampled_from(["alone", "as JSON", "the body"]))

@@ -233,7 +233,7 @@ def cloud() -> Iterator[Cloud]:
                 connections[write] = aws.Connections(targets, actions, write=write, session_name=session_name)
             return connections[write]
 
-        patches = [
+        patches: list[Any] = [
             mock.patch.object(botocore.httpsession.URLLib3Session, "send", _send(server)),
             mock.patch.object(botocore.retries.quota.RetryQuota, "acquire", lambda *_: True),
             mock.patch.object(botocore.endpoint, "time", CLOCK),

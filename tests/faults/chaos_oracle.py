@@ -263,7 +263,9 @@ class Oracle:
             return [f"default#service#{asked['cluster']}/{asked['service']}"]
         if call.key == "events:PutTargets":
             ids = {target["Id"] for target in asked["Targets"]}
-            jobs = [t for t in self.world.things if hasattr(t, "carrier") and t.carrier == asked["Rule"]]
+            jobs: list[Any] = [
+                t for t in self.world.things if hasattr(t, "carrier") and t.carrier == asked["Rule"]
+            ]
             return [job.key for job in jobs if ids & set(job.target_ids)] or [f"default#task#{asked['Rule']}"]
         if call.key == "scheduler:UpdateSchedule":
             return [f"default#task#{asked['GroupName']}/{call.params['Name']}"]

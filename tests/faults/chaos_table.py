@@ -96,12 +96,12 @@ class _Expression:
             return left is not None and low <= left <= high
         if operator == "IN":
             self._take("(")
-            found = [self._operand(self._take())]
+            listed = [self._operand(self._take())]
             while self._next() == ",":
                 self._take(",")
-                found.append(self._operand(self._take()))
+                listed.append(self._operand(self._take()))
             self._take(")")
-            return left in found
+            return left in listed
         right = self._operand(self._take())
         if operator == "<>":
             return left is not None and bool(left != right)
@@ -162,7 +162,7 @@ class Tables:
             asked.get("ExpressionAttributeValues") or {},
         )
         if text and not _Expression(text, row or {}, names, values).holds():
-            members = {}
+            members: Any = {}
             if row is not None and asked.get("ReturnValuesOnConditionCheckFailure") == "ALL_OLD":
                 members["Item"] = row
             raise ApiError("ConditionalCheckFailedException", "The conditional request failed", **members)

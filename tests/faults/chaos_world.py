@@ -578,8 +578,8 @@ class World:
         worker = task.about if isinstance(task.about, Worker) else None
         self.calls += 1
         assert self.calls < 30_000, "this example does not end"
-        entry = [simulation.now, task.name, call.key, call, ""]
-        self.trace.append(entry)  # type: ignore[arg-type]
+        entry: Any = [simulation.now, task.name, call.key, call, ""]
+        self.trace.append(entry)
         partly: Trouble | None = None
         for trouble in self._met(call.key, worker, before=True):
             entry[4] += f" <{trouble.kind}>"
@@ -687,13 +687,13 @@ class World:
                 ids = [thing.target_id] if thing.target_id else ["own", "other"]
                 self.cloud.client("events").remove_targets(Rule=thing.carrier, Ids=ids)
         elif trouble.kind == "deregister":
-            arn = self.oracle.whole_arn.get(thing.key)
+            live = self.oracle.whole_arn.get(thing.key)
             bare = any(
                 reference.rpartition("/")[2].count(":") == 0 for reference in self.oracle.references(thing)
             )
-            if arn is not None and not bare:  # else it would be a deployment
-                self.cloud.client("ecs").deregister_task_definition(taskDefinition=arn)
-                self.oracle.deregistered.add(arn)
+            if live is not None and not bare:  # else it would be a deployment
+                self.cloud.client("ecs").deregister_task_definition(taskDefinition=live)
+                self.oracle.deregistered.add(live)
 
     def point(self, thing: Thing, arn: str) -> None:
         """Somebody else deploys."""

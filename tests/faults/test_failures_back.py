@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import pytest
@@ -28,6 +29,14 @@ class Failed:
 
     def item(self, name: str) -> Any:
         return next(i for i in self.outcome.items.values() if i.name.rpartition("/")[2] == name)
+
+
+def _runs(arena: Arena, name: str, revision: str) -> bool:
+    return arena.runs(name) == revision
+
+
+def _only(arena: Arena, family: str, revision: str) -> bool:
+    return bool(arena.revisions(family) == [revision])
 
 
 def assert_told(arena: Arena, outcome: Outcome, status: str, *texts: str) -> None:
@@ -75,7 +84,7 @@ def failing(arena: Arena) -> Failed:
         }
     )
     for name in ("r07", "r13", "r19"):
-        until(f"updated: {name}", lambda name=name: arena.runs(name) == f"{name}:2")
+        until(f"updated: {name}", partial(_runs, arena, name, f"{name}:2"))
     # The before-image goes first: later it would already be needed.
     arena.ecs.deregister_task_definition(taskDefinition="r19:1")
     arena.ecs.update_service(cluster=CLUSTER, service="r13", taskDefinition=theirs)
@@ -135,7 +144,7 @@ def test_17_half_done_then_a_failure_and_rolled_back(arena: Arena, failing: Fail
 def test_17_no_revision_of_the_failed_release_is_left(arena: Arena, failing: Failed) -> None:
     for family in ("b-first", "r17-first", "r12", "b-later", "r17-job", "r17-unpinned", "r17-nightly"):
         # What cleans up comes after the report, and gives way to every release that runs meanwhile.
-        until(f"cleaned up: {family}", lambda f=family: arena.revisions(f) == [f"{f}:1"], seconds=300)
+        until(f"cleaned up: {family}", partial(_only, arena, family, f"{family}:1"), seconds=300)
 
 
 def test_19_the_before_images_revision_was_deregistered(arena: Arena, failing: Failed) -> None:

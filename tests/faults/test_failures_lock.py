@@ -80,6 +80,7 @@ def test_16_the_locks_holder_died(arena: Arena) -> None:
         arena.events.enable_rule(Name="ecs-release-ended")
     assert outcome.status == "SUCCEEDED", outcome.cause
     closed = arena.stack.store.release(release)
+    assert closed is not None
     assert closed.status == "ABORTED"
     assert arena.status(dead)["status"] == "ABORTED"
     assert arena.stack.store.lock().holder is None
@@ -120,4 +121,6 @@ def test_30_after_an_automatic_rollback_the_same_commit_may_run_again(arena: Are
     again = arena.release(document)
     assert again.status == "SUCCEEDED", again.cause
     assert again.id != failed.id
-    assert arena.stack.store.release(failed.id).status == "ROLLED_BACK", "both are on record"
+    first = arena.stack.store.release(failed.id)
+    assert first is not None
+    assert first.status == "ROLLED_BACK", "both are on record"

@@ -207,7 +207,7 @@ def difference(before: dict[str, Any], after: dict[str, Any]) -> dict[str, dict[
 def changes(before: Any, after: Any, path: str = "") -> dict[str, tuple[Any, Any]]:
     """Path -> what stood there before and after (None: nothing), for everything that differs."""
     if isinstance(before, dict) and isinstance(after, dict):
-        found = {}
+        found: dict[str, Any] = {}
         for key in {**before, **after}:
             found |= changes(before.get(key), after.get(key), f"{path}/{key}" if path else key)
         return found

@@ -193,7 +193,7 @@ def kills(function: str, calls: Sequence[str], *, empty: bool) -> list[Kill]:
     a call is dying after the call before it; only the calls that write production die both ways there.
     """
     counted: Counter[str] = Counter()
-    result = []
+    result: list[Any] = []
     for operation in calls:
         both = not empty or not result or operation in WRITES
         result += [

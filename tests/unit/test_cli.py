@@ -121,7 +121,7 @@ def test_compile_takes_a_device_for_what_it_is(manifest: Path, tmp_path: Path) -
     out = tmp_path / "out.json"
     link = Path("/dev/stdout").readlink()
     with out.open("wb") as stdout:
-        command = [sys.executable, "-m", "ecs_release", "compile", manifest, "-o", "/dev/stdout"]
+        command = [sys.executable, "-m", "ecs_release", "compile", str(manifest), "-o", "/dev/stdout"]
         done = subprocess.run(
             command, check=False, stdout=stdout, env=os.environ | {"PYTHONPATH": "lambda_src"}, cwd=ROOT
         )

@@ -114,7 +114,7 @@ def items() -> list[Item]:
         Service(images={"app": "app:1"}, exact=True, cluster="c", service=str(n), path="")
         for n in range(ITEMS)
     ]
-    tasks = [
+    tasks: list[Item] = [
         Rule(images={"app": "app:1"}, exact=True, rule="r"),
         Schedule(images={"app": "app:1"}, exact=True, schedule="s"),
     ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ecs_release.manifest import Item, Rule, Schedule, Validation, from_document, load, to_document
+from ecs_release.manifest import Item, Rule, Schedule, Service, Validation, from_document, load, to_document
 from ecs_release.manifest.problem import one_line
 
 SERVICE = {"service": "api", "clusterName": "shop", "serviceName": "api", "image": "api:1.2.3"}
@@ -201,6 +201,7 @@ services:
         {"api": "registry.example.com/monolith:2025.10.1"},
         {"web": "registry.example.com/monolith:2025.10.1"},
     ]
+    assert isinstance(web, Service)
     assert (web.cluster, web.wave) == ("shop", 1)
 
 
@@ -356,6 +357,7 @@ def test_names_keep_their_text(name: str) -> None:
 
     (item,) = items(text)
 
+    assert isinstance(item, Service)
     assert (item.cluster, item.service, dict(item.images)) == (name, name, {name: f"{name.lower()}:{name}"})
 
 
@@ -474,7 +476,7 @@ def test_targets_of_one_rule_are_items_of_their_own() -> None:
     manifest = from_document({"tasks": [{**TASK, "targetId": "1"}, {**TASK, "targetId": "2"}]}).manifest
 
     assert manifest is not None
-    assert [item.target_id for item in manifest.items] == ["1", "2"]
+    assert [item.target_id for item in manifest.items if isinstance(item, Rule)] == ["1", "2"]
 
 
 # --- JSON ---

@@ -37,9 +37,9 @@ def files(draw: st.DrawFn) -> str:
     for number in range(draw(st.integers(1, 5))):
         above = [f"*m{n}" for n in range(number)]
         lines.append(f"x-{number}: &m{number}")
-        merged = draw(st.lists(st.sampled_from(above), max_size=3)) if above else []
+        merged: list[str] = draw(st.lists(st.sampled_from(above), max_size=3)) if above else []
         entries = [f"{name}: {draw(VALUES)}" for name in sorted(draw(st.sets(NAMES)))]
-        if above and draw(st.booleans()):
+        if above and draw(st.booleans()) is True:
             entries.append(f"e: {draw(st.sampled_from(above))}")
         if merged:
             one = merged[0] if len(merged) == 1 else f"[{', '.join(merged)}]"

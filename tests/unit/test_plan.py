@@ -47,7 +47,7 @@ def service_live(completed: str | None = f"{PREFIX}api:7", **body: Any) -> Live:
     return Live(service=ServiceState(state), definition=definition(), completed=completed)
 
 
-def task_item(**more: Any) -> Item:
+def task_item(**more: Any) -> Rule:
     return Rule(images={"api": "api:2"}, exact=False, rule="r", **more)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -89,12 +90,13 @@ def test_a_late_attempt_at_cutting_changes_nothing_of_what_another_has_cut(store
     with pytest.raises(RecordChangedError):
         store.put_items("r1", [late], "late")
     due.next_turn(store, "r1", None, {"next": "PREPARE"}, cut_by="first", waves=[{"wave": 0}])
-    for attempt in (
+    attempts: tuple[Callable[[], Any], ...] = (
         lambda: store.claim_cut("r1", "late"),
         lambda: store.put_items("r1", [late], "late"),
         lambda: store.put_items("r1", [late], "first"),
         lambda: store.take_turn("r1", None, "t", {"waves": []}, cut_by="late"),
-    ):
+    )
+    for attempt in attempts:
         with pytest.raises(RecordChangedError):
             attempt()
     with pytest.raises(RecordChangedError):

@@ -55,7 +55,8 @@ def dimensions(metrics: EphemeralMetrics) -> dict[str, str]:
     assert directive["Namespace"] == setting(ALARM, "namespace")
     assert setting(ALARM, "metric_name") in [metric["Name"] for metric in directive["Metrics"]]
     (names,) = directive["Dimensions"]
-    return {name: document[name] for name in names}
+    members: dict[str, Any] = dict(document)
+    return {name: members[name] for name in names}
 
 
 def statuses() -> list[str]:

@@ -519,7 +519,7 @@ class Batch(World):
         return self.seconds
 
     def release(self, _: str) -> ReleaseRecord:
-        due = {"next": "UPDATE_SERVICES", "phase": "services", "services": [0]}
+        due: Any = {"next": "UPDATE_SERVICES", "phase": "services", "services": [0]}
         return ReleaseRecord("r", "arn", 1, "2026-01-01T00:00:00.000Z", due=due)
 
     def items(self, *_: Any) -> list[ItemRecord]:

@@ -35,7 +35,7 @@ def test_of_many_who_take_a_free_lock_one_gets_it(table: Any) -> None:
                 ConditionExpression="attribute_not_exists(pk)",
             )
         except ClientError as error:
-            return error.response["Error"]["Code"] != "ConditionalCheckFailedException"
+            return bool(error.response["Error"]["Code"] != "ConditionalCheckFailedException")
         return True
 
     with ThreadPoolExecutor(16) as pool:

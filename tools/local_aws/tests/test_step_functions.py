@@ -124,13 +124,13 @@ def test_ends_reach_rules_on_status_changes(
     aws: LocalAws, eventually: Callable[..., Any], status: str
 ) -> None:
     topic = aws.client("sns").create_topic(Name="ends")["TopicArn"]
-    states: dict[str, Any] = {
+    by_status: dict[str, Any] = {
         "SUCCEEDED": {"Only": {"Type": "Pass", "End": True}},
         "FAILED": {"Only": {"Type": "Fail", "Error": "Bad", "Cause": "luck"}},
         "ABORTED": {"Only": {"Type": "Wait", "Seconds": 30, "End": True}},
         "TIMED_OUT": {"Only": {"Type": "Wait", "Seconds": 30, "End": True}},
-    }[status]
-    definition: dict[str, Any] = {"StartAt": "Only", "States": states}
+    }
+    definition: dict[str, Any] = {"StartAt": "Only", "States": by_status[status]}
     if status == "TIMED_OUT":
         definition["TimeoutSeconds"] = 1
     client = aws.client("stepfunctions")
