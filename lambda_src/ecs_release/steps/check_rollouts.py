@@ -276,7 +276,7 @@ def _after_rollback(
 _SETTLED_BACK = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED})
 
 
-@logger.inject_lambda_context(log_event=False)
+@logger.inject_lambda_context(log_event=False, clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> State:
     """``{"release", "state"}`` in, the machine's next state out."""
     release, state = str(event["release"]), event["state"]

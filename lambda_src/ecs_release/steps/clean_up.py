@@ -160,7 +160,7 @@ def _runs(worker: Worker, item: ItemRecord, target: str, arn: str) -> bool:
         return False
 
 
-@logger.inject_lambda_context(log_event=False)
+@logger.inject_lambda_context(log_event=False, clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """EventBridge's event of an execution that ended in, ``{"deregistered", "left"}`` out."""
     release = str(event["detail"]["name"])

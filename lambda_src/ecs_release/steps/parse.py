@@ -274,7 +274,7 @@ def first_state(record: ReleaseRecord) -> State:
     }
 
 
-@logger.inject_lambda_context(log_event=False)
+@logger.inject_lambda_context(log_event=False, clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> State:
     """``{"release", "execution", "startedAt", "input"}`` in, the machine's first state out."""
     release = str(event["release"])

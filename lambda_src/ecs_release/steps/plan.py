@@ -38,7 +38,7 @@ def plan(store: Store, connections: Connections, request: Request) -> dict[str, 
     )
 
 
-@logger.inject_lambda_context(log_event=False)
+@logger.inject_lambda_context(log_event=False, clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """An execution input (``{"version", "mode", "manifest", "source"}``) in, the plan's JSON form out.
 

@@ -183,7 +183,7 @@ def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:
 
 
 @metrics.log_metrics
-@logger.inject_lambda_context(log_event=False)
+@logger.inject_lambda_context(log_event=False, clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """``{"release", "execution", "state"}`` from the machine, or EventBridge's event of an execution that ended."""
     be_patient_for(lambda: context.get_remaining_time_in_millis() / 1000)

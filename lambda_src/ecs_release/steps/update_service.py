@@ -105,7 +105,7 @@ def _started_before(services: Services, item: ItemRecord, started_at: int) -> bo
     return any(deployment.task_definition == item.after for deployment in history)
 
 
-@logger.inject_lambda_context(log_event=False)
+@logger.inject_lambda_context(log_event=False, clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """``{"release", "epoch", "batch"}`` in, ``{"batch", "failed"}`` out."""
     release, epoch, batch = str(event["release"]), int(event["epoch"]), int(event["batch"])

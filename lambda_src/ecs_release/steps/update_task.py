@@ -98,7 +98,7 @@ def _ensure_nobody_registered(turn: Turn) -> None:
         raise SupersededError(odd)
 
 
-@logger.inject_lambda_context(log_event=False)
+@logger.inject_lambda_context(log_event=False, clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     """``{"release", "epoch", "batch"}`` in, ``{"batch", "failed"}`` out."""
     release, epoch, batch = str(event["release"]), int(event["epoch"]), int(event["batch"])
