@@ -857,4 +857,37 @@ SCHEDULES: dict[str, Scenario] = {
         preempt=0.05,
         lag=0.0,
     ),
+    # seed 4001: ECS went back to what the release before had completed, and that was taken for somebody else's
+    "ECS goes back to what a release completed that did not end whole": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+            Service(number=1, family=0, breaker="rollback", strategy="ROLLING", desired=2, sidecar=True),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=3, wave=0, forward="stall", back="complete", seconds=2.0),
+                    Entry(thing=1, version=2, wave=0, forward="complete", back="stall", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="deploy",
+                entries=(Entry(thing=1, version=4, wave=0, forward="bad", back="complete", seconds=2.0),),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.05,
+        lag=0.0,
+    ),
 }

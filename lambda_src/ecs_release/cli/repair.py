@@ -131,7 +131,7 @@ def look(worker: Worker, item: ItemRecord) -> Repair:
         return Repair(item, live, goal, FAILED if trouble else BACK, trouble)
     if memory is None:
         return Repair(item, live, goal, LEFT_ALONE, "a later release has made it whole")
-    ours = {item.after, item.live, item.before, goal}
+    ours = {item.after, item.live, item.before, goal, *memory.get("ours", ())}
     if not item.is_service:
         ours.add(original_reference(item))
     foreign = sorted(set(live) - ours)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ecs_release.errors import RecordChangedError
+from ecs_release.manifest.item import Key
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.table import Table, deserialized, serialized, wait_for_the_rest
 
@@ -19,6 +20,10 @@ class Memory(Table):
         ``{"before", "release", "ours", ...}``; ``ours`` are the ARNs and content digests that releases set since.
         """
         return self._by_state_key("ITEM", keys)
+
+    def memory(self, key: Key) -> dict[str, Any] | None:
+        """What :meth:`memories` says of one item."""
+        return self._get("ITEM", "#".join(key))
 
     def holds(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
         """For (target, kind, name): what a rollback by hand undid, ``{"images": {container: image}, "release"}``."""

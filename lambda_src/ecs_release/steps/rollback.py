@@ -70,7 +70,7 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
             return "the service was deleted meanwhile"
         live, deployment = _runs(state)
         known = live in (item.before, item.rollback_to, item.after) or _is_as_found(item, state)
-        if known or _ecs_went_back(services, item, live):
+        if known or _ecs_went_back(turn, services, live):
             return None
         return f"{live} was deployed meanwhile, as {deployment}"
 
@@ -116,12 +116,16 @@ def _is_as_found(item: ItemRecord, state: ServiceState) -> bool:
     return _runs(state) == (item.live, item.previous_deployment)
 
 
-def _ecs_went_back(services: Services, item: ItemRecord, live: str) -> bool:
-    """Whether ECS itself went back from this release's revision to what an earlier release had left there.
+def _ecs_went_back(turn: Turn, services: Services, live: str) -> bool:
+    """Whether ECS itself went back from this release's revision to what an earlier release had left or completed there.
 
-    That is the newest of the service's deployments then; after a later one somebody else has deployed.
+    ECS goes back to the last deployment that completed, which need not be what was live when this release began. It is the newest
+    of the service's deployments then; after a later one somebody else has deployed.
     """
-    if not item.inherited or live != item.live:
+    item = turn.item
+    if not item.inherited:
+        return False
+    if live != item.live and live not in _set_by_releases(turn):
         return False
     newest = services.newest(item.service.cluster, item.service.service)
     return newest is not None and (newest.task_definition, newest.rolled_back_to) == (item.after, live)
@@ -177,6 +181,12 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
     # All of them: a read may lag behind this release's own write, and to write what is there already changes nothing.
     write_task_definition(turn, current, target, again=item.started_at is not None)
     return {"rollback_to": target, "rollback_started_at": int(time.time()), **_about_copy(item, target, back)}
+
+
+def _set_by_releases(turn: Turn) -> set[str]:
+    """What releases have set on the item since it was whole last."""
+    memory = turn.worker.store.memory(turn.item.state_key) or {}
+    return set(memory.get("ours", ()))
 
 
 def _never_written(item: ItemRecord) -> dict[str, Any]:
