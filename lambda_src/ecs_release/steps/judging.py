@@ -158,7 +158,7 @@ def _judge(
             stop = ""
         if stop:
             judgement = dataclasses.replace(
-                judgement, reason=f"{judgement.reason.rstrip('. ')}; last task stopped: {stop}"
+                judgement, reason=f"{judgement.reason}; last task stopped: {stop}"
             )
     return judgement
 
