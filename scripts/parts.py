@@ -44,15 +44,8 @@ class Commands:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
-    def run(
-        self, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None, *, nice: int = 0
-    ) -> int:
-        """Run a command to its end with what it says appended to a log; its exit status.
-
-        Parameters
-        ----------
-        nice : how far it gives way to others, as nice(1) takes it.
-        """
+    def run(self, command: Sequence[str], log: Path, env: Mapping[str, str] | None = None) -> int:
+        """Run a command to its end with what it says appended to a log; its exit status."""
         with log.open("ab") as output, self._lock:
             if self._stopped:
                 return 1
@@ -66,9 +59,6 @@ class Commands:
                 start_new_session=True,
             )
             self._running.add(process)
-            if nice:
-                with contextlib.suppress(ProcessLookupError):
-                    os.setpriority(os.PRIO_PGRP, process.pid, nice)
         status = process.wait()
         with self._lock:
             self._running.discard(process)
@@ -163,7 +153,6 @@ def pytest_part(
     suites: Sequence[str],
     env: Mapping[str, str] | None = None,
     python: Path = Path(sys.executable),
-    nice: int = 0,
 ) -> Part:
     """Run suites in one process, so that what they share is made once. What hypothesis draws is always the same."""
 
@@ -177,7 +166,7 @@ def pytest_part(
             "-o",
             "junit_family=xunit2",
         ]
-        status = commands.run([str(python), "-m", "pytest", *options, *suites], log, env, nice=nice)
+        status = commands.run([str(python), "-m", "pytest", *options, *suites], log, env)
         if not report.exists():
             return Result(failed=1)
         root = ElementTree.parse(report).getroot()  # noqa: S314 (pytest has just written it)

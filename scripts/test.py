@@ -19,16 +19,10 @@ SUITES = {
 }
 _AT_ONCE = 4
 
-# It decides how long all of it takes, so the others give way to it.
-LONGEST = "tests/faults"
-_NICE = 10
-
 
 def main() -> int:
     """Run everything; 0 when nothing failed."""
-    parts: dict[str, Part] = {
-        name: pytest_part(suites, nice=0 if name == LONGEST else _NICE) for name, suites in SUITES.items()
-    }
+    parts: dict[str, Part] = {name: pytest_part(suites) for name, suites in SUITES.items()}
     parts["terraform test"] = _terraform
     parts["package"] = command_part(sys.executable, "scripts/package.py", "--check")
     return run("test", parts, _AT_ONCE)
@@ -39,10 +33,10 @@ def _terraform(commands: Commands, folder: Path, log: Path) -> Result:
     env = {"TF_DATA_DIR": str(folder / "terraform")}
     directory = "-test-directory=tests/terraform"
     init_log = folder / "init.log"
-    if commands.run(["terraform", "init", "-input=false", "-no-color", directory], init_log, env, nice=_NICE):
+    if commands.run(["terraform", "init", "-input=false", "-no-color", directory], init_log, env):
         log.write_bytes(init_log.read_bytes())
         return Result(failed=1)
-    status = commands.run(["terraform", "test", "-no-color", directory], log, env, nice=_NICE)
+    status = commands.run(["terraform", "test", "-no-color", directory], log, env)
     counted = re.search(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?", log.read_text(errors="replace"))
     if counted is None:
         return Result(failed=1)
