@@ -31,9 +31,9 @@ def test_each_function_begins_with_no_keys_of_the_invocation_before(
         get_remaining_time_in_millis=lambda: 1000,
     )
     observability.logger.append_keys(item="shop/api", wave=3)
+    handler = importlib.import_module(f"ecs_release.steps.{step}").handler
+    own = contextvars.copy_context()  # how patient calls are holds for the whole of a context
     with pytest.raises((KeyError, ManifestInvalidError)):  # an event that nobody sends ends it at once
-        # In a context of its own: how patient calls are holds for the whole of it.
-        handler = importlib.import_module(f"ecs_release.steps.{step}").handler
-        contextvars.copy_context().run(handler, {"source": "aws.states"}, context)
+        own.run(handler, {"source": "aws.states"}, context)
     left = observability.logger.get_current_keys()
     assert not {"item", "wave"} & set(left), left
