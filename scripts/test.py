@@ -17,7 +17,7 @@ SUITES = {
     "tools/local_aws": ("tools/local_aws/tests",),
     "tests/unit, attacks, statemachine": ("tests/unit", "tests/attacks", "tests/statemachine"),
 }
-_AT_ONCE = 4
+_AT_ONCE = 3
 
 
 def main() -> int:

@@ -25,7 +25,7 @@ from world import World, container, image
 
 PACKAGE = Path(__file__).parents[2] / "lambda_src" / "package.zip"
 CLUSTER = "faults"
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.1
 
 
 def service(name: str, tag: str = "2", **members: Any) -> dict[str, Any]:

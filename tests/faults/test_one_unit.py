@@ -357,7 +357,10 @@ def test_a_release_stopped_in_any_state_is_finished_by_the_next(
     arena: Arena, stops: dict[str, Stopped | AssertionError], stop: Stop
 ) -> None:
     stopped = of(stops, stop.state)
-    assert stopped.history[-1] == stop.state
+    # Nothing holds up a Wait of one second: on a busy machine it is over before StopExecution arrives.
+    passed = {"Wait": "CheckRollouts"}.get(stop.state)
+    assert stopped.history[-1] in (stop.state, passed)
+    assert stop.state in stopped.history
     # Report had closed the record when it was held up in telling people.
     assert stopped.status == ("SUCCEEDED" if stop.state == "Report" else "ABORTED")
     prefix = f"in-{stop.state.lower()}"
