@@ -65,6 +65,10 @@ def read_allow_stale() -> int:
     return 0
 
 
+def _allows_stale() -> bool:
+    return _ALLOW_STALE.read_text(encoding="utf-8") == "yes"
+
+
 def show_plan() -> int:
     """Unpack the plan function's answer in ``plan.json``; write ``plan.html`` and ``summary.txt``."""
     answer = _read(_PLAN)
@@ -74,8 +78,7 @@ def show_plan() -> int:
         _PLAN.write_bytes(gzip.decompress(base64.b64decode(answer["gzip"])))
     plan = _read(_PLAN)
     Path("plan.html").write_text(page(plan), encoding="utf-8")
-    allow_stale = _ALLOW_STALE.read_text(encoding="utf-8") == "yes"
-    _SUMMARY.write_text(approval_summary(plan, allow_stale) + "\n", encoding="utf-8")
+    _SUMMARY.write_text(approval_summary(plan, _allows_stale()) + "\n", encoding="utf-8")
     return 0
 
 
@@ -89,7 +92,7 @@ def submit_plan() -> int:
         return _stop("\n".join(["Blocked, so there is nothing to approve:", *problems]))
     document = _read(_INPUT)
     document["plan"] = _stored(body, os.environ["PLAN_KEY"], os.environ["PLAN_VERSION_ID"])
-    if _ALLOW_STALE.read_text(encoding="utf-8") == "yes":
+    if _allows_stale():
         document["allowStale"] = True
     _write(_INPUT, document)
     Path("digest.txt").write_text(plan["digest"], encoding="utf-8")

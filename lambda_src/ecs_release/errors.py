@@ -6,7 +6,7 @@ refusal are never retried, because a second try with the same input can't end di
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 # A cause holds 32,768 characters (https://docs.aws.amazon.com/step-functions/latest/apireference/API_TaskFailedEventDetails.html),
 # and Lambda puts more than the message into it; a larger one ends the execution with an error that nothing can catch.
@@ -98,13 +98,28 @@ class CleanUpUnfinishedError(EcsReleaseError):
     """AWS refused to deregister what nothing uses; the release itself is over, and the next attempt goes on from there."""
 
 
-def fitting(lines: Sequence[str], room: int) -> list[str]:
-    """As many lines as ``room`` bytes hold, and how many more there were."""
-    kept: list[str] = []
+def _stored_bytes(line: str) -> int:
+    return len(line.encode()) + 3  # and what a list takes for each
+
+
+def fitting(
+    lines: Sequence[str],
+    room: int,
+    *,
+    rest: str = "... and {} more",
+    size: Callable[[str], int] = _stored_bytes,
+) -> list[str]:
+    """As many lines as ``room`` holds, and how many more there were.
+
+    Parameters
+    ----------
+    room : bytes, or what ``size`` counts in.
+    rest : the last line where some don't fit; the braces stand for their number.
+    size : what one line takes up.
+    """
     used = 0
-    for line in lines:
-        used += len(line.encode()) + 3
+    for place, line in enumerate(lines):
+        used += size(line)
         if used > room:
-            return [*kept, f"... and {len(lines) - len(kept)} more"]
-        kept.append(line)
-    return kept
+            return [*lines[:place], rest.format(len(lines) - place)]
+    return list(lines)

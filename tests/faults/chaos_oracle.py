@@ -446,16 +446,15 @@ class Oracle:
                     item["status"] not in OPEN, f"{key} of {release} was written and has no final status"
                 )
             if item["status"] == "SUPERSEDED" and not by_hand:
-                since = (release, key) in self._deployed_since
                 self.demand(
-                    since or key in self._foreign or key in self._forced,
+                    self._deployed_by_others(release, key) or key in self._forced,
                     f"{key} of {release} is left alone, and nobody else deployed: {item['reason']}",
                 )
             landed = item["verdict"] in GOOD
             if landed and (status in WHOLE or by_hand):
                 # A verdict is true of the moment at which it was written. The record of a stopped execution may be closed
                 # hours after it, by the next Parse, when the event was lost.
-                if key not in self._foreign and (release, key) not in self._deployed_since:
+                if not self._deployed_by_others(release, key):
                     self.demand(
                         self.live(thing) == self.content(item["after"]),
                         f"{key} of {release} is {item['verdict']} and runs something else than {item['after']}",
@@ -488,8 +487,7 @@ class Oracle:
         goal = self.whole_before[undone].get(thing.key)
         if (
             goal is not None
-            and thing.key not in self._foreign
-            and (release, thing.key) not in self._deployed_since
+            and not self._deployed_by_others(release, thing.key)
             and thing.key in self.touched[undone]
         ):
             self.demand(
@@ -539,6 +537,10 @@ class Oracle:
                 f"{key} runs {self.references(thing)}, the last whole state was {self.whole_arn[key]}, and the table "
                 "has forgotten the way back",
             )
+
+    def _deployed_by_others(self, release: str, key: str) -> bool:
+        """Whether somebody else deployed, and it is not settled yet or this release was still open."""
+        return key in self._foreign or (release, key) in self._deployed_since
 
     def _note_since(self, key: str) -> None:
         """Somebody else deployed, and releases are open whose execution has ended."""

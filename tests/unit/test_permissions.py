@@ -21,12 +21,11 @@ import pytest
 from botocore import xform_name
 from botocore.hooks import HierarchicalEmitter
 from ecs_release.aws.clients import Connections, Target
-from ecs_release.aws.permissions import AUTHORISED_AS, CALLS, ROLES, STEPS
+from ecs_release.aws.permissions import AUTHORISED_AS, CALLS, PERMISSIONS, ROLES, STEPS
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "lambda_src" / "ecs_release"
 PACKAGE = "ecs_release"
-PERMISSIONS = json.loads((CODE / "aws" / "permissions.json").read_text(encoding="utf-8"))
 SERVICES = ("ecr", "ecs", "events", "scheduler")
 # Methods that built-in types have too: with these names, only a receiver whose class is known counts.
 BUILT_IN = {name for kind in (dict, list, set, str) for name in dir(kind)}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ecs_release.aws.permissions import STEPS, TABLE
+from ecs_release.aws.permissions import PERMISSIONS, STEPS
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "pull-requests.md").read_text(encoding="utf-8")
@@ -32,8 +32,7 @@ def test_every_block_can_be_read(kind: str, text: str) -> None:
 
 
 def test_the_policy_allows_what_a_plan_reads_and_nothing_that_writes() -> None:
-    expected = (
-        {*STEPS["plan"]} - NOT_FOR_A_PLAN | {*TABLE["plan"]} | {"states:ListTagsForResource", "kms:Decrypt"}
-    )
+    table = PERMISSIONS["steps"]["plan"]["table"]
+    expected = {*STEPS["plan"]} - NOT_FOR_A_PLAN | {*table} | {"states:ListTagsForResource", "kms:Decrypt"}
     assert actions() == expected
     assert all(re.match(r"[a-z]+:(BatchGet|Get|List|Query|Describe|Decrypt)", action) for action in actions())

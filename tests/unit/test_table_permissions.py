@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from ecs_release.aws.permissions import TABLE
+from ecs_release.aws.permissions import PERMISSIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "lambda_src" / "ecs_release"
@@ -111,6 +111,6 @@ def _called(step: str) -> set[str]:
     return {f"dynamodb:{operation}" for method in methods for operation in _operations(method)}
 
 
-@pytest.mark.parametrize("step", TABLE)
+@pytest.mark.parametrize("step", PERMISSIONS["steps"])
 def test_a_function_may_call_on_the_releases_table_what_its_code_calls(step: str) -> None:
-    assert set(TABLE[step]) == _called(step)
+    assert set(PERMISSIONS["steps"][step]["table"]) == _called(step)

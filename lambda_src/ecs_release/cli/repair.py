@@ -121,7 +121,7 @@ def look(worker: Worker, item: ItemRecord) -> Repair:
     """What there is to do for one item. Reads only."""
     goal = item.rollback_to or (item.before if item.is_service else reference_before(item))
     try:
-        memory = worker.store.memories([item.state_key]).get(item.state_key)
+        memory = worker.store.memory(item.state_key)
         live, trouble = _service(worker, item, goal) if item.is_service else _task(worker, item)
     except ItemError as error:
         return Repair(item, (), goal, LEFT_ALONE, str(error))

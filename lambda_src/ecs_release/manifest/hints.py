@@ -73,8 +73,8 @@ def line_problems(lines: list[str]) -> list[Problem]:
         for pattern, code, message in _SLIPS[-3:] if text.isascii() else _SLIPS:
             if found := pattern.match(text):
                 value = {name: plain((part or "").strip()) for name, part in found.groupdict().items()}
-                text = message.format(odd=described(found["at"] or " "), **value)
-                problems.append(Problem(code, number, found.start("at") + 1, "", text))
+                advice = message.format(odd=described(found["at"] or " "), **value)
+                problems.append(Problem(code, number, found.start("at") + 1, "", advice))
                 break
         if len(problems) > MOST_PROBLEMS:
             break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal, TypeAlias
@@ -11,7 +12,7 @@ Key: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Item:
+class _Item(ABC):
     """What every item has.
 
     Attributes
@@ -31,6 +32,17 @@ class _Item:
     timeout_minutes: int = 60
     path: str = field(default="", compare=False)
 
+    kind: ClassVar[Literal["service", "task"]]
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called in messages and records."""
+
+    @property
+    def key(self) -> Key:
+        return self.target, self.kind, self.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class Service(_Item):
@@ -43,10 +55,6 @@ class Service(_Item):
     @property
     def name(self) -> str:
         return f"{self.cluster}/{self.service}"
-
-    @property
-    def key(self) -> Key:
-        return self.target, self.kind, self.name
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +88,6 @@ class Schedule(_Item):
     @property
     def name(self) -> str:
         return f"{self.group}/{self.schedule}"
-
-    @property
-    def key(self) -> Key:
-        return self.target, self.kind, self.name
 
 
 ScheduledTask: TypeAlias = Rule | Schedule

@@ -16,19 +16,6 @@ from ecs_release.manifest.item import Item, Rule, Schedule, Service
 from ecs_release.manifest.nodes import Source
 from ecs_release.manifest.problem import Problem
 
-__all__ = [
-    "Item",
-    "Manifest",
-    "Problem",
-    "Rule",
-    "Schedule",
-    "Service",
-    "Validation",
-    "from_document",
-    "load",
-    "to_document",
-]
-
 
 @dataclass(frozen=True)
 class Manifest:

@@ -163,10 +163,6 @@ class Finding:
         return self.code.startswith("E")
 
     @property
-    def title(self) -> str:
-        return CODES[self.code].title
-
-    @property
     def message(self) -> str:
         """The sentence for a person."""
         return CODES[self.code].text.format(**self.values)

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ecs_release.errors import fitting
 from ecs_release.manifest.images import origin_change, registry_and_repository, split_image
 from ecs_release.plan.findings import CODES
 
@@ -190,16 +191,18 @@ def _group(item: Mapping[str, Any]) -> str:
 
 def warnings_of(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """What was found about an item and does not block it, as ``{"code", "message"}``; without codes from an older function."""
-    if "findings" not in item:
-        return [{"code": "", "message": message} for message in item["warnings"]]
-    return [finding for finding in item["findings"] if finding["level"] == "warning"]
+    return _found(item, "warning")
 
 
 def problems_of(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Why an item is blocked, as :func:`warnings_of`."""
+    return _found(item, "problem")
+
+
+def _found(item: Mapping[str, Any], level: str) -> list[Mapping[str, Any]]:
     if "findings" not in item:
-        return [{"code": "", "message": message} for message in item["problems"]]
-    return [finding for finding in item["findings"] if finding["level"] == "problem"]
+        return [{"code": "", "message": message} for message in item[f"{level}s"]]
+    return [finding for finding in item["findings"] if finding["level"] == level]
 
 
 def title_of(finding: Mapping[str, Any]) -> str:
@@ -268,31 +271,25 @@ def as_markdown(plan: Document) -> str:
         for problem in problems_of(item)
     ]
     if blocked:
-        lines += ["**Blocked**\n", *_fitting(blocked, COMMENT_CHARACTERS // 4, "- and {} more"), ""]
+        lines += ["**Blocked**\n", *_fitting(blocked), ""]
     moves = [f"- **{name}**: `{old}` -> `{new}`" for name, old, new in origin_changes(plan)]
     if moves:
-        moves = _fitting(moves, COMMENT_CHARACTERS // 4, "- and {} more")
-        lines += ["**Another registry or repository**\n", *moves, ""]
+        lines += ["**Another registry or repository**\n", *_fitting(moves), ""]
     rows = list(_markdown_rows(plan, usual))
     if rows:
-        rows = _fitting(rows, COMMENT_CHARACTERS // 4, "| and {} more | | |")
-        lines += ["| item | wave | change |", "|---|---|---|", *rows, ""]
+        fitting_rows = _fitting(rows, "| and {} more | | |")
+        lines += ["| item | wave | change |", "|---|---|---|", *fitting_rows, ""]
     warnings = grouped_warnings(plan)
     if warnings:
         lines += ["", "<details><summary>Warnings</summary>", ""]
         said = [f"- {g.message} ({shortened([f'`{name}`' for name in g.names], 2000)})" for g in warnings]
-        lines += [*_fitting(said, COMMENT_CHARACTERS // 4, "- and {} more"), "", "</details>"]
+        lines += [*_fitting(said), "", "</details>"]
     return "\n".join([*lines, "", f"Plan `{plan['digest'][:16]}`"])
 
 
-def _fitting(lines: list[str], characters: int, rest: str) -> list[str]:
-    """As many lines as fit, then how many more."""
-    room = characters
-    for place, line in enumerate(lines):
-        room -= len(line) + 1
-        if room < 0:
-            return [*lines[:place], rest.format(len(lines) - place)]
-    return lines
+def _fitting(lines: list[str], rest: str = "- and {} more") -> list[str]:
+    """As many lines as fit into a quarter of a comment, then how many more."""
+    return fitting(lines, COMMENT_CHARACTERS // 4, rest=rest, size=lambda line: len(line) + 1)
 
 
 def _markdown_rows(plan: Document, usual: str) -> Iterator[str]:

@@ -14,7 +14,7 @@ from ecs_release.record.table import Table, deserialized, serialized, wait_for_t
 class Memory(Table):
     """The rows of items that are not whole, and of holds."""
 
-    def memories(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    def memories(self, keys: Sequence[Key]) -> dict[Key, dict[str, Any]]:
         """For (target, kind, name): what an earlier release left behind.
 
         ``{"before", "release", "ours", ...}``; ``ours`` are the ARNs and content digests that releases set since.
@@ -25,7 +25,7 @@ class Memory(Table):
         """What :meth:`memories` says of one item."""
         return self._get("ITEM", "#".join(key))
 
-    def holds(self, keys: Sequence[tuple[str, str, str]]) -> dict[tuple[str, str, str], dict[str, Any]]:
+    def holds(self, keys: Sequence[Key]) -> dict[Key, dict[str, Any]]:
         """For (target, kind, name): what a rollback by hand undid, ``{"images": {container: image}, "release"}``."""
         return self._by_state_key("HOLD", keys)
 
@@ -42,13 +42,11 @@ class Memory(Table):
         undone = {container: change["from"] for container, change in item.images.items()}
         self._put({"pk": "HOLD", "sk": "#".join(item.state_key), "images": undone, "release": item.release})
 
-    def lift_hold(self, key: tuple[str, str, str]) -> None:
+    def lift_hold(self, key: Key) -> None:
         self._client.delete_item(TableName=self._table, Key=serialized({"pk": "HOLD", "sk": "#".join(key)}))
 
-    def _by_state_key(
-        self, pk: str, keys: Sequence[tuple[str, str, str]]
-    ) -> dict[tuple[str, str, str], dict[str, Any]]:
-        result: dict[tuple[str, str, str], dict[str, Any]] = {}
+    def _by_state_key(self, pk: str, keys: Sequence[Key]) -> dict[Key, dict[str, Any]]:
+        result: dict[Key, dict[str, Any]] = {}
         wanted = list(dict.fromkeys(keys))
         for start in range(0, len(wanted), 100):
             names = {"#".join(key): key for key in wanted[start : start + 100]}

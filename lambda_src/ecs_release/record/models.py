@@ -17,8 +17,6 @@ from ecs_release.record.statuses import ReleaseStatus
 SCHEMA = 1
 """Version of the records; a reader refuses a newer one instead of misreading it."""
 
-DEFAULT_TARGET = "default"
-
 
 @dataclass(frozen=True)
 class ReleaseRecord:
