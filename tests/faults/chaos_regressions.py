@@ -890,4 +890,38 @@ SCHEDULES: dict[str, Scenario] = {
         preempt=0.05,
         lag=0.0,
     ),
+    # seed 60001: the memory has the content of the revision that was about to be registered, and its ARN was looked for
+    "one target taken, the other with its family alone": Scenario(
+        things=(
+            Job(number=0, kind="rule", pinned=False, targets="twin", host=None, shared=False),
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=3, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="failed_entries",
+                        call="events:PutTargets",
+                        step="",
+                        nth=0,
+                        times=20,
+                        seconds=0.0,
+                        thing=0,
+                        after=False,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.05,
+        lag=0.0,
+    ),
 }

@@ -16,7 +16,7 @@ from ecs_release.aws.scheduled_tasks import (
     same_schedule,
     with_task_definition,
 )
-from ecs_release.aws.task_definitions import TaskDefinition, parse_reference
+from ecs_release.aws.task_definitions import CONTENT_TAG, TaskDefinition, parse_reference
 from ecs_release.errors import ItemError
 from ecs_release.plan.choose import Selection, select, start_finding
 from ecs_release.plan.findings import Finding
@@ -37,7 +37,8 @@ def describe(reference: str) -> TaskDefinition:
             "family": family,
             "revision": revision,
             "containerDefinitions": containers,
-        }
+        },
+        ({"key": CONTENT_TAG, "value": f"content of {family}:{revision}"},),
     )
 
 
@@ -119,6 +120,14 @@ def test_a_write_of_ours_that_was_not_finished_is_no_riddle() -> None:
     assert [target["Id"] for target in selection.targets] == ["a", "b", "c"]
     assert selection.half_done
     assert "earlier releases set" in said(selection)
+
+
+def test_a_revision_of_ours_is_known_by_its_content_where_it_runs_as_the_newest_of_its_family() -> None:
+    """The memory is written before the registration, when the revision has no ARN yet."""
+    half_done = [ecs("a", "cleanup:4"), ecs("b", "cleanup")]
+    content = "content of cleanup:9"
+    assert chosen(half_done, "cleanup", ours={PREFIX + "cleanup:4", content}).half_done
+    assert "targetId" in said(chosen(half_done, "cleanup", ours={PREFIX + "cleanup:4", "other content"}))
 
 
 @pytest.mark.parametrize("ours", [(), {PREFIX + "cleanup:4"}, {PREFIX + "cleanup:5", PREFIX + "twin:4"}])

@@ -86,7 +86,8 @@ def select(
     where : the rule or schedule in words, for messages.
     targets : raw targets of the rule, or the raw schedule alone.
     describe : reads a task definition; raises ItemError where there is none.
-    ours : ARNs that earlier releases set or found here. Targets at different revisions are no riddle where each is one of them.
+    ours : ARNs that earlier releases set or found here, and content digests that they registered. Targets at different revisions
+        are no riddle where each is one of them.
     """
     if target_id is not None:
         targets = [target for target in targets if target.get("Id") == target_id]
@@ -114,7 +115,7 @@ def select(
     definition, half_done = definitions[family], len(references[family]) > 1
     if half_done:
         found = [describe(reference) for reference in references[family]]
-        if any(revision.arn not in ours for revision in found):
+        if any(revision.arn not in ours and revision.content not in ours for revision in found):
             return _blocked("E225", where=where, revisions=", ".join(references[family]))
         definition = _to_be_changed(found, choice.images)
     # In the order in which EventBridge has them.

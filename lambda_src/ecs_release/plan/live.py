@@ -113,7 +113,7 @@ def read_live(
 
     Parameters
     ----------
-    ours : ARNs that earlier releases set or found, by (target, kind, name).
+    ours : ARNs that earlier releases set or found, and content digests that they registered, by (target, kind, name).
 
     Raises
     ------
