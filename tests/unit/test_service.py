@@ -62,7 +62,7 @@ def services(ecs: Ecs) -> Services:
 
 def test_the_newest_deployment_is_found_on_whatever_page_it_stands() -> None:
     found = services(Ecs([deployment(1, 3), deployment(3, 1), deployment(2, 2)])).newest_successful("c", "s")
-    assert found == ServiceDeployment("sd/3", "SUCCESSFUL", "api:3")
+    assert found == ServiceDeployment("sd/3", "SUCCESSFUL", "api:3", revision="revision:3")
 
 
 def test_a_service_that_was_not_deployed_for_months_has_no_history() -> None:
@@ -81,7 +81,18 @@ def test_where_ecs_rolled_back_to_is_told() -> None:
         2, 1, status="ROLLBACK_SUCCESSFUL", rollback={"reason": "broke", "serviceRevisionArn": "revision:1"}
     )
     found = services(Ecs([rolled_back])).newest("c", "s")
-    assert found == ServiceDeployment("sd/2", "ROLLBACK_SUCCESSFUL", "api:2", "broke", "api:1")
+    assert found == ServiceDeployment(
+        *("sd/2", "ROLLBACK_SUCCESSFUL", "api:2", "broke", "api:1"),
+        revision="revision:2",
+        rollback_revision="revision:1",
+    )
+
+
+def test_what_ran_when_a_deployment_began_is_told() -> None:
+    sources = [{"arn": "revision:1"}, {"arn": "revision:7"}]
+    found = services(Ecs([deployment(2, 1, sourceServiceRevisions=sources)])).newest("c", "s")
+    assert found is not None
+    assert found.sources == ("api:1", "api:7")
 
 
 def test_twenty_revisions_are_asked_for_at_a_time() -> None:

@@ -70,8 +70,10 @@ _SHORTEST_HIDDEN = 4
 _PART = re.compile(r"[\w.+/=-]{6,}")
 _body: ContextVar[bytes | None] = ContextVar("ecs_release_raw_body", default=None)
 
+# Beside what is copied, the answers whose newest members an older SDK would drop: who a deployment is (currentServiceDeployment,
+# in botocore since 1.42) and how it goes (deploymentConfiguration, which grows with every strategy).
 _RAW_READS = {
-    "ecs": ("DescribeTaskDefinition",),
+    "ecs": ("DescribeTaskDefinition", "DescribeServices", "UpdateService"),
     "events": ("ListTargetsByRule",),
     "scheduler": ("GetSchedule",),
 }
@@ -91,6 +93,19 @@ def send_raw(body: Mapping[str, Any]) -> Iterator[None]:
         yield
     finally:
         _body.reset(token)
+
+
+def completed(parsed: Any, raw: Any) -> Any:
+    """What the SDK made of an answer, and beside it the members that its model does not know, as AWS sent them.
+
+    A time among those is a number: seconds since 1970.
+    """
+    if isinstance(parsed, dict) and isinstance(raw, dict):
+        unknown = {name: value for name, value in raw.items() if name not in parsed and value is not None}
+        return {**unknown, **{name: completed(value, raw.get(name)) for name, value in parsed.items()}}
+    if isinstance(parsed, list) and isinstance(raw, list) and len(parsed) == len(raw):
+        return [completed(*entries) for entries in zip(parsed, raw, strict=True)]
+    return parsed
 
 
 def install_raw(client: Any, service: str) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ecs_release.aws.clients import Connections
+from ecs_release.aws.raw import RAW, completed
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import RefusedError
 
@@ -25,9 +27,27 @@ CLOCK_SKEW_SECONDS = 5
 """How far AWS's clock may be ahead of ours, where a record of ours says since when AWS's are to be read."""
 
 
+ROLLING = "ROLLING"
+"""The one strategy whose deployments have a rolloutState
+(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html)."""
+
+_NUMBER = re.compile(r"(?:ecs-svc/|arn:[^/]+:service-revision/[^/]+/[^/]+/)(\d+)")
+
+
+def number_of(identity: object) -> str:
+    """The number that a deployment's id and the ARN of the service revision it brings out share; "" where there is none.
+
+    ``ecs-svc/<n>`` deploys ``arn:...:service-revision/<cluster>/<service>/<n>``, by which Terraform's provider finds the service
+    deployment of a deployment
+    (https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/ecs/service.go).
+    """
+    found = _NUMBER.fullmatch(str(identity))
+    return found[1] if found else ""
+
+
 @dataclass(frozen=True)
 class ServiceState:
-    """One service of a DescribeServices answer."""
+    """One service of a DescribeServices or UpdateService answer, with the members that the SDK in use does not know."""
 
     body: Mapping[str, Any]
 
@@ -54,7 +74,24 @@ class ServiceState:
 
     @property
     def strategy(self) -> str:
-        return str(self.body.get("deploymentConfiguration", {}).get("strategy", "ROLLING"))
+        return str(self.body.get("deploymentConfiguration", {}).get("strategy", ROLLING))
+
+    @property
+    def current_service_deployment(self) -> str:
+        """ARN of the service deployment that ECS calls current; "" where it names none."""
+        return str(self.body.get("currentServiceDeployment") or "")
+
+    @property
+    def current_service_revisions(self) -> tuple[str, ...]:
+        """ARNs of the service revisions that run."""
+        return tuple(str(entry.get("arn", "")) for entry in self.body.get("currentServiceRevisions") or ())
+
+    def rollout_state(self, deployment: Mapping[str, Any] | None) -> str | None:
+        """A deployment's rolloutState, which says something of rolling updates alone; None where there is none."""
+        if deployment is None or self.strategy != ROLLING:
+            return None
+        state = deployment.get("rolloutState")
+        return None if state is None else str(state)
 
     @property
     def rolls_back_by_itself(self) -> bool:
@@ -82,8 +119,8 @@ class ServiceState:
 
     @property
     def completed(self) -> Mapping[str, Any] | None:
-        """The newest deployment in sight that completed, if any."""
-        done = [d for d in self.body.get("deployments", ()) if d.get("rolloutState") == "COMPLETED"]
+        """The newest deployment in sight that is known to have completed, if any."""
+        done = [d for d in self.body.get("deployments", ()) if self.rollout_state(d) == "COMPLETED"]
         return done[0] if done else None
 
 
@@ -97,8 +134,11 @@ class ServiceDeployment:
         ROLLBACK_SUCCESSFUL or ROLLBACK_FAILED.
     task_definition : ARN that its target revision runs.
     reason : ECS's own words, "" when it has none.
-    rolled_back_to : ARN that ECS's own rollback runs, "" when there was none. Such a rollback is no service deployment
-        of its own.
+    rolled_back_to : ARN of the task definition that ECS's own rollback runs, "" when there was none. Such a rollback is no
+        service deployment of its own.
+    revision, rollback_revision : ARNs of the service revisions that it deploys and that its rollback deploys.
+    sources : ARNs of the task definitions that ran when it began, one for each source revision; "" for one that ECS can't
+        describe any more.
     """
 
     arn: str
@@ -106,6 +146,14 @@ class ServiceDeployment:
     task_definition: str
     reason: str = ""
     rolled_back_to: str = ""
+    revision: str = ""
+    rollback_revision: str = ""
+    sources: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> str:
+        """What the id of its deployment ends in, see :func:`number_of`."""
+        return number_of(self.revision)
 
 
 class Services:
@@ -127,7 +175,7 @@ class Services:
         found: dict[str, ServiceState] = {}
         for chunk in in_tens(names):
             answer = self._client.describe_services(cluster=cluster, services=list(chunk))
-            for body in answer.get("services", ()):
+            for body in completed(answer, answer.get(RAW)).get("services", ()):
                 found[body["serviceName"]] = ServiceState(body)
         return found
 
@@ -149,7 +197,7 @@ class Services:
             if error_code(error) in _FINAL:
                 raise RefusedError(f"ECS refused to update {cluster}/{name}: {explain(error)}") from error
             raise
-        return ServiceState(answer["service"])
+        return ServiceState(completed(answer, answer.get(RAW))["service"])
 
     def wait_for_update(self) -> None:
         """Wait until an UpdateService is in its turn."""
@@ -173,6 +221,10 @@ class Services:
         remembered = datetime.now(UTC) - _HISTORY
         briefs = self._briefs(cluster, name, createdAt={"after": max(since, remembered)})
         return self._detail(list(reversed(briefs)))
+
+    def service_deployments(self, arns: Iterable[str]) -> list[ServiceDeployment]:
+        """Service deployments by ARN, those that ECS knows."""
+        return self._detail([{"serviceDeploymentArn": arn} for arn in dict.fromkeys(arns) if arn])
 
     def last_stop(self, cluster: str, name: str, deployment_id: str | None) -> str:
         """Why the newest stopped task of a deployment stopped, in ECS's words; "" when none is in sight.
@@ -224,7 +276,9 @@ class Services:
                 "serviceDeployments"
             ]
         }
-        revisions = sorted(filter(None, {arn for d in described.values() for arn in _revisions(d)}))
+        revisions = sorted(
+            filter(None, {arn for d in described.values() for arn in (*_revisions(d), *_sources(d))})
+        )
         runs = {
             r["serviceRevisionArn"]: r["taskDefinition"]
             for start in range(0, len(revisions), _REVISIONS_MOST)
@@ -241,7 +295,14 @@ class Services:
             reason = body.get("rollback", {}).get("reason") or body.get("statusReason") or ""
             details.append(
                 ServiceDeployment(
-                    arn, str(body["status"]), runs.get(target, ""), str(reason), runs.get(back, "")
+                    arn,
+                    str(body["status"]),
+                    runs.get(target, ""),
+                    str(reason),
+                    runs.get(back, ""),
+                    revision=target,
+                    rollback_revision=back,
+                    sources=tuple(runs.get(source, "") for source in _sources(body)),
                 )
             )
         return details
@@ -253,6 +314,11 @@ def _revisions(deployment: Mapping[str, Any]) -> tuple[str, str]:
         deployment.get("targetServiceRevision", {}).get("arn", ""),
         deployment.get("rollback", {}).get("serviceRevisionArn", ""),
     )
+
+
+def _sources(deployment: Mapping[str, Any]) -> list[str]:
+    """The service revisions that were deployed when it began."""
+    return [str(entry.get("arn", "")) for entry in deployment.get("sourceServiceRevisions", ())]
 
 
 _FINAL = frozenset(

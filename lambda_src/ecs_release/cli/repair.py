@@ -179,7 +179,7 @@ def _service(worker: Worker, item: ItemRecord, goal: str) -> tuple[tuple[str, ..
         raise ItemError("the service was deleted")
     primary = state.primary or {}
     live = str(primary.get("taskDefinition", state.task_definition))
-    failed = live == goal and primary.get("rolloutState") == "FAILED"
+    failed = live == goal and state.rollout_state(primary) == "FAILED"
     return (live,), f"its rollout failed: {primary.get('rolloutStateReason', '')}" if failed else ""
 
 

@@ -91,6 +91,7 @@ class ItemRecord:
     same_as : range key of the item before it that needs the very same revision.
     previous_deployment : the service's PRIMARY deployment before the write.
     deployment_id : the deployment to prove.
+    service_deployment : ARN of the service deployment that ECS named when that one was started.
     started_at : epoch seconds at which watching it began; of a changed item recorded right before it is written.
     written_at : epoch seconds at which a scheduled task's write was done; a read soon after may not show it yet.
     doubted_at : epoch seconds of the first of two looks that a verdict needs which no single look can give.
@@ -123,6 +124,7 @@ class ItemRecord:
     same_as: str | None = None
     previous_deployment: str | None = None
     deployment_id: str | None = None
+    service_deployment: str | None = None
     started_at: int | None = None
     written_at: int | None = None
     doubted_at: int | None = None

@@ -8,6 +8,9 @@ the circuit breaker on; it goes back to the latest COMPLETED deployment) and
 https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ServiceDeployment.html.
 
 "The service looks stable" is not among them: it is also true after a rollback.
+
+Which service deployment is that of a deployment, ECS itself tells: they share a number (``aws.services.number_of``). Where it
+tells none, the first one of our revision since we started is taken for ours.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecs_release.aws.services import ServiceDeployment, ServiceState
+from ecs_release.aws.services import ServiceDeployment, ServiceState, number_of
 from ecs_release.record.statuses import Status
 
 
@@ -30,6 +33,7 @@ class Rollout:
     age_seconds : time since it was started, or since watching began.
     timeout_seconds : the item's own deadline, bake time included.
     found : the release found it and did not start it: the service is unchanged.
+    service_deployment : ARN of the service deployment that UpdateService named when it started it; "" where it named none.
     """
 
     deployment_id: str
@@ -37,6 +41,7 @@ class Rollout:
     age_seconds: float
     timeout_seconds: float
     found: bool = False
+    service_deployment: str = ""
 
     @property
     def overdue(self) -> bool:
@@ -88,7 +93,7 @@ def judge(
 
     ours = service.deployment(rollout.deployment_id)
     if _is_primary(rollout, service):
-        state = ours.get("rolloutState") if ours else None
+        state = service.rollout_state(ours)
         if state == "COMPLETED":
             return Judgement(Status.SUCCEEDED)
         if state == "FAILED" and not service.rolls_back_by_itself:
@@ -110,10 +115,11 @@ def judge(
     verdict = _from_history(rollout, service, history)
     if verdict is not None:
         return verdict
-    if ours is not None and ours.get("rolloutState") == "COMPLETED":
+    state = service.rollout_state(ours)
+    if state == "COMPLETED":
         # Replaced before its completion was seen; the proof is still on it.
         return Judgement(Status.SUCCEEDED)
-    if ours is not None and ours.get("rolloutState") == "FAILED" and service.rolls_back_by_itself:
+    if state == "FAILED" and service.rolls_back_by_itself:
         return Judgement(Status.ROLLED_BACK_BY_ECS, _reason(ours))
     if rollout.overdue:
         return _superseded(rollout, service)
@@ -127,10 +133,7 @@ def _is_primary(rollout: Rollout, service: ServiceState) -> bool:
 def _from_history(
     rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment]
 ) -> Judgement | None:
-    # The first one of our revision since we started is ours; a later one of the same revision is somebody's
-    # force-new-deployment. Of an unchanged service the last one counts, because one right before it may have given way to it.
-    in_turn = reversed(history) if rollout.found else history
-    ours = next((d for d in in_turn if d.task_definition == rollout.task_definition), None)
+    ours = find_ours(rollout, service, history)
     if ours is None:
         return _from_own_rollback(rollout, service, history)
     match ours.status:
@@ -156,6 +159,46 @@ def _from_history(
                 if _is_primary(rollout, service) or not rollout.overdue
                 else _superseded(rollout, service)
             )
+
+
+def find_ours(
+    rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment]
+) -> ServiceDeployment | None:
+    """The service deployment of the deployment that is watched; None when it can't be seen yet.
+
+    Parameters
+    ----------
+    history : oldest first, since the rollout was started.
+    """
+    number = number_of(_watched(rollout, service))
+    if number:
+        ours = next((d for d in history if d.number == number), None)
+        if ours is not None or number in _numbers(service, history):
+            return ours
+    alike = [d for d in history if d.task_definition == rollout.task_definition]
+    named = next((d for d in alike if d.arn == rollout.service_deployment), None)
+    if named is not None:
+        return named
+    # ECS tells nothing of it by its number: the first one of our revision since we started is ours; a later one of the same
+    # revision is somebody's force-new-deployment. Of an unchanged service the last one counts, because one right before it may
+    # have given way to it.
+    others = {number_of(d.get("id")) for d in service.body.get("deployments", ())} - {number, ""}
+    in_turn = [d for d in alike if d.number not in others]
+    return next(reversed(in_turn) if rollout.found else iter(in_turn), None)
+
+
+def _watched(rollout: Rollout, service: ServiceState) -> str:
+    """The deployment's id; of an unchanged service the present one's, if it runs the same."""
+    primary = service.primary or {}
+    if rollout.found and primary.get("taskDefinition") == rollout.task_definition:
+        return str(primary.get("id"))
+    return rollout.deployment_id
+
+
+def _numbers(service: ServiceState, history: Sequence[ServiceDeployment]) -> set[str]:
+    """Every number by which ECS tells of a service revision of this service."""
+    revisions = [arn for d in history for arn in (d.revision, d.rollback_revision)]
+    return {number_of(arn) for arn in (*service.current_service_revisions, *revisions)}
 
 
 def _from_own_rollback(

@@ -11,7 +11,13 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws.scheduled_tasks import reference_of
-from ecs_release.aws.services import CLOCK_SKEW_SECONDS, DESCRIBE_SERVICES_MOST, Services, ServiceState
+from ecs_release.aws.services import (
+    CLOCK_SKEW_SECONDS,
+    DESCRIBE_SERVICES_MOST,
+    Services,
+    ServiceState,
+    number_of,
+)
 from ecs_release.aws.task_definitions import parse_reference
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import (
@@ -134,6 +140,7 @@ def _judge_service(worker: Worker, item: ItemRecord, services: _Described, now: 
         age_seconds=now - float(item.started_at or now),
         timeout_seconds=item.timeout_minutes * 60,
         found=item.action == "unchanged",
+        service_deployment=item.service_deployment or "",
     )
     return _judge(worker, item, rollout, state)
 
@@ -168,6 +175,10 @@ def _judge_by_history(
 ) -> Judgement:
     """The verdict from ECS's own record of deployments."""
     cluster, name = item.service.cluster, item.service.service
+    named = services.service_deployments([state.current_service_deployment, rollout.service_deployment])
+    ours = [d for d in named if d.number and d.number == number_of(rollout.deployment_id)]
+    if ours:
+        return judge(rollout, state, ours)
     created = (state.deployment(rollout.deployment_id) or {}).get("createdAt")
     since = created.timestamp() if created else time.time() - rollout.age_seconds
     history = services.deployments_since(

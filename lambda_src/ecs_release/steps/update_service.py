@@ -68,7 +68,7 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     if _is_ours(item, state):
         primary = state.primary or {}
         logger.info("adopting the deployment of an earlier attempt", extra={"deployment": primary["id"]})
-        return {"deployment_id": str(primary["id"]), "started_at": int(primary["createdAt"].timestamp())}
+        return _started(state, int(primary["createdAt"].timestamp()))
     store.remember(item)
     started_at = item.started_at or int(time.time())
     try:
@@ -85,7 +85,16 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     if deployment_id in (None, item.previous_deployment):
         raise ItemError("ECS took the new task definition but started no deployment.")
     logger.info("rollout started", extra={"deployment": deployment_id, "revision": after})
-    return {"deployment_id": str(deployment_id), "started_at": started_at}
+    return _started(updated, started_at)
+
+
+def _started(state: ServiceState, started_at: int) -> dict[str, Any]:
+    """Who ECS says the rollout is; its deployment's id is the proof, and the service deployment a way to it."""
+    return {
+        "deployment_id": str((state.primary or {}).get("id")),
+        "service_deployment": state.current_service_deployment or None,
+        "started_at": started_at,
+    }
 
 
 def _is_ours(item: ItemRecord, state: ServiceState) -> bool:
