@@ -6,8 +6,6 @@ before has written there, and the environment that the build has. Needs no boto3
 
 from __future__ import annotations
 
-import base64
-import gzip
 import hashlib
 import json
 import os
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ecs_release.cli.main import main as command
+from ecs_release.plan.document import unpacked
 from ecs_release.plan.page import page
 from ecs_release.plan.summary import approval_summary
 
@@ -74,9 +73,9 @@ def show_plan() -> int:
     answer = _read(_PLAN)
     if _read(Path("invocation.json")).get("FunctionError"):
         return _stop(f"The plan could not be made: {answer.get('errorMessage', answer)}")
-    if "gzip" in answer:  # too large for an answer of a function
-        _PLAN.write_bytes(gzip.decompress(base64.b64decode(answer["gzip"])))
-    plan = _read(_PLAN)
+    plan = unpacked(answer)
+    if plan is not answer:
+        _write(_PLAN, plan)
     Path("plan.html").write_text(page(plan), encoding="utf-8")
     _SUMMARY.write_text(approval_summary(plan, _allows_stale()) + "\n", encoding="utf-8")
     return 0

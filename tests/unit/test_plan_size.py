@@ -46,6 +46,27 @@ def show(folder: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("items", [1, 5_000])
+def test_who_asks_the_function_reads_the_plan_however_large_it_is(tmp_path: Path, items: int) -> None:
+    """As docs/pull-requests.md says."""
+    (tmp_path / "plan.json").write_text(json.dumps(packed(document(items))))
+    read = "import runpy, sys; sys.path.insert(0, sys.argv[1]); sys.argv = ['text', 'plan.json']; "
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            read + "runpy.run_module('ecs_release.plan.text', run_name='__main__')",
+            SOURCES,
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"{items:,}" in done.stdout or str(items) in done.stdout
+
+
 @pytest.mark.parametrize("items", [1, 100, 5_000])
 def test_the_build_gets_the_plan_however_large_it_is(tmp_path: Path, items: int) -> None:
     plan = document(items)

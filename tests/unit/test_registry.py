@@ -128,6 +128,31 @@ def test_a_tag_that_can_be_moved_is_said_and_a_digest_can_not_be() -> None:
     assert not find(image(), describe_repositories=refusal("AccessDeniedException")).movable
 
 
+@pytest.mark.parametrize(
+    ("mutability", "filters", "moves"),
+    [
+        ("MUTABLE_WITH_EXCLUSION", ["1.*"], False),
+        ("MUTABLE_WITH_EXCLUSION", ["*.0"], False),
+        ("MUTABLE_WITH_EXCLUSION", ["v*", "*"], False),
+        ("MUTABLE_WITH_EXCLUSION", ["v1.0", "1.0.*", "1*1", "1-0"], True),
+        ("IMMUTABLE_WITH_EXCLUSION", ["latest", "dev-*"], False),
+        ("IMMUTABLE_WITH_EXCLUSION", ["latest", "1.*"], True),
+        ("IMMUTABLE_WITH_EXCLUSION", ["1.0"], True),
+        ("IMMUTABLE_WITH_EXCLUSION", ["1?0", "1.", ".0"], False),
+        # An SDK from before does not show them.
+        ("MUTABLE_WITH_EXCLUSION", [], True),
+        ("IMMUTABLE_WITH_EXCLUSION", [], True),
+    ],
+)
+def test_a_tag_that_an_exclusion_lets_move_is_said(mutability: str, filters: list[str], moves: bool) -> None:
+    repository: dict[str, Any] = {"imageTagMutability": mutability}
+    if filters:
+        repository["imageTagMutabilityExclusionFilters"] = [
+            {"filterType": "WILDCARD", "filter": text} for text in filters
+        ]
+    assert find(image(":1.0"), describe_repositories={"repositories": [repository]}).movable is moves
+
+
 def test_a_missing_image_is_a_problem() -> None:
     found = find(image(), describe_images=refusal("ImageNotFoundException"))
     assert found == RegistryImage(missing="ImageNotFoundException")

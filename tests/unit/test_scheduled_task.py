@@ -225,6 +225,25 @@ def test_a_start_date_that_scheduler_refuses_to_take_again_is_left_out_of_a_cron
     assert scheduler.sent[1] == expected
 
 
+def test_a_member_that_is_null_is_no_member() -> None:
+    """Scheduler is not known to send any; what it sends is written back whole, and a null would be refused."""
+    scheduler: Any = Scheduler()
+    nulls = {
+        "Description": None,
+        "Target": {"Arn": "a", "Input": None, "EcsParameters": {"Tags": [{"Key": None}]}},
+    }
+    given = {"Name": "n", "ScheduleExpression": "rate(1 day)", **nulls}
+    Schedules(scheduler, "default").put("default", "n", given)
+    assert scheduler.sent == [
+        {
+            "ScheduleExpression": "rate(1 day)",
+            "Target": {"Arn": "a", "EcsParameters": {"Tags": [{}]}},
+            "GroupName": "default",
+        }
+    ]
+    assert same_schedule(given, {key: value for key, value in given.items() if value is not None})
+
+
 def test_a_rate_counts_from_its_start_date_so_the_refusal_stands() -> None:
     scheduler: Any = Scheduler()
     with pytest.raises(ItemError, match="StartDate"):

@@ -137,3 +137,32 @@ def test_what_aws_adds_or_orders_otherwise_is_the_same_definition() -> None:
     assert same_definition(ours, {**theirs, "volumes": [], "enableFaultInjection": False, "tags": []})
     theirs["containerDefinitions"][0]["command"] = ["b", "a"]
     assert not same_definition(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("docker", "sent"),
+    [
+        # ECS describes it, and refuses it at registration.
+        (
+            {"scope": "task", "autoprovision": False, "driver": "local", "labels": {}},
+            {"scope": "task", "driver": "local", "labels": {}},
+        ),
+        ({"scope": "task", "driver": "local"}, {"scope": "task", "driver": "local"}),
+        ({"scope": "shared", "autoprovision": False}, {"scope": "shared", "autoprovision": False}),
+        ({"scope": "shared", "autoprovision": True}, {"scope": "shared", "autoprovision": True}),
+    ],
+)
+def test_a_docker_volume_is_sent_as_registration_takes_it(
+    docker: dict[str, Any], sent: dict[str, Any]
+) -> None:
+    others = [
+        {"name": "scratch", "host": {}},
+        {"name": "efs", "efsVolumeConfiguration": {"fileSystemId": "fs-1"}},
+    ]
+    base = definition(volumes=[*others, {"name": "data", "dockerVolumeConfiguration": docker}])
+    before = copy.deepcopy(base.body)
+    body = copy_with_images(base, {"api": "x:1"})
+    assert body["volumes"] == [*others, {"name": "data", "dockerVolumeConfiguration": sent}]
+    assert base.body == before
+    # An attempt before this one finds its own revision, as ECS then describes it.
+    assert same_definition(body, {**body, "volumes": base.body["volumes"]})

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -87,7 +88,7 @@ class Registry:
             digest = str(details[0]["imageDigest"])
             media_type = details[0].get("imageManifestMediaType", "")
             platforms = self._platforms(client, where, digest) if media_type in _INDEX_TYPES else ()
-            movable = not wanted.digest and self._tags_move(client, where)
+            movable = bool(wanted.tag and not wanted.digest and self._moves(client, where, wanted.tag))
             return RegistryImage(digest, platforms, movable)
         except ClientError as error:
             code = error_code(error)
@@ -98,14 +99,14 @@ class Registry:
         except (BotoCoreError, UnavailableError, IndexError) as error:
             return RegistryImage(untold=explain(error))
 
-    def _tags_move(self, client: Any, where: Mapping[str, str]) -> bool:
+    def _moves(self, client: Any, where: Mapping[str, str], tag: str) -> bool:
         try:
             repositories = client.describe_repositories(
                 registryId=where["registryId"], repositoryNames=[where["repositoryName"]]
             )["repositories"]
         except (ClientError, BotoCoreError, UnavailableError):
             return False
-        return bool(repositories and repositories[0].get("imageTagMutability") == "MUTABLE")
+        return bool(repositories) and tag_moves(repositories[0], tag)
 
     def _platforms(self, client: Any, where: Mapping[str, str], digest: str) -> tuple[str, ...]:
         images = client.batch_get_image(
@@ -119,6 +120,28 @@ class Registry:
                 f"{p['os']}/{p['architecture']}" for p in platforms if p.get("os") not in (None, "unknown")
             )
         )
+
+
+def tag_moves(repository: Mapping[str, Any], tag: str) -> bool:
+    """Whether a repository, as DescribeRepositories describes it, lets a tag be overwritten.
+
+    With exclusions, the tags that a filter matches go the other way
+    (https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-tag-mutability.html). An SDK older than them shows no filters;
+    then nothing is known of the tag, and it may move.
+    """
+    mutability = str(repository.get("imageTagMutability", ""))
+    filters = repository.get("imageTagMutabilityExclusionFilters", ())
+    if not mutability.endswith("_WITH_EXCLUSION"):
+        return mutability == "MUTABLE"
+    if not filters:
+        return True
+    excluded = any(_matches(str(entry.get("filter", "")), tag) for entry in filters)
+    return excluded != (mutability == "MUTABLE_WITH_EXCLUSION")
+
+
+def _matches(wildcard: str, tag: str) -> bool:
+    """``*`` stands for any number of characters, as in a lifecycle policy; nothing else is special."""
+    return re.fullmatch(".*".join(map(re.escape, wildcard.split("*"))), tag) is not None
 
 
 def not_asked(image: str) -> str:

@@ -30,7 +30,7 @@ def with_task_definition(target: Mapping[str, Any], arn: str) -> dict[str, Any]:
 
 def same_schedule(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
     """Whether two raw schedules are equal but for the time of their last change."""
-    return _settable(left) == _settable(right)
+    return bool(without_nulls(_settable(left)) == without_nulls(_settable(right)))
 
 
 class FailedEntry(NamedTuple):
@@ -152,7 +152,7 @@ class Schedules:
         RefusedError
             when Scheduler refuses for good.
         """
-        body = {**_settable(schedule), "GroupName": group}
+        body = {**without_nulls(_settable(schedule)), "GroupName": group}
         try:
             try:
                 self._update(name, body)
@@ -180,6 +180,19 @@ class Schedules:
                 FlexibleTimeWindow={"Mode": "OFF"},
                 Target={"Arn": "-", "RoleArn": "-"},
             )
+
+
+def without_nulls(value: Any) -> Any:
+    """JSON without the members that are null.
+
+    In AWS's protocols such a member is the same as none (https://smithy.io/2.0/spec/aggregate-types.html#structure-member-optionality),
+    and what reads requests may refuse it. Scheduler is not known to send one; if it does, the schedule is written all the same.
+    """
+    if isinstance(value, Mapping):
+        return {key: without_nulls(member) for key, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [without_nulls(entry) for entry in value]
+    return value
 
 
 def _is_about_start(error: ClientError) -> bool:

@@ -130,12 +130,29 @@ def content_digest(base_arn: str, images: Mapping[str, str]) -> str:
 def copy_with_images(base: TaskDefinition, images: Mapping[str, str]) -> dict[str, Any]:
     """The RegisterTaskDefinition body that differs from ``base`` in the images named and in one tag."""
     body = {key: value for key, value in base.body.items() if key not in OUTPUT_ONLY}
+    if "volumes" in body:
+        body["volumes"] = [_registrable(volume) for volume in body["volumes"]]
     body["containerDefinitions"] = [
         {**container, "image": images[container["name"]]} if container["name"] in images else container
         for container in base.body["containerDefinitions"]
     ]
     body["tags"] = [*kept_tags(base), {"key": CONTENT_TAG, "value": content_digest(base.arn, images)}]
     return body
+
+
+def _registrable(volume: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A volume as RegisterTaskDefinition takes it.
+
+    Of a Docker volume of scope ``task`` ECS describes ``autoprovision: false`` and refuses it at registration, as users report
+    (https://github.com/aws/aws-cdk/issues/26697, https://github.com/hashicorp/terraform-provider-aws/issues/34428). It means
+    nothing there: "This field is only used if the scope is shared"
+    (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DockerVolumeConfiguration.html).
+    """
+    docker = volume.get("dockerVolumeConfiguration")
+    if not docker or docker.get("scope") != "task" or docker.get("autoprovision") is not False:
+        return volume
+    kept = {key: value for key, value in docker.items() if key != "autoprovision"}
+    return {**volume, "dockerVolumeConfiguration": kept}
 
 
 def same_definition(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:

@@ -51,6 +51,14 @@ def packed(document: dict[str, Any]) -> dict[str, Any]:
     return {"gzip": base64.b64encode(gzip.compress(text, mtime=0)).decode()}
 
 
+def unpacked(answer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document that :func:`packed` was given."""
+    if "gzip" not in answer:
+        return answer
+    document: dict[str, Any] = json.loads(gzip.decompress(base64.b64decode(answer["gzip"])))
+    return document
+
+
 def _item(planned: PlannedItem) -> dict[str, Any]:
     return {
         "kind": planned.item.kind,

@@ -19,6 +19,7 @@ from typing import Any
 
 from ecs_release.errors import fitting
 from ecs_release.manifest.images import origin_change, registry_and_repository, split_image
+from ecs_release.plan.document import unpacked
 from ecs_release.plan.findings import CODES
 
 COMMENT_CHARACTERS = 60_000
@@ -362,4 +363,4 @@ def _padded(cells: Iterable[Cell]) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    print(as_markdown(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
+    print(as_markdown(unpacked(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")))))
