@@ -18,6 +18,12 @@ locals {
 
   kms_key_arn = var.kms_key == null ? aws_kms_key.this[0].arn : var.kms_key.arn
 
+  # The rule in modules/notifications comes on top.
+  deliveries = {
+    rules     = concat(module.source.rules, module.orchestrator.rules)
+    functions = module.orchestrator.functions_of_rules
+  }
+
   # What a manifest may write after `target:`. Parse reads this from the releases table.
   targets = merge(
     {
@@ -66,6 +72,7 @@ module "pipeline" {
   state_machine_arn = module.orchestrator.state_machine_arn
   approval = var.approval == null ? null : merge(var.approval, {
     topic_arn     = coalesce(var.approval.topic_arn, module.notifications.topic_arn)
+    own_topic     = var.approval.topic_arn != null
     plan_function = module.orchestrator.functions["plan"]
   })
   kms_key_arn              = local.kms_key_arn
@@ -87,6 +94,7 @@ module "orchestrator" {
   topic_arn                = module.notifications.topic_arn
   poll_seconds             = var.poll_seconds
   approval                 = var.approval != null
+  force_destroy            = var.force_destroy
   kms_key_arn              = local.kms_key_arn
   log_retention_days       = var.log_retention_days
   permissions_boundary_arn = var.permissions_boundary_arn
@@ -114,7 +122,9 @@ module "notifications" {
   pipeline_name = module.pipeline.pipeline_name
   kms_key_arn   = local.kms_key_arn
   emails        = var.notification.emails
-  tags          = var.tags
+
+  deliveries = local.deliveries
+  tags       = var.tags
 }
 
 # Another name would replace the releases table and the bucket by empty ones (a CodeCommit repository is renamed in place). This refuses while it is

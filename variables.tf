@@ -150,6 +150,16 @@ variable "targets" {
   }
 
   validation {
+    # A function's inline policies hold 10,240 characters in all, and less than 3,000 of them say something else than what it may assume.
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html#reference_iam-quotas-entity-length
+    # docs/adr/0012-limits-that-stay.md says why they are not spread over several policies.
+    condition = alltrue([
+      for arns in [values(var.targets)[*].role_arn, values(var.targets)[*].reader_role_arn] : length(jsonencode(distinct(arns))) <= 7000
+    ])
+    error_message = "targets names ${length(var.targets)} targets, whose roles need ${max(length(jsonencode(distinct(values(var.targets)[*].role_arn))), length(jsonencode(distinct(values(var.targets)[*].reader_role_arn))))} characters in a function's policy; IAM leaves room for 7,000, some 120 roles. Regions of one account can share its two roles, and shorter names help (`name` of modules/deployment_role); otherwise divide the targets among several of this module."
+  }
+
+  validation {
     condition     = alltrue([for target in values(var.targets) : can(regex("^[a-z]{2,4}(-[a-z]+)+-[0-9]+$", target.region))])
     error_message = "targets holds a region that is no Region. Write its code, for example \"eu-west-1\"."
   }
@@ -233,7 +243,8 @@ variable "approval" {
   description = <<-EOT
     One approval for the whole release, between Build and Deploy; null for none. Build then plans against what is live and stores the plan in the
     artifact bucket; the approver sees a summary and a link to the page; Deploy releases that plan and nothing else.
-    - `topic_arn`: topic that CodePipeline tells of a waiting approval; the module's own by default.
+    - `topic_arn`: standard topic of the pipeline's Region that CodePipeline tells of a waiting approval; the module's own by default. Its policy must
+      let the pipeline's role publish where it is another account's, and so must the policy of its key where it has one.
     - `timeout_minutes`: how long it waits; CodePipeline's default is seven days.
     - `link_base_url`: where the bucket's objects can be read, for example https://plans.example.com; the S3 console by default.
   EOT
@@ -243,6 +254,14 @@ variable "approval" {
     link_base_url   = optional(string)
   })
   default = null
+
+  validation {
+    # A message without a group can't be published to a FIFO topic: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+    condition = var.approval == null ? true : var.approval.topic_arn == null ? true : (
+      can(regex("^arn:[a-z-]+:sns:[a-z0-9-]+:[0-9]{12}:[A-Za-z0-9_-]{1,256}$", var.approval.topic_arn))
+    )
+    error_message = "approval.topic_arn is no ARN of a standard topic (CodePipeline can't publish to a FIFO topic). Write for example \"arn:aws:sns:us-east-1:111111111111:approvers\", or leave it out for the module's own topic."
+  }
 
   validation {
     condition     = var.approval == null ? true : var.approval.timeout_minutes == null ? true : var.approval.timeout_minutes >= 5 && var.approval.timeout_minutes <= 86400

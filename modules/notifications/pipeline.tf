@@ -1,5 +1,6 @@
 # Report tells of every release's end. What ends before a release begins, a bad manifest, a source that can't be read, an approval that is rejected or
-# runs out, would be silent without this. Deploy is left out: there Report speaks, and better.
+# runs out, would be silent without this. Deploy is left out: there Report speaks, and better, also where no release began (modules/orchestrator,
+# deploy_failed).
 # https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
 resource "aws_cloudwatch_event_rule" "not_released" {
   name        = "${var.name}-not-released"

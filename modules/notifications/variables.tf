@@ -21,6 +21,15 @@ variable "pipeline_name" {
   nullable    = false
 }
 
+variable "deliveries" {
+  description = "What must not fail in silence: names of the EventBridge rules of this installation, and of the functions that they call."
+  type = object({
+    rules     = list(string)
+    functions = list(string)
+  })
+  nullable = false
+}
+
 variable "kms_key_arn" {
   description = "Customer managed key that encrypts what this module stores."
   type        = string

@@ -44,6 +44,48 @@ resource "aws_lambda_permission" "ended" {
   source_arn    = aws_cloudwatch_event_rule.ended.arn
 }
 
+# A Deploy action that fails before the machine starts (StartExecution refused, its input missing) leaves no execution and no record, so neither Report nor
+# the rule above would tell of it. Report asks CodePipeline and Step Functions and tells when there was no release, so nobody hears twice.
+# https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-StepFunctions.html
+# https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
+resource "aws_cloudwatch_event_rule" "deploy_failed" {
+  name        = "${var.name}-deploy-failed"
+  description = "Has Report tell when the pipeline ${var.name} could not start a release"
+  tags        = var.tags
+
+  event_pattern = jsonencode({
+    source        = ["aws.codepipeline"]
+    "detail-type" = ["CodePipeline Action Execution State Change"]
+    detail = {
+      pipeline = [var.name]
+      stage    = ["Deploy"]
+      state    = ["FAILED"]
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "deploy_failed" {
+  rule      = aws_cloudwatch_event_rule.deploy_failed.name
+  target_id = "report"
+  arn       = aws_lambda_function.this["report"].qualified_arn
+
+  retry_policy {
+    maximum_event_age_in_seconds = 3600
+    maximum_retry_attempts       = 10
+  }
+
+  depends_on = [aws_lambda_permission.deploy_failed]
+}
+
+resource "aws_lambda_permission" "deploy_failed" {
+  statement_id  = "RuleOnFailedDeployActions"
+  action        = "lambda:InvokeFunction"
+  function_name = aws_lambda_function.this["report"].function_name
+  qualifier     = aws_lambda_function.this["report"].version
+  principal     = "events.amazonaws.com"
+  source_arn    = aws_cloudwatch_event_rule.deploy_failed.arn
+}
+
 # Cleans up after a release, and after earlier ones whose event was lost: however an execution ends. Asynchronous, so neither the
 # pipeline nor the next release waits for it; Lambda tries a failed invocation twice more.
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html

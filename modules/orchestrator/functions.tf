@@ -8,7 +8,7 @@ locals {
       memory      = 1769
       timeout     = 600
       environment = merge(local.environment.common, local.environment.poll, var.approval ? local.environment.approval : {})
-      statements  = concat(["assume_reader", "read_manifest", "read_executions"], var.approval ? ["read_plan", "read_approval"] : [])
+      statements  = concat(["assume_reader", "read_manifest", "read_executions"], var.approval ? ["read_plan", "read_actions"] : [])
     }
     prepare = {
       description = "Registers the new task definitions of one batch; production is not touched"
@@ -50,7 +50,7 @@ locals {
       memory      = 512
       timeout     = 120
       environment = merge(local.environment.common, local.environment.topic)
-      statements  = ["publish", "read_executions"]
+      statements  = ["publish", "read_executions", "read_actions"]
     }
     # No state of the machine: it begins when the execution has ended (events.tf).
     clean-up = {

@@ -64,10 +64,10 @@ locals {
       Resource = ["${var.artifact_bucket_arn}/plans/*"]
     }]
 
-    read_approval = [{
-      # Whether the plan was approved in the pipeline execution that wants to deploy it.
+    read_actions = [{
+      # Parse: whether the plan was approved in the pipeline execution that wants to deploy it. Report: whether Deploy failed before a release began.
       # https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_ListActionExecutions.html
-      Sid      = "AskForTheApproval"
+      Sid      = "AskForThePipelinesActions"
       Effect   = "Allow"
       Action   = ["codepipeline:ListActionExecutions"]
       Resource = ["arn:${var.aws.partition}:codepipeline:${var.aws.region}:${var.aws.account_id}:${var.name}"]

@@ -6,6 +6,10 @@ resource "aws_dynamodb_table" "releases" {
   range_key    = "sk"
   tags         = var.tags
 
+  # What the guard in the root module can't see is refused as well: the console, a module block that was deleted, another tool. Switched in place.
+  # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/WorkingWithTables.Basics.html#WorkingWithTables.Basics.DeletionProtection
+  deletion_protection_enabled = !var.force_destroy
+
   attribute {
     name = "pk"
     type = "S"

@@ -66,6 +66,13 @@ variable "approval" {
   nullable    = false
 }
 
+variable "force_destroy" {
+  description = "Whether terraform destroy may delete the releases table. While it is false, DynamoDB itself refuses, also where no Terraform is asked."
+  type        = bool
+  default     = false
+  nullable    = false
+}
+
 variable "kms_key_arn" {
   description = "Customer managed key that encrypts what this module stores."
   type        = string

@@ -1,32 +1,35 @@
 locals {
   bucket_arn = aws_s3_bucket.artifacts.arn
 
-  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/UsingKMSEncryption.html
-  key_through_s3 = {
-    Sid       = "EncryptInTheBucket"
-    Effect    = "Allow"
-    Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-    Resource  = var.kms_key_arn
-    Condition = { StringEquals = { "kms:ViaService" = "s3.${var.aws.region}.${var.aws.dns_suffix}" } }
+  # What AWS documents for a service that has the key of its artifacts, and CDK grants for both. Not through S3 alone: the document gives
+  # CodeBuild's role the key itself, and nothing says which of these calls S3 makes for it. It opens nothing more: what the key encrypts lies
+  # in S3, DynamoDB and Lambda, which ask for their own permissions.
+  # https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up.html#setting-up-kms
+  # https://github.com/aws/aws-cdk/blob/main/packages/aws-cdk-lib/aws-kms/lib/key.ts (grantEncryptDecrypt)
+  key_of_artifacts = {
+    Sid      = "EncryptArtifacts"
+    Effect   = "Allow"
+    Action   = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
+    Resource = var.kms_key_arn
   }
 
-  # https://docs.aws.amazon.com/codepipeline/latest/userguide/security-iam.html#how-to-custom-role
+  # https://docs.aws.amazon.com/codepipeline/latest/userguide/how-to-custom-role.html#how-to-custom-role-policy
   pipeline_statements = [
     {
-      Sid    = "PassArtifactsOn"
-      Effect = "Allow"
-      # A connection's source action uploads with an ACL, which is authorised as s3:PutObjectAcl as well. AWS does not document it; without it the
-      # action fails with "Access Denied": https://github.com/aws/aws-cdk/issues/13557. The bucket takes no ACL but its owner's full control.
-      Action   = concat(["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"], var.origin.provider == "CodeStarSourceConnection" ? ["s3:PutObjectAcl"] : [])
+      # With ACLs, as the document says: a connection's source action uploads with one, and without s3:PutObjectAcl it fails with "Access
+      # Denied" (https://github.com/aws/aws-cdk/issues/13557). The bucket takes no ACL but its owner's full control.
+      Sid      = "PassArtifactsOn"
+      Effect   = "Allow"
+      Action   = ["s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:PutObjectAcl"]
       Resource = "${local.bucket_arn}/${local.artifact_prefix}*"
     },
     {
       Sid      = "LookAtTheBucket"
       Effect   = "Allow"
-      Action   = ["s3:GetBucketLocation", "s3:GetBucketVersioning"]
+      Action   = ["s3:GetBucketAcl", "s3:GetBucketLocation", "s3:GetBucketVersioning"]
       Resource = local.bucket_arn
     },
-    local.key_through_s3,
+    local.key_of_artifacts,
     {
       Sid      = "ReadTheSource"
       Effect   = "Allow"
@@ -65,11 +68,14 @@ locals {
       Resource = one(var.approval[*].topic_arn)
     },
     {
+      # Whoever publishes to an encrypted topic uses its key, and a topic of one's own has another key than the module's, perhaps of another
+      # account. Which one, nothing tells here; it is used for this topic alone, because sns:Publish is granted on no other, and the key's own
+      # policy has the last word.
       # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
       Sid       = "EncryptTheMessage"
       Effect    = "Allow"
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-      Resource  = var.kms_key_arn
+      Resource  = try(var.approval.own_topic, false) ? "arn:${var.aws.partition}:kms:${var.aws.region}:*:key/*" : var.kms_key_arn
       Condition = { StringEquals = { "kms:ViaService" = "sns.${var.aws.region}.${var.aws.dns_suffix}" } }
     },
   ] : statement if var.approval != null]
@@ -132,7 +138,7 @@ locals {
         Action   = ["s3:GetBucketAcl", "s3:GetBucketLocation", "s3:ListBucket"]
         Resource = local.bucket_arn
       },
-      local.key_through_s3,
+      local.key_of_artifacts,
     ],
     [for actions in [var.origin.build_actions] : {
       Sid      = "NameTheAuthor"

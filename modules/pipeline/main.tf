@@ -156,6 +156,14 @@ resource "aws_codepipeline" "this" {
     }
   }
 
+  lifecycle {
+    precondition {
+      # https://docs.aws.amazon.com/codepipeline/latest/userguide/approvals-action-add.html
+      condition     = !try(var.approval.own_topic, false) || try(split(":", var.approval.topic_arn)[3] == var.aws.region, false)
+      error_message = "approval.topic_arn is ${try(var.approval.topic_arn, "null")}, and the pipeline runs in ${var.aws.region}. CodePipeline tells topics of its own Region only: name one there, or leave topic_arn out for the module's own."
+    }
+  }
+
   depends_on = [
     aws_iam_role_policy.pipeline,
     aws_s3_bucket_ownership_controls.artifacts,

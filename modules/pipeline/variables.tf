@@ -58,6 +58,7 @@ variable "approval" {
   description = "The gate between Build and Deploy, with the function that makes the plan; null for none. See the root module's input."
   type = object({
     topic_arn       = string
+    own_topic       = optional(bool, false)
     timeout_minutes = optional(number)
     link_base_url   = optional(string)
     plan_function = object({

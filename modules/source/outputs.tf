@@ -3,6 +3,11 @@ output "origin" {
   value       = local.origin
 }
 
+output "rules" {
+  description = "The name of the EventBridge rule that starts the pipeline at a push; none behind a connection."
+  value       = aws_cloudwatch_event_rule.push[*].name
+}
+
 output "repository_name" {
   description = "Name of the CodeCommit repository, or owner and repository behind the connection."
   value       = local.origin.repository_name

@@ -188,10 +188,81 @@ run "pipeline_on" {
     error_message = "The pipeline may not tell the topic, or another one as well."
   }
 
+  # The module's topic has the module's key.
+  assert {
+    condition = one([for statement in jsondecode(aws_iam_role_policy.pipeline.policy).Statement : statement if statement.Sid == "EncryptTheMessage"]) == {
+      Sid       = "EncryptTheMessage"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = var.kms_key_arn
+      Condition = { StringEquals = { "kms:ViaService" = "sns.us-east-1.amazonaws.com" } }
+    }
+    error_message = "The pipeline may use another key for the message than the module's."
+  }
+
   assert {
     condition     = jsonencode({ for rule in aws_s3_bucket_lifecycle_configuration.artifacts[0].rule : rule.id => one(rule.filter).prefix if length(rule.expiration) > 0 }) == jsonencode({ artifacts = "unit/", manifests = "manifests/", plans = "plans/" })
     error_message = "Plans are kept longer than the manifests they belong to."
   }
+}
+
+# Its key is not the module's, and nothing tells which one it is.
+run "topic_of_ones_own" {
+  command = plan
+
+  module {
+    source = "./modules/pipeline"
+  }
+
+  variables {
+    approval = {
+      topic_arn     = "arn:aws:sns:us-east-1:222222222222:approvers"
+      own_topic     = true
+      plan_function = { arn = "arn:aws:lambda:us-east-1:111111111111:function:unit-plan", qualified_arn = "arn:aws:lambda:us-east-1:111111111111:function:unit-plan:7", timeout = 600 }
+    }
+  }
+
+  assert {
+    condition = one([for statement in jsondecode(aws_iam_role_policy.pipeline.policy).Statement : statement if statement.Sid == "EncryptTheMessage"]) == {
+      Sid       = "EncryptTheMessage"
+      Effect    = "Allow"
+      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource  = "arn:aws:kms:us-east-1:*:key/*"
+      Condition = { StringEquals = { "kms:ViaService" = "sns.us-east-1.amazonaws.com" } }
+    }
+    error_message = "The pipeline can't encrypt a message to a topic with another key, or may use keys otherwise than through SNS."
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.pipeline.policy).Statement : statement.Resource if contains(statement.Action, "sns:Publish")] == ["arn:aws:sns:us-east-1:222222222222:approvers"]
+    error_message = "The pipeline may publish to another topic, and with any key."
+  }
+}
+
+run "topic_of_another_region" {
+  command = plan
+
+  module {
+    source = "./modules/pipeline"
+  }
+
+  variables {
+    approval = {
+      topic_arn     = "arn:aws:sns:eu-west-1:111111111111:approvers"
+      own_topic     = true
+      plan_function = { arn = "arn:aws:lambda:us-east-1:111111111111:function:unit-plan", qualified_arn = "arn:aws:lambda:us-east-1:111111111111:function:unit-plan:7", timeout = 600 }
+    }
+  }
+
+  expect_failures = [aws_codepipeline.this]
+}
+
+run "fifo_topic" {
+  command = plan
+  variables {
+    approval = { topic_arn = "arn:aws:sns:us-east-1:111111111111:approvers.fifo" }
+  }
+  expect_failures = [var.approval]
 }
 
 run "link_base_url" {

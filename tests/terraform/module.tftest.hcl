@@ -72,6 +72,16 @@ run "other_partition" {
   }
 }
 
+# An alarm takes an expression over ten metrics at most.
+run "deliveries" {
+  command = plan
+
+  assert {
+    condition     = sort(local.deliveries.rules) == tolist(["ecs-release-clean-up", "ecs-release-deploy-failed", "ecs-release-ended", "ecs-release-push"]) && length(local.deliveries.rules) + 1 + length(local.deliveries.functions) <= 10
+    error_message = "The alarm on failed deliveries leaves out a rule of the module, or has more metrics than CloudWatch takes."
+  }
+}
+
 run "own_key" {
   command = plan
 
@@ -138,6 +148,7 @@ run "emails" {
     aws         = { account_id = "111111111111", dns_suffix = "amazonaws.com", partition = "aws", region = "us-east-1" }
     kms_key_arn = "arn:aws:kms:us-east-1:111111111111:key/12345678-1234-1234-1234-123456789012"
     emails      = ["platform@example.com"]
+    deliveries  = { rules = [], functions = [] }
 
     pipeline_name = "unit"
   }
@@ -173,6 +184,31 @@ run "failures_before_a_release" {
     aws           = { account_id = "111111111111", dns_suffix = "amazonaws.com", partition = "aws", region = "us-east-1" }
     pipeline_name = "unit-pipeline"
     kms_key_arn   = "arn:aws:kms:us-east-1:111111111111:key/12345678-1234-1234-1234-123456789012"
+    deliveries    = { rules = ["unit-push", "unit-ended"], functions = ["unit-report"] }
+  }
+
+  # Every rule, that of the topic among them, and every function that a rule calls.
+  assert {
+    condition = toset([
+      for query in aws_cloudwatch_metric_alarm.deliveries_failed.metric_query :
+      "${query.metric[0].namespace} ${query.metric[0].metric_name} ${jsonencode(query.metric[0].dimensions)}" if length(query.metric) > 0
+      ]) == toset([
+      "AWS/Events FailedInvocations {\"RuleName\":\"unit-ended\"}",
+      "AWS/Events FailedInvocations {\"RuleName\":\"unit-not-released\"}",
+      "AWS/Events FailedInvocations {\"RuleName\":\"unit-push\"}",
+      "AWS/Lambda AsyncEventsDropped {\"FunctionName\":\"unit-report\"}",
+    ])
+    error_message = "The alarm does not see a rule whose event reaches nobody, or a function that gives up on one."
+  }
+
+  # The ids are names in the expression: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataQuery.html
+  assert {
+    condition = alltrue([for query in aws_cloudwatch_metric_alarm.deliveries_failed.metric_query : can(regex("^[a-z][A-Za-z0-9_]*$", query.id))]) && (
+      aws_cloudwatch_metric_alarm.deliveries_failed.threshold == 0 &&
+      aws_cloudwatch_metric_alarm.deliveries_failed.treat_missing_data == "notBreaching" &&
+      aws_cloudwatch_metric_alarm.deliveries_failed.alarm_actions == toset([aws_sns_topic.this.arn])
+    )
+    error_message = "CloudWatch would refuse the alarm, it does not see one failed delivery, rings when there is none, or tells nobody."
   }
 
   # Deploy is Report's: of a release that fails, people would otherwise hear twice.
@@ -299,6 +335,35 @@ run "refuses_a_target_with_a_role_of_no_account" {
     targets = { eu = { role_arn = "ecs-release-deployment", reader_role_arn = "ecs-release-reader", region = "eu-west-1" } }
   }
   expect_failures = [var.targets]
+}
+
+# IAM would refuse the functions' policies, in the middle of an apply.
+run "refuses_more_targets_than_a_policy_holds" {
+  command = plan
+  variables {
+    targets = { for number in range(200) : "t${number}" => {
+      role_arn        = "arn:aws:iam::${222222222222 + number}:role/ecs-release-deployment"
+      reader_role_arn = "arn:aws:iam::${222222222222 + number}:role/ecs-release-reader"
+      region          = "eu-west-1"
+    } }
+  }
+  expect_failures = [var.targets]
+}
+
+run "takes_many_regions_of_one_account" {
+  command = plan
+  variables {
+    targets = { for number in range(200) : "t${number}" => {
+      role_arn        = "arn:aws:iam::222222222222:role/ecs-release-deployment"
+      reader_role_arn = "arn:aws:iam::222222222222:role/ecs-release-reader"
+      region          = "eu-west-1"
+    } }
+  }
+
+  assert {
+    condition     = length(local.targets) == 201
+    error_message = "Targets that share their roles are counted as if each had its own."
+  }
 }
 
 run "refuses_a_passable_role_that_is_none" {

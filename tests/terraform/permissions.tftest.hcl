@@ -60,7 +60,7 @@ run "function_roles" {
         "update-service" = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "check-rollouts" = ["dynamodb:ConditionCheckItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         "rollback"       = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
-        "report"         = ["dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "kms:GenerateDataKey", "sns:Publish", "states:DescribeExecution"]
+        "report"         = ["codepipeline:ListActionExecutions", "dynamodb:BatchGetItem", "dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query", "dynamodb:UpdateItem", "kms:GenerateDataKey", "sns:Publish", "states:DescribeExecution"]
         "clean-up"       = ["dynamodb:DeleteItem", "dynamodb:GetItem", "dynamodb:Query", "dynamodb:UpdateItem", "sts:AssumeRole"]
         } : step => sort(concat(more, [
           "kms:Decrypt", "logs:CreateLogStream", "logs:PutLogEvents", "xray:PutTelemetryRecords", "xray:PutTraceSegments",
@@ -122,6 +122,34 @@ run "function_roles" {
       can(regex("^(dynamodb|s3|sns)\\.us-east-1\\.amazonaws\\.com$", statement.Condition.StringEquals["kms:ViaService"])) if startswith(statement.Action[0], "kms:")
     ]]))
     error_message = "A function may use the key otherwise than through DynamoDB, S3 or SNS."
+  }
+}
+
+# The most that the root module's input lets through. IAM takes 10,240 characters; 500 are for what the mocked ARNs are shorter than real ones.
+run "as_many_targets_as_a_policy_holds" {
+  command = plan
+
+  module {
+    source = "./modules/orchestrator"
+  }
+
+  variables {
+    name     = "a-name-of-24-characters-"
+    approval = true
+    targets = { for number in range(124) : "t${number}" => {
+      account       = tostring(222222222222 + number)
+      region        = "eu-west-1"
+      roleArn       = "arn:aws:iam::${222222222222 + number}:role/ecs-release-deployment"
+      readerRoleArn = "arn:aws:iam::${222222222222 + number}:role/ecs-release-with-reader"
+      externalId    = null
+    } }
+    artifact_bucket_arn = "arn:aws:s3:::a-name-of-24-characters--artifacts-111111111111-ap-northeast-1"
+    topic_arn           = "arn:aws:sns:us-east-1:111111111111:unit"
+  }
+
+  assert {
+    condition     = length(jsonencode(values(var.targets)[*].roleArn)) > 6900 && max([for policy in values(aws_iam_role_policy.function) : length(policy.policy)]...) <= 10240 - 500
+    error_message = "A function's policy may be longer than IAM takes, although no input is refused."
   }
 }
 
@@ -306,8 +334,9 @@ run "pipeline_roles" {
 
   assert {
     condition = jsonencode(sort(distinct(flatten(jsondecode(aws_iam_role_policy.pipeline.policy).Statement[*].Action)))) == jsonencode([
-      "codebuild:BatchGetBuilds", "codebuild:StartBuild", "codecommit:GetBranch", "kms:Decrypt", "kms:GenerateDataKey",
-      "s3:GetBucketLocation", "s3:GetBucketVersioning", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject",
+      "codebuild:BatchGetBuilds", "codebuild:StartBuild", "codecommit:GetBranch",
+      "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*",
+      "s3:GetBucketAcl", "s3:GetBucketLocation", "s3:GetBucketVersioning", "s3:GetObject", "s3:GetObjectVersion", "s3:PutObject", "s3:PutObjectAcl",
       "states:DescribeExecution", "states:DescribeStateMachine", "states:StartExecution",
     ])
     error_message = "The pipeline may do more or less than its actions need."
@@ -315,10 +344,19 @@ run "pipeline_roles" {
 
   assert {
     condition = jsonencode(sort(distinct(flatten(jsondecode(aws_iam_role_policy.build.policy).Statement[*].Action)))) == jsonencode([
-      "codecommit:GetCommit", "kms:Decrypt", "kms:GenerateDataKey", "logs:CreateLogStream", "logs:PutLogEvents",
+      "codecommit:GetCommit", "kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*",
+      "logs:CreateLogStream", "logs:PutLogEvents",
       "s3:GetBucketAcl", "s3:GetBucketLocation", "s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject",
     ])
     error_message = "The build may do more or less than its buildspec calls."
+  }
+
+  # The key of what they store, and no other.
+  assert {
+    condition = alltrue(flatten([for policy in [aws_iam_role_policy.pipeline, aws_iam_role_policy.build] : [
+      for statement in jsondecode(policy.policy).Statement : statement.Resource == var.kms_key_arn if startswith(flatten([statement.Action])[0], "kms:")
+    ]]))
+    error_message = "Pipeline or build may use another key than the module's."
   }
 
   assert {
@@ -385,7 +423,7 @@ run "pipeline_role_with_a_connection" {
     state_machine_arn = "arn:aws:states:us-east-1:111111111111:stateMachine:unit-release"
   }
 
-  # The connection's source action uploads with an ACL; without a connection nobody holds this, see the run before.
+  # The connection's source action uploads with an ACL.
   assert {
     condition = one([for statement in jsondecode(aws_iam_role_policy.pipeline.policy).Statement : statement if contains(statement.Action, "s3:PutObjectAcl")]) == {
       Sid      = "PassArtifactsOn"

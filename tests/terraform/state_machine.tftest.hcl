@@ -252,6 +252,12 @@ run "tables" {
     error_message = "The releases table has another name or key."
   }
 
+  # What the idempotency table holds may be lost.
+  assert {
+    condition     = aws_dynamodb_table.releases.deletion_protection_enabled && aws_dynamodb_table.idempotency.deletion_protection_enabled != true
+    error_message = "DynamoDB would delete the releases table without being told so twice."
+  }
+
   assert {
     condition     = aws_dynamodb_table.idempotency.name == "unit-idempotency" && aws_dynamodb_table.idempotency.hash_key == "id" && one(aws_dynamodb_table.idempotency.ttl).attribute_name == "expiration" && one(aws_dynamodb_table.idempotency.ttl).enabled
     error_message = "The idempotency table is not what Powertools expects."
@@ -280,6 +286,23 @@ run "tables" {
   }
 }
 
+run "tables_to_be_destroyed" {
+  command = plan
+
+  module {
+    source = "./modules/orchestrator"
+  }
+
+  variables {
+    force_destroy = true
+  }
+
+  assert {
+    condition     = aws_dynamodb_table.releases.deletion_protection_enabled == false
+    error_message = "force_destroy does not reach the releases table, so terraform destroy would fail there."
+  }
+}
+
 run "ended_executions" {
   command = plan
 
@@ -305,6 +328,30 @@ run "ended_executions" {
   assert {
     condition     = aws_lambda_permission.ended.principal == "events.amazonaws.com" && aws_lambda_permission.ended.source_account == null
     error_message = "The permission asks EventBridge for a source account, so the report function would never be called."
+  }
+
+  # A Deploy action that failed without a release has nobody else to tell of it.
+  assert {
+    condition = jsondecode(aws_cloudwatch_event_rule.deploy_failed.event_pattern) == {
+      source        = ["aws.codepipeline"]
+      "detail-type" = ["CodePipeline Action Execution State Change"]
+      detail        = { pipeline = ["unit"], stage = ["Deploy"], state = ["FAILED"] }
+    }
+    error_message = "The rule matches something else than a failed Deploy action of this pipeline."
+  }
+
+  assert {
+    condition = aws_cloudwatch_event_target.deploy_failed.arn == aws_cloudwatch_event_target.ended.arn && (
+      aws_lambda_permission.deploy_failed.qualifier == "3" &&
+      aws_lambda_permission.deploy_failed.source_arn == aws_cloudwatch_event_rule.deploy_failed.arn &&
+      aws_lambda_permission.deploy_failed.source_account == null
+    )
+    error_message = "The rule does not call the published report function, or may not."
+  }
+
+  assert {
+    condition     = sort(output.rules) == tolist(["unit-clean-up", "unit-deploy-failed", "unit-ended"]) && output.functions_of_rules == ["unit-clean-up", "unit-report"]
+    error_message = "A rule, or a function that one calls, is left out of the alarm on failed deliveries."
   }
 
   assert {

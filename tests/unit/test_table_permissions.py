@@ -102,7 +102,7 @@ def _calls_on_store(module: str, name: str, seen: set[tuple[str, str]]) -> set[s
 
 
 def _called(step: str) -> set[str]:
-    entries = [step, "report_ended_execution"] if step == "report" else [step]
+    entries = [step, "report_ended_execution", "report_failed_deploy"] if step == "report" else [step]
     methods: set[str] = set()
     for entry in entries:
         methods |= _calls_on_store(f"steps.{step}", entry, set())

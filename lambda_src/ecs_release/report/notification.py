@@ -28,6 +28,19 @@ def subject(name: str, record: ReleaseRecord) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text)[:_SUBJECT_CHARACTERS]
 
 
+def not_started(pipeline: str, region: str, execution: str, reason: str) -> tuple[str, str]:
+    """Subject and text of a Deploy action that failed before a release began."""
+    look = (
+        f"aws codepipeline list-action-executions --region {region} --pipeline-name {pipeline} "
+        f"--filter pipelineExecutionId={execution}"
+    )
+    first = "Nothing was released: the pipeline's Deploy action failed before a release began."
+    return (
+        f"[{pipeline}] NOT STARTED: Deploy of pipeline execution {execution}"[:_SUBJECT_CHARACTERS],
+        f"[{pipeline}] {first}\n{reason}\nTo see all of it: {look}"[:_TEXT_CHARACTERS],
+    )
+
+
 def message(record: ReleaseRecord, items: Sequence[ItemRecord], commands: Sequence[str] = ()) -> str:
     """Status, problems or culprits with their reasons, what could not be verified, how to finish by hand, counts."""
     lines = [f"{title(record)}: {record.status}"]

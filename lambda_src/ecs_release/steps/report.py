@@ -17,12 +17,13 @@ from ecs_release.observability import MetricUnit, about_release, logger, metrics
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import WHOLE, ReleaseStatus
 from ecs_release.record.store import Store
-from ecs_release.report.notification import message, subject
+from ecs_release.report.notification import message, not_started, subject
 from ecs_release.report.repair import repair_command
 from ecs_release.rollout.release import judge_release, not_back
 from ecs_release.settings import Settings
 from ecs_release.steps.closing import close, utc_now
 from ecs_release.steps.due import ensure_report, ensure_running, has_ended, was_refused
+from ecs_release.steps.not_started import why_not_started
 
 _CAUSE_CHARACTERS = 32_000  # a Fail state's cause holds 32,768: https://docs.aws.amazon.com/step-functions/latest/apireference/API_FailStateExecution.html
 
@@ -150,6 +151,27 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
     return {"release": release, "status": closed.status, "counts": closed.counts}
 
 
+def report_failed_deploy(settings: Settings, store: Store, event: Mapping[str, Any]) -> dict[str, Any]:
+    """Tell of a Deploy action that failed before a release began.
+
+    Parameters
+    ----------
+    event : "CodePipeline Action Execution State Change"
+        (https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html).
+
+    Raises
+    ------
+    NotDueError
+        when CodePipeline does not show that failure, or not yet.
+    """
+    execution = str(event["detail"]["execution-id"])
+    reason = why_not_started(store, settings.name, execution)
+    if reason is not None and settings.topic_arn:
+        region = own_client("codepipeline").meta.region_name
+        _publish(settings, *not_started(settings.name, region, execution, reason))
+    return {"pipelineExecution": execution, "told": reason is not None}
+
+
 def _problems(state: Mapping[str, Any]) -> list[str]:
     """What Parse raised where it could not write it down: Lambda puts the message of an exception into the cause as JSON."""
     cause = str(state.get("Cause", ""))
@@ -169,13 +191,13 @@ def _commands(store: Store, items: Sequence[ItemRecord], execution: str) -> list
 
 
 def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:
+    status = {"status": {"DataType": "String", "StringValue": str(record.status)}}
+    _publish(settings, subject(settings.name, record), text, MessageAttributes=status)
+
+
+def _publish(settings: Settings, subject: str, text: str, **more: Any) -> None:
     try:
-        own_client("sns").publish(
-            TopicArn=settings.topic_arn,
-            Subject=subject(settings.name, record),
-            Message=text,
-            MessageAttributes={"status": {"DataType": "String", "StringValue": record.status}},
-        )
+        own_client("sns").publish(TopicArn=settings.topic_arn, Subject=subject, Message=text, **more)
     except (ClientError, BotoCoreError, PassingError) as error:
         # The release ended as it ended; a topic that can't be reached does not change that.
         logger.error("notification failed", extra={"reason": explain(error)})
@@ -185,7 +207,7 @@ def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:
 @metrics.log_metrics
 @logger.inject_lambda_context(log_event=False, clear_state=True)
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    """``{"release", "execution", "state"}`` from the machine, or EventBridge's event of an execution that ended."""
+    """``{"release", "execution", "state"}`` from the machine, or an event: an execution ended, or a Deploy action failed."""
     be_patient_for(lambda: context.get_remaining_time_in_millis() / 1000)
     settings = Settings.from_environment()
     store = Store(own_client("dynamodb"), settings.table)
@@ -193,6 +215,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         detail = event["detail"]
         about_release(str(detail["name"]))
         return report_ended_execution(settings, store, detail)
+    if event.get("source") == "aws.codepipeline":
+        about_release(str(event["detail"]["execution-id"]))
+        return report_failed_deploy(settings, store, event)
     release = str(event["release"])
     about_release(release)
     return report(settings, store, release, str(event["execution"]), event["state"])
