@@ -116,7 +116,7 @@ def planned(name: str, old: str, new: str, *, known: bool = True) -> PlannedItem
             "containerDefinitions": [{"name": name, "image": old}],
         }
     )
-    state = {
+    state: Any = {
         "status": "ACTIVE",
         "desiredCount": 1,
         "taskDefinition": arn,

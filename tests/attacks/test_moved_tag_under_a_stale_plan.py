@@ -77,7 +77,7 @@ class World:
                     "containerDefinitions": [{"name": self.containers[name], "image": self.live[name]}],
                 }
             )
-            state = {"desiredCount": 1, "taskDefinition": arn, "deployments": []}
+            state: Any = {"desiredCount": 1, "taskDefinition": arn, "deployments": []}
             registry = Registry(self, "default")  # type: ignore[arg-type]
             asked = {image: registry.find(image)} if self.live[name] != image else {}
             items.append(

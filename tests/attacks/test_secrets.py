@@ -225,7 +225,8 @@ def run() -> Iterator[Run]:
         try:
             world.run()
             made.world = None
-            store = finishing.ByHand(made.table_client, TABLE)
+            client: Any = made.table_client
+            store = finishing.ByHand(client, TABLE)
             connections = workers.Connections(store.targets(), (), write=True, session_name="by-hand")
             worker = Worker("rollback", Settings(TABLE), store, connections)
             left = finishing.left_over(store.release("r1"), store.items("r1"), ())  # type: ignore[arg-type]

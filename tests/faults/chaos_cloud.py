@@ -194,9 +194,8 @@ def _send(server: Server) -> Callable[[Any, Any], Any]:
         except Lost as error:
             raise ConnectionClosedError(error=error, endpoint_url=request.url) from error
         status, headers = started[0]
-        response = botocore.awsrequest.AWSResponse(
-            request.url, int(status.split()[0]), botocore.awsrequest.HeadersDict(headers), None
-        )
+        sent: Any = botocore.awsrequest.HeadersDict(headers)
+        response: Any = botocore.awsrequest.AWSResponse(request.url, int(status.split()[0]), sent, None)
         response._content = content
         return response
 

@@ -312,7 +312,8 @@ class Client:
     ) -> None:
         self._tables, self._server, self._guard = tables, server, guard
         self.meta = SimpleNamespace(events=_Events())
-        retries.install(self, "dynamodb")
+        as_client: Any = self
+        retries.install(as_client, "dynamodb")
 
     def __getattr__(self, name: str) -> Callable[..., dict[str, Any]]:
         operation = "".join(part.capitalize() for part in name.split("_"))
@@ -352,7 +353,8 @@ class Client:
             elif lost:
                 raise lost
             elif "Error" in document:
-                raise ClientError(document, operation)
+                refusal: Any = document
+                raise ClientError(refusal, operation)
             else:
                 return document
 

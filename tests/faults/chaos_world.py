@@ -168,7 +168,15 @@ class Scenario:
 
 
 # What the records of the version before did not have.
-NEWER_MEMBERS = ("revision", "begun_at", "cut_by", "written_at", "doubted_at", "freed_at", "service_deployment")
+NEWER_MEMBERS = (
+    "revision",
+    "begun_at",
+    "cut_by",
+    "written_at",
+    "doubted_at",
+    "freed_at",
+    "service_deployment",
+)
 
 
 # --- what happens ----------------------------------------------------------------------------------------------

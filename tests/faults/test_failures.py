@@ -243,7 +243,7 @@ def test_22_credentials_are_renewed_before_they_expire(arena: Arena, monkeypatch
     connections = Connections(
         arena.stack.store.targets(), STEPS["update_service"], write=True, session_name="test-renewal"
     )
-    client = connections.client("default", "ecs")
+    client: Any = connections.client("default", "ecs")
     client.describe_services(cluster=CLUSTER, services=["r22"])
     credentials = client._request_signer._credentials
     first = credentials.get_frozen_credentials()

@@ -41,8 +41,9 @@ APPROVED = [action("Deploy", "InProgress"), action("Approve", "Succeeded"), BUIL
 
 def ask(pipeline: Pipeline, execution: str | None = "e1", **more: Any) -> list[float]:
     slept: list[float] = []
-    given = {"plan_digest": "p1", "manifest_sha256": "m1", **more}
-    check_approval(pipeline, "gate", execution, **given, sleep=slept.append)
+    given: Any = {"plan_digest": "p1", "manifest_sha256": "m1", **more}
+    client: Any = pipeline
+    check_approval(client, "gate", execution, **given, sleep=slept.append)
     return slept
 
 

@@ -166,7 +166,7 @@ def test_what_cannot_be_read_is_no_verdict_before_the_deadline(
 
 def test_a_verdict_stands_where_stopped_tasks_cannot_be_read() -> None:
     worker: Any = Worker(DENIED)
-    failed = {
+    failed: Any = {
         "id": "ecs-svc/2",
         "status": "PRIMARY",
         "rolloutState": "FAILED",

@@ -29,7 +29,7 @@ def test_sessions_of_many_targets_parse_the_service_models_once(monkeypatch: pyt
 
     monkeypatch.setattr(Connections, "_assume", assume)
     connections = Connections({n: target(n) for n in ("a", "b")}, (), write=False, session_name="test")
-    clients = [connections.client(name, "ecs") for name in ("a", "b")]
+    clients: list[Any] = [connections.client(name, "ecs") for name in ("a", "b")]
 
     loaders = {
         id(session._session.get_component("data_loader")) for session in connections._sessions.values()

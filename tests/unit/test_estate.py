@@ -143,7 +143,7 @@ def test_what_may_pass_is_no_item_s_problem(operation: str, error: PassingError)
 @pytest.mark.parametrize("operation", ["describe_services", "describe_task_definition", "get_schedule"])
 def test_a_refusal_is_the_problem_of_the_items_it_is_about(operation: str) -> None:
     world: Any = World()
-    refusal = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
+    refusal: Any = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
     world.failing[operation] = ClientError(refusal, operation)
     found = read_live(items(), world)
     assert any("AccessDeniedException" in problem.message for live in found for problem in live.findings)

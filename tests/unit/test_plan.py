@@ -37,7 +37,7 @@ def service_item(name: str = "api", image: str = "api:2", **more: Any) -> Item:
 
 
 def service_live(completed: str | None = f"{PREFIX}api:7", **body: Any) -> Live:
-    state = {
+    state: Any = {
         "status": "ACTIVE",
         "desiredCount": 1,
         "taskDefinition": f"{PREFIX}api:7",

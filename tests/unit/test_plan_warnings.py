@@ -29,7 +29,7 @@ def decide(
     **more: Any,
 ) -> PlannedItem:
     """The plan of one service with a circuit breaker and a completed deployment."""
-    state = {
+    state: Any = {
         "status": "ACTIVE",
         "desiredCount": 1,
         "taskDefinition": ARN,

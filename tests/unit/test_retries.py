@@ -103,14 +103,15 @@ class Aws:
             self._clients[service] = client
         return self._clients[service]
 
-    def _answer(self, request: Any, **_: Any) -> AWSResponse:
+    def _answer(self, request: Any, **_: Any) -> Any:
         self.sent.append(self.clock.now)
         self.clock.sleep(CALL_SECONDS)
         answer = next(self.answers, (200, ""))
         if answer == "lost":
             raise ConnectionClosedError(endpoint_url=request.url)
         status, code = answer if isinstance(answer, tuple) else (400, answer)
-        response = AWSResponse(request.url, status, HeadersDict({}), None)
+        headers: Any = HeadersDict({})
+        response: Any = AWSResponse(request.url, status, headers, None)
         response._content = json.dumps({"__type": code, "message": "drawn"} if code else {}).encode()
         return response
 

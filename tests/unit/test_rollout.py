@@ -38,7 +38,7 @@ def deployment(
 
 
 def service(
-    *deployments: dict[str, Any], desired: int = 2, status: str = "ACTIVE", rollback: bool = False
+    *deployments: Any, desired: int = 2, status: str = "ACTIVE", rollback: bool = False
 ) -> ServiceState:
     breaker = {"enable": True, "rollback": rollback}
     return ServiceState(

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import boto3
 import botocore.session
@@ -21,6 +21,19 @@ from ecs_release.aws.raw import install_raw
 from ecs_release.aws.retries import ThrottleCount
 from ecs_release.aws.trouble import explain
 from ecs_release.errors import TargetUnreachableError
+
+if TYPE_CHECKING:  # types alone: the package does not bring them
+    from mypy_boto3_codepipeline import CodePipelineClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_stepfunctions import SFNClient
+    from mypy_boto3_sts import STSClient
+    from mypy_boto3_sts.type_defs import AssumeRoleRequestTypeDef
 
 # One attempt at an API call ends, answered or not, within this many seconds. Leases and Lambda time-outs build on it.
 CONNECT_TIMEOUT_SECONDS = 3
@@ -104,6 +117,27 @@ class Connections:
         target = self.targets[target_name]
         return target.role_arn if self._write else target.reader_role_arn
 
+    @overload
+    def client(
+        self, target_name: str, service: Literal["ecs"], *, retry: bool = True, region: str | None = None
+    ) -> ECSClient: ...
+    @overload
+    def client(
+        self, target_name: str, service: Literal["ecr"], *, retry: bool = True, region: str | None = None
+    ) -> ECRClient: ...
+    @overload
+    def client(
+        self, target_name: str, service: Literal["events"], *, retry: bool = True, region: str | None = None
+    ) -> EventBridgeClient: ...
+    @overload
+    def client(
+        self,
+        target_name: str,
+        service: Literal["scheduler"],
+        *,
+        retry: bool = True,
+        region: str | None = None,
+    ) -> EventBridgeSchedulerClient: ...
     def client(self, target_name: str, service: str, *, retry: bool = True, region: str | None = None) -> Any:
         """The client of one target; in another Region than the target's own where ``region`` says so.
 
@@ -149,7 +183,8 @@ class Connections:
             # (https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles.html#iam-term-role-chaining).
             core = botocore.session.get_session()
             core.register_component("data_loader", _loader())
-            core._credentials = RefreshableCredentials.create_from_metadata(
+            # The public set_credentials takes only such as never change.
+            core._credentials = RefreshableCredentials.create_from_metadata(  # type: ignore[attr-defined]
                 metadata=assume(), refresh_using=assume, method="sts-assume-role"
             )
             core.set_config_variable("region", target.region)
@@ -162,7 +197,7 @@ class Connections:
             "Version": "2012-10-17",
             "Statement": [{"Effect": "Allow", "Action": sorted(self._actions), "Resource": "*"}],
         }
-        request: dict[str, Any] = {
+        request: AssumeRoleRequestTypeDef = {
             "RoleArn": role_arn,
             "RoleSessionName": self._session_name,
             "Policy": json.dumps(policy, separators=(",", ":")),
@@ -201,8 +236,20 @@ def _loader() -> Any:
     return botocore.session.get_session().get_component("data_loader")
 
 
-def own_client(service: str, **options: Any) -> Any:
-    """A client with the function's own credentials, in its own Region."""
-    client = boto3.client(service, config=_CONFIG, **options)
+@overload
+def own_client(service: Literal["codepipeline"], *, region_name: str | None = None) -> CodePipelineClient: ...
+@overload
+def own_client(service: Literal["dynamodb"], *, region_name: str | None = None) -> DynamoDBClient: ...
+@overload
+def own_client(service: Literal["s3"], *, region_name: str | None = None) -> S3Client: ...
+@overload
+def own_client(service: Literal["sns"], *, region_name: str | None = None) -> SNSClient: ...
+@overload
+def own_client(service: Literal["stepfunctions"], *, region_name: str | None = None) -> SFNClient: ...
+@overload
+def own_client(service: Literal["sts"], *, region_name: str | None = None) -> STSClient: ...
+def own_client(service: str, *, region_name: str | None = None) -> Any:
+    """A client with the function's own credentials, in its own Region unless another one is named."""
+    client = boto3.client(service, config=_CONFIG, region_name=region_name)
     retries.install(client, service)
     return client

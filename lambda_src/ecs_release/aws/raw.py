@@ -17,9 +17,12 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ecs_release.errors import EcsReleaseError
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
 
 RAW = "RawBody"
 """Key under which a read's parsed answer carries the body that AWS sent, as a dict."""
@@ -85,6 +88,13 @@ _RAW_WRITES = {
 }
 
 
+def raw_body(answer: Mapping[str, object]) -> dict[str, Any]:
+    """The body that AWS sent with the answer of a read in ``_RAW_READS``."""
+    body = answer[RAW]
+    assert isinstance(body, dict)  # noqa: S101 - _keep_body put it there
+    return body
+
+
 @contextmanager
 def send_raw(body: Mapping[str, Any]) -> Iterator[None]:
     """Within this block the next raw-capable write sends exactly ``body`` instead of its serialised arguments."""
@@ -108,7 +118,7 @@ def completed(parsed: Any, raw: Any) -> Any:
     return parsed
 
 
-def install_raw(client: Any, service: str) -> None:
+def install_raw(client: BaseClient, service: str) -> None:
     for operation in _RAW_READS.get(service, ()):
         client.meta.events.register(f"after-call.{service}.{operation}", _keep_body)
     for operation in _RAW_WRITES.get(service, ()):

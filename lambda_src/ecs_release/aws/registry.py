@@ -10,9 +10,8 @@ from __future__ import annotations
 import functools
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import create_loader
@@ -21,6 +20,10 @@ from ecs_release.aws.clients import Connections
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import UnavailableError
 from ecs_release.manifest.images import EcrImage, ecr_image, looks_like_ecr
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecr import ECRClient
+    from mypy_boto3_ecr.type_defs import ImageIdentifierTypeDef, RepositoryTypeDef
 
 _INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -81,14 +84,19 @@ class Registry:
             )
         own = wanted.account == self._connections.targets[self._target].account
         client = self._connections.client(self._target, "ecr", region=wanted.region)
-        which = {"imageDigest": wanted.digest} if wanted.digest else {"imageTag": wanted.tag}
-        where = {"registryId": wanted.account, "repositoryName": wanted.repository}
+        which: ImageIdentifierTypeDef = {}  # an image in ECR is named by one or the other
+        if wanted.digest:
+            which["imageDigest"] = wanted.digest
+        elif wanted.tag:
+            which["imageTag"] = wanted.tag
         try:
-            details = client.describe_images(**where, imageIds=[which])["imageDetails"]
+            details = client.describe_images(
+                registryId=wanted.account, repositoryName=wanted.repository, imageIds=[which]
+            )["imageDetails"]
             digest = str(details[0]["imageDigest"])
             media_type = details[0].get("imageManifestMediaType", "")
-            platforms = self._platforms(client, where, digest) if media_type in _INDEX_TYPES else ()
-            movable = bool(wanted.tag and not wanted.digest and self._moves(client, where, wanted.tag))
+            platforms = self._platforms(client, wanted, digest) if media_type in _INDEX_TYPES else ()
+            movable = bool(wanted.tag and not wanted.digest and self._moves(client, wanted, wanted.tag))
             return RegistryImage(digest, platforms, movable)
         except ClientError as error:
             code = error_code(error)
@@ -99,18 +107,21 @@ class Registry:
         except (BotoCoreError, UnavailableError, IndexError) as error:
             return RegistryImage(untold=explain(error))
 
-    def _moves(self, client: Any, where: Mapping[str, str], tag: str) -> bool:
+    def _moves(self, client: ECRClient, image: EcrImage, tag: str) -> bool:
         try:
             repositories = client.describe_repositories(
-                registryId=where["registryId"], repositoryNames=[where["repositoryName"]]
+                registryId=image.account, repositoryNames=[image.repository]
             )["repositories"]
         except (ClientError, BotoCoreError, UnavailableError):
             return False
         return bool(repositories) and tag_moves(repositories[0], tag)
 
-    def _platforms(self, client: Any, where: Mapping[str, str], digest: str) -> tuple[str, ...]:
+    def _platforms(self, client: ECRClient, image: EcrImage, digest: str) -> tuple[str, ...]:
         images = client.batch_get_image(
-            **where, imageIds=[{"imageDigest": digest}], acceptedMediaTypes=list(_INDEX_TYPES)
+            registryId=image.account,
+            repositoryName=image.repository,
+            imageIds=[{"imageDigest": digest}],
+            acceptedMediaTypes=list(_INDEX_TYPES),
         )["images"]
         index = json.loads(images[0]["imageManifest"]) if images else {}
         platforms = [entry.get("platform", {}) for entry in index.get("manifests", ())]
@@ -122,7 +133,7 @@ class Registry:
         )
 
 
-def tag_moves(repository: Mapping[str, Any], tag: str) -> bool:
+def tag_moves(repository: RepositoryTypeDef, tag: str) -> bool:
     """Whether a repository, as DescribeRepositories describes it, lets a tag be overwritten.
 
     With exclusions, the tags that a filter matches go the other way
@@ -164,7 +175,7 @@ def _regions(partition: str) -> frozenset[str]:
     )
 
 
-def _pulled_through(client: Any, image: EcrImage) -> bool:
+def _pulled_through(client: ECRClient, image: EcrImage) -> bool:
     """Whether a missing image may still arrive with the first pull, through a pull-through cache rule."""
     try:
         rules = client.describe_pull_through_cache_rules(registryId=image.account)["pullThroughCacheRules"]

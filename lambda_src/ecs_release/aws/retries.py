@@ -18,13 +18,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from ecs_release.aws.patience import has_time_for, jittered, pace_of, pause, wait_for_turn
 from ecs_release.aws.trouble import explain, trouble
 from ecs_release.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from botocore.client import BaseClient
 
 _ATTEMPTS_AT_A_FAULT = 10
 _LONGEST_PAUSE_SECONDS = {"throttled": 5.0, "fault": 20.0}
@@ -72,7 +75,7 @@ class ThrottleCount:
         self.count = 0
         self._lock = threading.Lock()
 
-    def watch(self, client: Any) -> None:
+    def watch(self, client: BaseClient) -> None:
         client.meta.events.register_first("needs-retry.*", self._see)
 
     def take(self) -> int:
@@ -144,7 +147,7 @@ class _Retries:
         return 0.0
 
 
-def install(client: Any, service: str, where: Any = None, *, again: bool = True) -> None:
+def install(client: BaseClient, service: str, where: Any = None, *, again: bool = True) -> None:
     """Let a client wait and try again as this module says.
 
     Parameters
@@ -161,4 +164,5 @@ def install(client: Any, service: str, where: Any = None, *, again: bool = True)
         client.meta.events.register("needs-retry.*", only_hear)
         return
     client.meta.events.register_first("request-created.*", retries.before_attempt)
-    client.meta.events.register("needs-retry.*", retries.after_attempt)
+    # The stubs say that a handler answers nothing; this event takes seconds (botocore/endpoint.py, _needs_retry).
+    client.meta.events.register("needs-retry.*", retries.after_attempt)  # type: ignore[arg-type]

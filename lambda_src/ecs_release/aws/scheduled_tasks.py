@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from botocore.exceptions import ClientError
 
 from ecs_release.aws.clients import Connections
-from ecs_release.aws.raw import RAW, send_raw
+from ecs_release.aws.raw import raw_body, send_raw
 from ecs_release.aws.trouble import error_code, explain, trouble
 from ecs_release.errors import ItemError, RefusedError
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_events.type_defs import ListTargetsByRuleRequestTypeDef
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
 
 _SCHEDULE_OUTPUT_ONLY = frozenset({"Arn", "CreationDate", "LastModificationDate", "Name"})
 
@@ -55,7 +60,7 @@ class Rules:
         self._target = target
 
     @property
-    def _client(self) -> Any:
+    def _client(self) -> EventBridgeClient:
         return self._connections.client(self._target, "events")
 
     def targets(self, bus: str, rule: str) -> list[dict[str, Any]]:
@@ -67,10 +72,10 @@ class Rules:
             when the rule does not exist.
         """
         targets: list[dict[str, Any]] = []
-        token: dict[str, str] = {}
+        request: ListTargetsByRuleRequestTypeDef = {"Rule": rule, "EventBusName": bus}
         while True:
             try:
-                answer = self._client.list_targets_by_rule(Rule=rule, EventBusName=bus, **token)[RAW]
+                answer = raw_body(self._client.list_targets_by_rule(**request))
             except ClientError as error:
                 if error_code(error) == "ResourceNotFoundException":
                     raise ItemError(
@@ -80,7 +85,7 @@ class Rules:
             targets += answer.get("Targets", [])
             if not answer.get("NextToken"):
                 return targets
-            token = {"NextToken": answer["NextToken"]}
+            request["NextToken"] = answer["NextToken"]
 
     def put(self, bus: str, rule: str, targets: Sequence[Mapping[str, Any]]) -> dict[str, FailedEntry]:
         """Write whole raw targets, in one attempt; by id each one that EventBridge did not take.
@@ -125,7 +130,7 @@ class Schedules:
         self._target = target
 
     @property
-    def _client(self) -> Any:
+    def _client(self) -> EventBridgeSchedulerClient:
         return self._connections.client(self._target, "scheduler")
 
     def get(self, group: str, name: str) -> dict[str, Any]:
@@ -137,12 +142,11 @@ class Schedules:
             when it does not exist.
         """
         try:
-            raw: dict[str, Any] = self._client.get_schedule(Name=name, GroupName=group)[RAW]
+            return raw_body(self._client.get_schedule(Name=name, GroupName=group))
         except ClientError as error:
             if error_code(error) == "ResourceNotFoundException":
                 raise ItemError(f'there is no schedule "{name}" in the schedule group "{group}".') from error
             raise
-        return raw
 
     def put(self, group: str, name: str, schedule: Mapping[str, Any]) -> None:
         """Write a whole raw schedule, in one attempt: UpdateSchedule resets every optional member that is left out.

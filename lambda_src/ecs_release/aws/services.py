@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -14,6 +14,17 @@ from ecs_release.aws.clients import Connections
 from ecs_release.aws.raw import RAW, completed
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import RefusedError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecs import ECSClient
+    from mypy_boto3_ecs.literals import ServiceDeploymentStatusType
+    from mypy_boto3_ecs.type_defs import (
+        DeploymentTypeDef,
+        ListServiceDeploymentsRequestTypeDef,
+        ServiceDeploymentBriefTypeDef,
+        ServiceDeploymentTypeDef,
+        ServiceTypeDef,
+    )
 
 DESCRIBE_SERVICES_MOST = 10
 """https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeServices.html"""
@@ -49,7 +60,7 @@ def number_of(identity: object) -> str:
 class ServiceState:
     """One service of a DescribeServices or UpdateService answer, with the members that the SDK in use does not know."""
 
-    body: Mapping[str, Any]
+    body: ServiceTypeDef
 
     @property
     def status(self) -> str:
@@ -86,7 +97,7 @@ class ServiceState:
         """ARNs of the service revisions that run."""
         return tuple(str(entry.get("arn", "")) for entry in self.body.get("currentServiceRevisions") or ())
 
-    def rollout_state(self, deployment: Mapping[str, Any] | None) -> str | None:
+    def rollout_state(self, deployment: DeploymentTypeDef | None) -> str | None:
         """A deployment's rolloutState, which says something of rolling updates alone; None where there is none."""
         if deployment is None or self.strategy != ROLLING:
             return None
@@ -111,14 +122,14 @@ class ServiceState:
         )
 
     @property
-    def primary(self) -> Mapping[str, Any] | None:
+    def primary(self) -> DeploymentTypeDef | None:
         return next((d for d in self.body.get("deployments", ()) if d.get("status") == "PRIMARY"), None)
 
-    def deployment(self, deployment_id: str | None) -> Mapping[str, Any] | None:
+    def deployment(self, deployment_id: str | None) -> DeploymentTypeDef | None:
         return next((d for d in self.body.get("deployments", ()) if d.get("id") == deployment_id), None)
 
     @property
-    def completed(self) -> Mapping[str, Any] | None:
+    def completed(self) -> DeploymentTypeDef | None:
         """The newest deployment in sight that is known to have completed, if any."""
         done = [d for d in self.body.get("deployments", ()) if self.rollout_state(d) == "COMPLETED"]
         return done[0] if done else None
@@ -164,7 +175,7 @@ class Services:
         self._target = target
 
     @property
-    def _client(self) -> Any:
+    def _client(self) -> ECSClient:
         return self._connections.client(self._target, "ecs")
 
     def describe(self, cluster: str, names: Sequence[str]) -> dict[str, ServiceState]:
@@ -219,7 +230,7 @@ class Services:
         One becomes visible some time after UpdateService returned, so absence says nothing.
         """
         remembered = datetime.now(UTC) - _HISTORY
-        briefs = self._briefs(cluster, name, createdAt={"after": max(since, remembered)})
+        briefs = self._briefs(cluster, name, since=max(since, remembered))
         return self._detail(list(reversed(briefs)))
 
     def service_deployments(self, arns: Iterable[str]) -> list[ServiceDeployment]:
@@ -248,15 +259,28 @@ class Services:
         ]
         return "; ".join(filter(None, [str(last.get("stoppedReason", "")), *containers]))
 
-    def _briefs(self, cluster: str, name: str, **filters: Any) -> list[Mapping[str, Any]]:
+    def _briefs(
+        self,
+        cluster: str,
+        name: str,
+        *,
+        status: Sequence[ServiceDeploymentStatusType] = (),
+        since: datetime | None = None,
+    ) -> list[ServiceDeploymentBriefTypeDef]:
         """Newest first. All pages are read, because AWS documents no order of them."""
-        briefs: list[Mapping[str, Any]] = []
-        token: dict[str, str] = {}
+        briefs: list[ServiceDeploymentBriefTypeDef] = []
+        request: ListServiceDeploymentsRequestTypeDef = {
+            "cluster": cluster,
+            "service": name,
+            "maxResults": 100,
+        }
+        if status:
+            request["status"] = status
+        if since:
+            request["createdAt"] = {"after": since}
         while True:
             try:
-                answer = self._client.list_service_deployments(
-                    cluster=cluster, service=name, maxResults=100, **filters, **token
-                )
+                answer = self._client.list_service_deployments(**request)
             except ClientError as error:
                 if error_code(error) == "InvalidParameterException" and _TOO_LONG_AGO in explain(error):
                     return []
@@ -264,9 +288,9 @@ class Services:
             briefs += answer.get("serviceDeployments", [])
             if not answer.get("nextToken"):
                 return sorted(briefs, key=lambda brief: brief["createdAt"], reverse=True)
-            token = {"nextToken": answer["nextToken"]}
+            request["nextToken"] = answer["nextToken"]
 
-    def _detail(self, briefs: Sequence[Mapping[str, Any]]) -> list[ServiceDeployment]:
+    def _detail(self, briefs: Sequence[ServiceDeploymentBriefTypeDef]) -> list[ServiceDeployment]:
         if not briefs:
             return []
         arns = [str(brief["serviceDeploymentArn"]) for brief in briefs][:20]
@@ -308,7 +332,7 @@ class Services:
         return details
 
 
-def _revisions(deployment: Mapping[str, Any]) -> tuple[str, str]:
+def _revisions(deployment: ServiceDeploymentTypeDef) -> tuple[str, str]:
     """The service revision that is deployed, and the one that ECS's rollback goes to; "" for none."""
     return (
         deployment.get("targetServiceRevision", {}).get("arn", ""),
@@ -316,7 +340,7 @@ def _revisions(deployment: Mapping[str, Any]) -> tuple[str, str]:
     )
 
 
-def _sources(deployment: Mapping[str, Any]) -> list[str]:
+def _sources(deployment: ServiceDeploymentTypeDef) -> list[str]:
     """The service revisions that were deployed when it began."""
     return [str(entry.get("arn", "")) for entry in deployment.get("sourceServiceRevisions", ())]
 

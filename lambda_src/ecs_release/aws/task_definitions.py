@@ -14,7 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.patience import jittered, pause
-from ecs_release.aws.raw import RAW, send_raw
+from ecs_release.aws.raw import raw_body, send_raw
 from ecs_release.aws.trouble import error_code, explain, trouble
 from ecs_release.errors import ItemBusyError, ItemError
 from ecs_release.settings import READ_LAG_SECONDS
@@ -215,7 +215,7 @@ class TaskDefinitions:
         """
         client = self._connections.client(self._target, "ecs")
         try:
-            answer = client.describe_task_definition(taskDefinition=reference, include=["TAGS"])[RAW]
+            answer = raw_body(client.describe_task_definition(taskDefinition=reference, include=["TAGS"]))
         except ClientError as error:
             if error_code(error) == "ClientException":
                 raise ItemError(f"task definition {reference} can't be read: {explain(error)}") from error

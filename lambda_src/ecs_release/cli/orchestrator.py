@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -16,6 +16,10 @@ from ecs_release.aws.permissions import STEPS
 from ecs_release.aws.trouble import explain
 from ecs_release.errors import EcsReleaseError, SettingsError
 from ecs_release.record.store import Store
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
 ARN_VARIABLE = "ECS_RELEASE_STATE_MACHINE_ARN"
 TABLE_TAG = "ecs-release:releases-table"
@@ -64,7 +68,7 @@ class Orchestrator:
         """The releases table."""
         return Store(self.dynamodb(), self.table())
 
-    def dynamodb(self) -> Any:
+    def dynamodb(self) -> DynamoDBClient:
         """The client of the releases table's account and Region."""
         return own_client("dynamodb", region_name=self._region)
 
@@ -117,7 +121,6 @@ class Orchestrator:
             raise EcsReleaseError(f"the release could not be started: {explain(error)}.") from error
         return release, str(answer["executionArn"])
 
-    def execution(self, execution_arn: str) -> dict[str, Any]:
+    def execution(self, execution_arn: str) -> DescribeExecutionOutputTypeDef:
         """What Step Functions says of an execution: status, output, error, cause."""
-        answer: dict[str, Any] = self._states.describe_execution(executionArn=execution_arn)
-        return answer
+        return self._states.describe_execution(executionArn=execution_arn)

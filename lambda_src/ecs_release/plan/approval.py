@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -21,12 +21,15 @@ from ecs_release.plan.document import compare, plan_document
 from ecs_release.plan.live import read_digests
 from ecs_release.plan.request import Request
 
+if TYPE_CHECKING:
+    from mypy_boto3_codepipeline import CodePipelineClient
+
 _LOOKS = 5
 _PAUSE_SECONDS = 2.0
 
 
 def check_approval(
-    codepipeline: Any,
+    codepipeline: CodePipelineClient,
     pipeline: str,
     execution_id: str | None,
     *,
@@ -68,7 +71,9 @@ def check_approval(
     raise ReleaseRejectedError(f"pipeline execution {execution_id}: {why}")
 
 
-def _actions(codepipeline: Any, pipeline: str, execution_id: str) -> dict[str, Mapping[str, Any]]:
+def _actions(
+    codepipeline: CodePipelineClient, pipeline: str, execution_id: str
+) -> dict[str, Mapping[str, Any]]:
     """The newest run of every action of one pipeline execution, by action name."""
     found: dict[str, Mapping[str, Any]] = {}
     pages = codepipeline.get_paginator("list_action_executions").paginate(

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
@@ -20,6 +20,9 @@ from ecs_release.errors import (
 from ecs_release.manifest import Manifest, Validation, from_document
 from ecs_release.observability import logger
 from ecs_release.plan.document import digest
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import GetObjectRequestTypeDef
 
 # For up to 15 minutes after a bucket's versioning was first switched on, S3 may answer 404 for new objects
 # (https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html). Parse looks for this long and fails;
@@ -142,7 +145,7 @@ def _reference(document: Mapping[str, Any], what: str) -> Mapping[str, str]:
 def _download(reference: Mapping[str, str], what: str, until: float) -> Any:
     where = f"s3://{reference.get('bucket')}/{reference.get('key')}"
     try:
-        wanted = {"Bucket": reference["bucket"], "Key": reference["key"]}
+        wanted: GetObjectRequestTypeDef = {"Bucket": reference["bucket"], "Key": reference["key"]}
         if reference.get("versionId"):
             wanted["VersionId"] = reference["versionId"]
     except KeyError as error:
@@ -153,13 +156,12 @@ def _download(reference: Mapping[str, str], what: str, until: float) -> Any:
     return json.loads(body)
 
 
-def _read_object(wanted: Mapping[str, str], what: str, until: float) -> bytes:
+def _read_object(wanted: GetObjectRequestTypeDef, what: str, until: float) -> bytes:
     s3 = own_client("s3")
     pause = 1.0
     while True:
         try:
-            body: bytes = s3.get_object(**wanted)["Body"].read()
-            return body
+            return s3.get_object(**wanted)["Body"].read()
         except ClientError as error:
             if error_code(error) not in _OBJECT_MISSING:
                 if trouble(error):

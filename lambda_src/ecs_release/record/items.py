@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ecs_release.errors import RecordChangedError
 from ecs_release.record.models import ItemRecord, item_record, item_row
 from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.record.table import Table, serialized, transactions, without_none
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import TransactWriteItemTypeDef, UpdateTypeDef
 
 
 class Items(Table):
@@ -44,13 +47,13 @@ class Items(Table):
         """
         rows = {item.key["sk"]: {**item.key, **without_none(item_row(item))} for item in items}
         left = [row["sk"] for row in self._query(f"RELEASE#{release}", begins="ITEM#")]
-        writes: list[dict[str, Any]] = [
+        writes: list[TransactWriteItemTypeDef] = [
             {"Delete": {"TableName": self._table, "Key": serialized({"pk": f"RELEASE#{release}", "sk": sk})}}
             for sk in left
             if sk not in rows
         ]
         writes += [{"Put": {"TableName": self._table, "Item": serialized(row)}} for row in rows.values()]
-        mine = {
+        mine: TransactWriteItemTypeDef = {
             "ConditionCheck": {
                 "TableName": self._table,
                 "Key": serialized({"pk": f"RELEASE#{release}", "sk": "RELEASE"}),
@@ -118,7 +121,7 @@ class Items(Table):
         item: ItemRecord,
         changes: Mapping[str, Any],
         verdict_open: bool,
-    ) -> tuple[dict[str, Any], ItemRecord]:
+    ) -> tuple[UpdateTypeDef, ItemRecord]:
         """The request that changes an item, and the item after it."""
         conditions = ["epoch = :epoch", "#revision = :revision"]
         if not item.revision:  # of a version that did not count
@@ -136,7 +139,7 @@ class Items(Table):
         )
         return request, dataclasses.replace(item, **changes)
 
-    def _is_running(self, release: str) -> dict[str, Any]:
+    def _is_running(self, release: str) -> TransactWriteItemTypeDef:
         return {
             "ConditionCheck": {
                 "TableName": self._table,

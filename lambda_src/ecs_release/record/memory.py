@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ecs_release.errors import RecordChangedError
 from ecs_release.manifest.item import Key
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.table import Table, deserialized, serialized, wait_for_the_rest
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import KeysAndAttributesUnionTypeDef
 
 
 class Memory(Table):
@@ -50,7 +53,7 @@ class Memory(Table):
         wanted = list(dict.fromkeys(keys))
         for start in range(0, len(wanted), 100):
             names = {"#".join(key): key for key in wanted[start : start + 100]}
-            request: dict[str, Any] = {
+            request: Mapping[str, KeysAndAttributesUnionTypeDef] = {
                 self._table: {
                     "Keys": [serialized({"pk": pk, "sk": sk}) for sk in names],
                     "ConsistentRead": True,

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import RecordChangedError, fitting
@@ -21,6 +21,9 @@ from ecs_release.record.table import (
     together,
     without_none,
 )
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import PutTypeDef, TransactWriteItemTypeDef
 
 _PAGE = 25  # releases that are looked at together
 
@@ -47,7 +50,7 @@ class Releases(Table):
             "epoch": record.epoch,
             "freed_at": seen.freed_at,
         }
-        take: dict[str, Any] = {"TableName": self._table, "Item": serialized(without_none(lock))}
+        take: PutTypeDef = {"TableName": self._table, "Item": serialized(without_none(lock))}
         if seen.epoch:
             take |= {
                 "ConditionExpression": "epoch = :seen",
@@ -58,7 +61,7 @@ class Releases(Table):
         self._transact([{"Put": take}, *self._opening(record)])
         return record
 
-    def _opening(self, record: ReleaseRecord) -> list[dict[str, Any]]:
+    def _opening(self, record: ReleaseRecord) -> list[TransactWriteItemTypeDef]:
         row = {"pk": f"RELEASE#{record.release}", "sk": "RELEASE", **dataclasses.asdict(record)}
         fitting_row = {name: fitting_value(value) for name, value in row.items()}
         index = {"pk": "RELEASES", "sk": f"{record.started}#{record.release}", "release": record.release}
@@ -185,7 +188,7 @@ class Releases(Table):
             # A rollback by hand right after a release must see that release.
             ConsistentRead=True,
             ScanIndexForward=False,
-            Limit=_PAGE,
+            PaginationConfig={"PageSize": _PAGE},
         )
         for page in pages:
             for row in page["Items"]:

@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
@@ -14,6 +14,15 @@ from botocore.exceptions import ClientError
 from ecs_release.aws.patience import jittered, pause
 from ecs_release.aws.trouble import error_code
 from ecs_release.errors import RecordChangedError, fitting
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import (
+        AttributeValueTypeDef,
+        PutItemInputTypeDef,
+        TransactWriteItemTypeDef,
+        UpdateTypeDef,
+    )
 
 # An item of DynamoDB holds 400 KB. Three lists of a release grow with its items; each item's own record has its share whole.
 LIST_BYTES = 100_000
@@ -29,7 +38,7 @@ _deserialize = TypeDeserializer().deserialize
 _Entry = TypeVar("_Entry")
 
 
-def transactions(writes: Sequence[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def transactions(writes: Sequence[TransactWriteItemTypeDef]) -> Iterator[list[TransactWriteItemTypeDef]]:
     """The writes in as few transactions as DynamoDB's limits allow."""
     return _portions(writes, lambda write: len(json.dumps(write)), _TRANSACTION_BYTES, _TRANSACTION_ITEMS)
 
@@ -80,7 +89,7 @@ def raise_conditional(error: ClientError) -> NoReturn:
     raise error
 
 
-def serialized(row: Mapping[str, Any]) -> dict[str, Any]:
+def serialized(row: Mapping[str, Any]) -> dict[str, AttributeValueTypeDef]:
     return {name: _serialize(value) for name, value in row.items()}
 
 
@@ -112,7 +121,7 @@ class Table:
     table : the table's name.
     """
 
-    def __init__(self, client: Any, table: str) -> None:
+    def __init__(self, client: DynamoDBClient, table: str) -> None:
         self._client = client
         self._table = table
 
@@ -130,7 +139,7 @@ class Table:
         values: Mapping[str, Any] | None = None,
         names: Mapping[str, str] | None = None,
     ) -> None:
-        request: dict[str, Any] = {"TableName": self._table, "Item": serialized(without_none(row))}
+        request: PutItemInputTypeDef = {"TableName": self._table, "Item": serialized(without_none(row))}
         if condition:
             request["ConditionExpression"] = condition
         if values:
@@ -153,7 +162,7 @@ class Table:
     ) -> None:
         self._send_update(self._update_request(key, changes, condition=condition, values=values, names=names))
 
-    def _send_update(self, request: Mapping[str, Any]) -> None:
+    def _send_update(self, request: UpdateTypeDef) -> None:
         try:
             self._client.update_item(**request)
         except ClientError as error:
@@ -167,7 +176,7 @@ class Table:
         condition: str,
         values: Mapping[str, Any] | None = None,
         names: Mapping[str, str] | None = None,
-    ) -> dict[str, Any]:
+    ) -> UpdateTypeDef:
         sets = {name: value for name, value in changes.items() if value is not None}
         removes = [name for name, value in changes.items() if value is None]
         expression = ""
@@ -176,7 +185,7 @@ class Table:
         if removes:
             expression += " REMOVE " + ", ".join(f"#{name}" for name in removes)
         all_values = {**{f":new_{name}": value for name, value in sets.items()}, **(values or {})}
-        request: dict[str, Any] = {
+        request: UpdateTypeDef = {
             "TableName": self._table,
             "Key": serialized(key),
             "UpdateExpression": expression.strip(),
@@ -206,7 +215,7 @@ class Table:
             for row in page["Items"]:
                 yield deserialized(row)
 
-    def _transact(self, writes: Sequence[Mapping[str, Any]]) -> None:
+    def _transact(self, writes: Sequence[TransactWriteItemTypeDef]) -> None:
         """One transaction, whole or not at all; one that collides with another is tried again (:mod:`ecs_release.aws.retries`)."""
         try:
             self._client.transact_write_items(TransactItems=list(writes))

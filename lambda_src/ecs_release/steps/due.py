@@ -13,7 +13,7 @@ import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
 
@@ -24,6 +24,9 @@ from ecs_release.record.machine import Next, State
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import ReleaseStatus, Status
 from ecs_release.record.store import Store
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
 # The step -> the machine's next state that runs it, and the batches of that state.
 _WORKERS: Mapping[str, tuple[Next, Literal["prepare", "tasks", "services", "rollback"]]] = {
@@ -98,17 +101,16 @@ def has_ended(store: Store, release: str, execution: str) -> str | None:
 def was_refused(execution: str) -> bool:
     """Whether an execution failed as REJECTED: Report has told people, though it may not have written the record."""
     answer = own_client("stepfunctions").describe_execution(executionArn=execution)
-    return bool(answer.get("error") == "EcsRelease.REJECTED")
+    return answer.get("error") == "EcsRelease.REJECTED"
 
 
-def _describe(release: str, execution: str) -> Mapping[str, Any]:
+def _describe(release: str, execution: str) -> DescribeExecutionOutputTypeDef:
     if not re.fullmatch(rf"arn:[^:]+:states:[^:]*:\d{{12}}:execution:[^:]+:{re.escape(release)}", execution):
         raise NotDueError(f"{execution!r} is not the ARN of an execution with the name {release!r}.")
-    answer: Mapping[str, Any] = own_client("stepfunctions").describe_execution(executionArn=execution)
-    return answer
+    return own_client("stepfunctions").describe_execution(executionArn=execution)
 
 
-def _is_over(answer: Mapping[str, Any]) -> bool:
+def _is_over(answer: DescribeExecutionOutputTypeDef) -> bool:
     return answer["status"] not in ("RUNNING", "PENDING_REDRIVE")
 
 

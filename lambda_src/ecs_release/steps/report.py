@@ -61,8 +61,7 @@ def report(
         )
         items = []
     text = message(record, items, _commands(store, not_back(record, items), record.execution))
-    if settings.topic_arn:
-        _notify(settings, record, text)
+    _notify(settings, record, text)
     metrics.add_dimension(name="Status", value=record.status)
     metrics.add_metric(name="Releases", unit=MetricUnit.Count, value=1)
     metrics.add_metric(name="Throttles", unit=MetricUnit.Count, value=record.throttles)
@@ -166,7 +165,7 @@ def report_failed_deploy(settings: Settings, store: Store, event: Mapping[str, A
     """
     execution = str(event["detail"]["execution-id"])
     reason = why_not_started(store, settings.name, execution)
-    if reason is not None and settings.topic_arn:
+    if reason is not None:
         region = own_client("codepipeline").meta.region_name
         _publish(settings, *not_started(settings.name, region, execution, reason))
     return {"pipelineExecution": execution, "told": reason is not None}
@@ -196,6 +195,8 @@ def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:
 
 
 def _publish(settings: Settings, subject: str, text: str, **more: Any) -> None:
+    if settings.topic_arn is None:
+        return
     try:
         own_client("sns").publish(TopicArn=settings.topic_arn, Subject=subject, Message=text, **more)
     except (ClientError, BotoCoreError, PassingError) as error:

@@ -208,7 +208,7 @@ class Server:
             aws_access_key_id="local",
             aws_secret_access_key="local",  # noqa: S106 (any text will do)
             config=Config(
-                user_agent_appid=INTERNAL_APP_ID,
+                user_agent_appid=INTERNAL_APP_ID,  # type: ignore[call-arg]  # the stubs do not know it
                 retries={"total_max_attempts": 1},
                 s3={"addressing_style": "path"},
                 connect_timeout=900,
