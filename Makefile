@@ -1,7 +1,7 @@
 # What can be done here. Everything that is made lies below .venv, .build and .local; `git clean -xdf` removes it.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test prove lint package local-up local-down bench chaos docs
+.PHONY: help setup demo test prove lint package local-up local-down smoke bench chaos docs
 
 PYTHON := .venv/bin/python
 
@@ -41,6 +41,9 @@ local-up: setup ## start embedded AWS with examples/local applied (PORT=4566, TF
 
 local-down: setup ## destroy what local-up applied, and stop it
 	@$(PYTHON) -m scripts.local_down
+
+smoke: setup ## try the module with examples/sandbox: on embedded AWS, or in a sandbox account (ON=aws; asks first)
+	@$(if $(filter aws,$(ON)),$(PYTHON) -m scripts.smoke,$(PYTHON) -m scripts.smoke_embedded)
 
 bench: setup ## measure releases under ECS's documented API limits (SIZES=10,40,80; some minutes)
 	@$(PYTHON) -m bench.release

@@ -7,7 +7,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.store import Store
@@ -23,46 +23,32 @@ class StackTimeoutError(Exception):
     """Something did not end in time."""
 
 
-class Stack:
-    """A running embedded AWS with ``examples/local`` applied.
+class Clients(Protocol):
+    """What makes boto3 clients."""
+
+    def client(self, service: str) -> Any: ...
+
+
+class Pipeline:
+    """The module's pipeline, wherever it was applied.
 
     Parameters
     ----------
-    aws
-        The server.
-    outputs
-        The example's outputs, name -> value.
-    folder
-        Where the clone goes.
+    clients
+        Make boto3 clients of its account and Region.
+    name
+        Of the pipeline.
     """
 
-    def __init__(self, aws: LocalAws, outputs: Mapping[str, Any], folder: Path) -> None:
-        self.aws = aws
-        self.endpoint = aws.endpoint
-        self.outputs = dict(outputs)
-        self.clone_url = str(outputs["repository_clone_url_http"])
-        self.pipeline = str(outputs["pipeline_name"])
-        self.state_machine = str(outputs["state_machine_arn"])
-        self.store = Store(aws.client("dynamodb"), str(outputs["releases_table_name"]))
-        self._folder = folder
-        self._clone: Clone | None = None
-
-    def client(self, service: str, **options: Any) -> Any:
-        """Return a boto3 client."""
-        return self.aws.client(service, **options)
-
-    def clone(self) -> Clone:
-        """The clone, made at the first call."""
-        if self._clone is None:
-            self._clone = Clone(self.clone_url, self._folder / f"clone-{uuid.uuid4().hex[:8]}")
-        return self._clone
+    def __init__(self, clients: Clients, name: str) -> None:
+        self._client = clients.client("codepipeline")
+        self.pipeline = name
 
     def pipeline_execution(self, commit: str, seconds: float = HANG_SECONDS) -> str:
         """Wait for the pipeline execution of a commit."""
-        pipeline = self.client("codepipeline")
 
         def find() -> str | None:
-            found = pipeline.list_pipeline_executions(pipelineName=self.pipeline)[
+            found = self._client.list_pipeline_executions(pipelineName=self.pipeline)[
                 "pipelineExecutionSummaries"
             ]
             revisions = ((e, r) for e in found for r in e.get("sourceRevisions", ()))
@@ -74,14 +60,14 @@ class Stack:
 
     def pipeline_status(self, execution: str) -> str:
         """InProgress, Succeeded, Failed, Stopped, Superseded, Cancelled."""
-        answer = self.client("codepipeline").get_pipeline_execution(
+        answer = self._client.get_pipeline_execution(
             pipelineName=self.pipeline, pipelineExecutionId=execution
         )
         return str(answer["pipelineExecution"]["status"])
 
     def actions(self, execution: str) -> list[dict[str, Any]]:
         """Action executions of a pipeline execution, as ListActionExecutions has them, oldest first."""
-        answer = self.client("codepipeline").list_action_executions(
+        answer = self._client.list_action_executions(
             pipelineName=self.pipeline, filter={"pipelineExecutionId": execution}
         )
         return list(reversed(answer["actionExecutionDetails"]))
@@ -94,16 +80,6 @@ class Stack:
                 result = action.get("output", {}).get("executionResult", {})
                 return result.get("externalExecutionId") or None
         return None
-
-    def execution(self, arn: str) -> dict[str, Any]:
-        """What DescribeExecution says."""
-        answer: dict[str, Any] = self.client("stepfunctions").describe_execution(executionArn=arn)
-        return answer
-
-    def release_record(self, release: str) -> tuple[ReleaseRecord | None, list[ItemRecord]]:
-        """Record and items of a release, by its id or its execution's ARN."""
-        release = release.rpartition(":")[2]
-        return self.store.release(release), self.store.items(release)
 
     @staticmethod
     def until(what: str, check: Callable[[], Any], seconds: float) -> Any:
@@ -122,6 +98,51 @@ class Stack:
             if time.monotonic() > deadline:
                 raise StackTimeoutError(f"after {seconds:g} s still no {what}")
             time.sleep(_POLL_SECONDS)
+
+
+class Stack(Pipeline):
+    """A running embedded AWS with ``examples/local`` applied.
+
+    Parameters
+    ----------
+    aws
+        The server.
+    outputs
+        The example's outputs, name -> value.
+    folder
+        Where the clone goes.
+    """
+
+    def __init__(self, aws: LocalAws, outputs: Mapping[str, Any], folder: Path) -> None:
+        super().__init__(aws, str(outputs["pipeline_name"]))
+        self.aws = aws
+        self.endpoint = aws.endpoint
+        self.outputs = dict(outputs)
+        self.clone_url = str(outputs["repository_clone_url_http"])
+        self.state_machine = str(outputs["state_machine_arn"])
+        self.store = Store(aws.client("dynamodb"), str(outputs["releases_table_name"]))
+        self._folder = folder
+        self._clone: Clone | None = None
+
+    def client(self, service: str, **options: Any) -> Any:
+        """Return a boto3 client."""
+        return self.aws.client(service, **options)
+
+    def clone(self) -> Clone:
+        """The clone, made at the first call."""
+        if self._clone is None:
+            self._clone = Clone(self.clone_url, self._folder / f"clone-{uuid.uuid4().hex[:8]}")
+        return self._clone
+
+    def execution(self, arn: str) -> dict[str, Any]:
+        """What DescribeExecution says."""
+        answer: dict[str, Any] = self.client("stepfunctions").describe_execution(executionArn=arn)
+        return answer
+
+    def release_record(self, release: str) -> tuple[ReleaseRecord | None, list[ItemRecord]]:
+        """Record and items of a release, by its id or its execution's ARN."""
+        release = release.rpartition(":")[2]
+        return self.store.release(release), self.store.items(release)
 
 
 @contextlib.contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 import re
 import shlex
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from local_aws.kernel.processes import Processes
 
@@ -42,6 +45,9 @@ class Terraform:
         The folder of the configuration; another version's ``examples/local`` has another one.
     progress
         Called twice a second with how far it is, such as ``terraform apply: 12 of 66 resources, 9 s``.
+    outlives
+        Whether what is made lives on after this process, as in an account. When interrupted, Terraform is then asked to end in good
+        order and waited for, so that its state names everything that was made.
     """
 
     def __init__(
@@ -51,7 +57,10 @@ class Terraform:
         variables: Sequence[str] = (),
         progress: Progress = lambda _: None,
         example: Path = EXAMPLE,
+        *,
+        outlives: bool = False,
     ) -> None:
+        self._outlives = outlives
         self._folder = folder
         self._environment = {
             **checkout.environment(),
@@ -81,9 +90,10 @@ class Terraform:
         document = self._json("show", "-json", str(file))
         return {change["address"]: change["change"]["actions"] for change in document["resource_changes"]}
 
-    def destroy(self) -> None:
-        """Destroy what apply made."""
-        self._run("destroy", "-auto-approve", "-input=false", f"-state={self.state}", *self._variables)
+    def destroy(self, *, refresh: bool = True) -> None:
+        """Destroy what apply made; without a refresh, what the state says."""
+        options = ["-auto-approve", "-input=false", f"-state={self.state}"]
+        self._run("destroy", *options, f"-refresh={str(refresh).lower()}", *self._variables)
 
     def outputs(self) -> dict[str, Any]:
         """What ``terraform output -json`` prints, from the state: Terraform would check its provider of 700 MB first."""
@@ -118,35 +128,66 @@ class Terraform:
         ]
 
     def _run(self, *arguments: str) -> None:
-        """Run a command to its end; when this process is interrupted, Terraform and its plug-ins are killed.
-
-        What it made is then gone with the embedded AWS, so there is nothing to wait for.
-        """
+        """Run a command to its end and tell how far it is."""
         log = self._folder / f"terraform-{arguments[0]}.log"
-        processes = Processes()
-        try:
-            with log.open("wb") as output:
-                child = processes.start(
-                    ["terraform", f"-chdir={self._example}", *arguments, "-no-color"],
-                    env=self._environment,
-                    cwd=ROOT,
-                    output=output,
-                )
-                began = time.monotonic()
-                while True:
-                    try:
-                        status = child.wait(0.5)
-                        break
-                    except subprocess.TimeoutExpired:
-                        done = _how_far(log.read_text(errors="replace"))
-                        self._progress(f"terraform {arguments[0]}{done}, {time.monotonic() - began:.0f} s")
-        finally:
-            processes.close()
+        command = ["terraform", f"-chdir={self._example}", *arguments, "-no-color"]
+        began = time.monotonic()
+
+        def tell() -> None:
+            done = _how_far(log.read_text(errors="replace"))
+            self._progress(f"terraform {arguments[0]}{done}, {time.monotonic() - began:.0f} s")
+
+        with log.open("wb") as output:
+            run = self._run_to_its_end if self._outlives else self._run_leashed
+            status = run(command, output, tell)
         if status:
             text = log.read_text(errors="replace")
             found = text.find("\nError: ")
             shown_text = text[found:] if found >= 0 else text[-3000:]
             raise TerraformError(f"{shlex.join(['terraform', arguments[0]])} failed:\n{shown_text.strip()}")
+
+    def _run_leashed(self, command: list[str], output: IO[bytes], tell: Callable[[], None]) -> int:
+        """When this process is interrupted, Terraform and its plug-ins are killed.
+
+        What it made is then gone with the embedded AWS, so there is nothing to wait for.
+        """
+        processes = Processes()
+        try:
+            child = processes.start(command, env=self._environment, cwd=ROOT, output=output)
+            return _wait(child.wait, tell)
+        finally:
+            processes.close()
+
+    def _run_to_its_end(self, command: list[str], output: IO[bytes], tell: Callable[[], None]) -> int:
+        """When this process is interrupted, Terraform finishes the resources it is at, writes its state and ends.
+
+        It is not on a leash: were this process killed, Terraform would still write down what it made.
+        https://developer.hashicorp.com/terraform/cli/commands/apply (an interrupt stops gracefully, a second one at once)
+        """
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            return _wait(process.wait, tell)
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
+            process.wait()
+            raise
+
+
+def _wait(wait: Callable[[float], int], tell: Callable[[], None]) -> int:
+    while True:
+        try:
+            return wait(0.5)
+        except subprocess.TimeoutExpired:
+            tell()
 
 
 def _how_far(said: str) -> str:

@@ -24,6 +24,7 @@ def main() -> int:
     """Run everything; 0 when nothing failed."""
     parts: dict[str, Part] = {name: pytest_part(suites) for name, suites in SUITES.items()}
     parts["terraform test"] = _terraform
+    parts["make smoke"] = command_part(sys.executable, "-m", "scripts.smoke_embedded")
     parts["package"] = command_part(sys.executable, "scripts/package.py", "--check")
     return run("test", parts, _AT_ONCE)
 

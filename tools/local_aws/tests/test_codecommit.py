@@ -79,6 +79,38 @@ def test_commits_and_files_are_read_through_the_api(aws: LocalAws, tmp_path: Pat
         assert code(error) == expected
 
 
+def test_a_file_put_through_the_api_is_a_commit_and_a_push(aws: LocalAws, tmp_path: Path) -> None:
+    client = aws.client("codecommit")
+    name, copy = repository(aws, tmp_path)
+    put = {"repositoryName": name, "branchName": "main", "filePath": "releases/deployment.yaml"}
+    first = client.put_file(**put, fileContent=b"a: 1\n", commitMessage="first")
+    assert client.get_repository(repositoryName=name)["repositoryMetadata"]["defaultBranch"] == "main"
+    copy.git("pull", "--quiet", "origin", "main")
+    assert (copy.path / "releases" / "deployment.yaml").read_text() == "a: 1\n"
+    copy.push({"other.txt": "kept"})
+    tip = copy.git("rev-parse", "HEAD")
+    second = client.put_file(
+        **put, fileContent=b"a: 2\n", parentCommitId=tip, name="Zo\u00eb", email="zoe@example.com"
+    )
+    commit = client.get_commit(repositoryName=name, commitId=second["commitId"])["commit"]
+    assert (commit["parents"], commit["author"]["name"], commit["treeId"]) == (
+        [tip],
+        "Zo\u00eb",
+        second["treeId"],
+    )
+    copy.git("pull", "--quiet", "origin", "main")
+    assert (copy.path / "other.txt").read_text() == "kept"
+    for arguments, expected in (
+        ({}, "ParentCommitIdRequiredException"),
+        ({"parentCommitId": first["commitId"]}, "ParentCommitIdOutdatedException"),
+        ({"parentCommitId": second["commitId"]}, "SameFileContentException"),
+        ({"branchName": "nope", "parentCommitId": second["commitId"]}, "BranchDoesNotExistException"),
+    ):
+        with pytest.raises(ClientError) as refused:
+            client.put_file(**{**put, "fileContent": b"a: 2\n", **arguments})
+        assert code(refused) == expected
+
+
 def test_a_large_push_arrives_whole(aws: LocalAws, tmp_path: Path) -> None:
     _, copy = repository(aws, tmp_path)
     blob = base64.b64encode(bytes(range(256)) * 12_000).decode()

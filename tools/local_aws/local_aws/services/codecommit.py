@@ -5,6 +5,8 @@ Stands for, with its source:
 - the API's repositories, branches, commits, files and tags; dates are numbers, a new repository has no branch
   and no default branch, and the first branch that is pushed becomes the default one
   https://docs.aws.amazon.com/codecommit/latest/APIReference/Welcome.html
+- PutFile: a commit through the API, which is a push to everybody else
+  https://docs.aws.amazon.com/codecommit/latest/APIReference/API_PutFile.html
 - "CodeCommit Repository State Change" on the default event bus, one event for each reference a push created,
   updated or deleted https://docs.aws.amazon.com/codecommit/latest/userguide/monitoring-events.html
 
@@ -26,7 +28,15 @@ from typing import Any
 from local_aws.kernel.calls import ApiError, Call
 from local_aws.kernel.server import Server
 from local_aws.kernel.shared import one_of
-from local_aws.services.git import BareRepository, Commit, GitError, GitHost, RefChange, host
+from local_aws.services.git import (
+    BareRepository,
+    Commit,
+    GitError,
+    GitHost,
+    RefChange,
+    SameContentError,
+    host,
+)
 
 EVENT = "CodeCommit Repository State Change"
 _NAME = re.compile(r"[\w.-]{1,100}")
@@ -240,6 +250,39 @@ class CodeCommit:
             "fileContent": base64.b64encode(content).decode(),
         }
 
+    def put_file(self, call: Call) -> dict[str, Any]:
+        repository, branch = self._named(call), call.input.get("branchName", "")
+        path = call.input.get("filePath", "").lstrip("/")
+        branches = repository.bare.branches()
+        parent = branches.get(branch)
+        if parent is None and branches:
+            self._tip(repository, branch)
+        given = call.input.get("parentCommitId")
+        if parent and not given:
+            raise ApiError(
+                "ParentCommitIdRequiredException",
+                "A parent commit ID is required unless the repository is empty.",
+            )
+        if given and given != parent:
+            raise ApiError(
+                "ParentCommitIdOutdatedException",
+                f"The parent commit ID is not the tip of the branch {branch}.",
+            )
+        try:
+            made = repository.bare.put_file(
+                branch,
+                path,
+                base64.b64decode(call.input["fileContent"]),
+                call.input.get("commitMessage") or f"Edited {path}",
+                (call.input.get("name") or "local", call.input.get("email") or ""),
+            )
+        except SameContentError:
+            raise ApiError(
+                "SameFileContentException", f"{path} in {branch} has that content already."
+            ) from None
+        self.host.compare(repository.slug)
+        return made
+
     def list_tags_for_resource(self, call: Call) -> dict[str, Any]:
         return {"tags": self._by_arn(call).tags}
 
@@ -283,6 +326,7 @@ OPERATIONS: dict[str, Callable[[CodeCommit, Call], dict[str, Any]]] = {
     "GetBranch": CodeCommit.get_branch,
     "GetCommit": CodeCommit.get_commit,
     "GetFile": CodeCommit.get_file,
+    "PutFile": CodeCommit.put_file,
     "ListTagsForResource": CodeCommit.list_tags_for_resource,
     "TagResource": CodeCommit.tag_resource,
     "UntagResource": CodeCommit.untag_resource,

@@ -16,6 +16,7 @@ import io
 import os
 import shutil
 import subprocess
+import tempfile
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -52,6 +53,10 @@ class GitError(Exception):
     """Git refused; the text is Git's own."""
 
 
+class SameContentError(Exception):
+    """A commit would change nothing."""
+
+
 @dataclass(frozen=True)
 class Commit:
     """A commit as ``git cat-file commit`` shows it; people as name, e-mail address and ``seconds zone``."""
@@ -85,12 +90,14 @@ class BareRepository:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def git(self, *arguments: str, stdin: bytes | None = None) -> bytes:
+    def git(
+        self, *arguments: str, stdin: bytes | None = None, extra: Mapping[str, str] | None = None
+    ) -> bytes:
         """Run Git in this repository and return what it printed; `GitError` where it fails."""
         done = subprocess.run(
             ["git", *arguments],
             cwd=self.path,
-            env=environment({"GIT_DIR": str(self.path)}),
+            env=environment({"GIT_DIR": str(self.path), **(extra or {})}),
             input=stdin if stdin is not None else b"",
             capture_output=True,
             check=False,
@@ -131,6 +138,40 @@ class BareRepository:
             committer=_person(fields["committer"][0]),
             message=message,
         )
+
+    def put_file(
+        self, branch: str, path: str, content: bytes, message: str, author: tuple[str, str]
+    ) -> dict[str, str]:
+        """Commit one file on top of a branch, which is made where there is none; the ids as CodeCommit names them.
+
+        Raises
+        ------
+        SameContentError
+            where the branch has the file with this content.
+        """
+        parent = self.branches().get(branch)
+        name, email = author
+        with tempfile.TemporaryDirectory() as folder:
+            extra = {
+                "GIT_INDEX_FILE": f"{folder}/index",
+                **{f"GIT_{who}_NAME": name for who in ("AUTHOR", "COMMITTER")},
+                **{f"GIT_{who}_EMAIL": email for who in ("AUTHOR", "COMMITTER")},
+            }
+
+            def git(*arguments: str, stdin: bytes | None = None) -> str:
+                return self.git(*arguments, stdin=stdin, extra=extra).decode().strip()
+
+            if parent:
+                git("read-tree", parent)
+            blob = git("hash-object", "-w", "--stdin", stdin=content)
+            git("update-index", "--add", "--cacheinfo", f"100644,{blob},{path}")
+            tree = git("write-tree")
+            if parent and tree == git("rev-parse", f"{parent}^{{tree}}"):
+                raise SameContentError
+            parents = ("-p", parent) if parent else ()
+            commit = git("commit-tree", tree, *parents, "-F", "-", stdin=message.encode())
+            git("update-ref", f"refs/heads/{branch}", commit, parent or "0" * 40)
+        return {"commitId": commit, "blobId": blob, "treeId": tree}
 
     def zip(self, commit_id: str) -> bytes:
         """Pack the files of a commit, without history; ``git archive`` would obey .gitattributes."""
@@ -210,6 +251,10 @@ class GitHost:
             repository.initialise()
             self._hosted[slug] = Hosted(repository, on_push)
         return slug, repository
+
+    def compare(self, slug: str) -> None:
+        """Tell of what was changed by another way than a push."""
+        self._hosted[slug].compare()
 
     def remove(self, slug: str) -> None:
         with self._lock:

@@ -1,0 +1,72 @@
+"""The policy that docs/first-run.md gives to paste allows every call that Terraform makes for examples/sandbox."""
+
+from __future__ import annotations
+
+import fnmatch
+import json
+from pathlib import Path
+
+import pytest
+from local_aws.client import LocalAws
+
+from scripts.checkout import ROOT
+from scripts.terraform import Terraform
+
+SANDBOX = ROOT / "examples" / "sandbox"
+
+# Operation -> action, where they have different names.
+# https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html
+ACTIONS = {
+    "s3:DeleteBucketEncryption": "s3:PutEncryptionConfiguration",
+    "s3:DeleteBucketOwnershipControls": "s3:PutBucketOwnershipControls",
+    "s3:DeletePublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+    "s3:GetBucketAccelerateConfiguration": "s3:GetAccelerateConfiguration",
+    "s3:GetBucketCors": "s3:GetBucketCORS",
+    "s3:GetBucketEncryption": "s3:GetEncryptionConfiguration",
+    "s3:GetBucketLifecycle": "s3:GetLifecycleConfiguration",
+    "s3:GetBucketReplication": "s3:GetReplicationConfiguration",
+    "s3:GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
+    "s3:GetPublicAccessBlock": "s3:GetBucketPublicAccessBlock",
+    "s3:HeadBucket": "s3:ListBucket",
+    "s3:HeadObject": "s3:GetObject",
+    "s3:ListObjectVersions": "s3:ListBucketVersions",
+    "s3:PutBucketEncryption": "s3:PutEncryptionConfiguration",
+    "s3:PutPublicAccessBlock": "s3:PutBucketPublicAccessBlock",
+}
+PREFIXES = {"monitoring": "cloudwatch"}
+
+
+def action(operation: str) -> str:
+    """What IAM calls an operation; ``sts:GetCallerIdentity`` needs no permission but is in the policy all the same."""
+    service, _, name = operation.partition(":")
+    return ACTIONS.get(operation, f"{PREFIXES.get(service, service)}:{name}")
+
+
+def allowed() -> list[str]:
+    document = json.loads((SANDBOX / "policy.json").read_text())
+    return [pattern for statement in document["Statement"] for pattern in statement["Action"]]
+
+
+@pytest.mark.parametrize("codecommit", ["true", "false"])
+def test_the_policy_allows_what_terraform_calls(codecommit: str, tmp_path: Path) -> None:
+    with LocalAws.start(state_dir=tmp_path / "aws", log=tmp_path / "log") as aws:
+        arguments = ["-var", "name=smoke-1", "-var", f"codecommit={codecommit}"]
+        terraform = Terraform(tmp_path, aws.environment(), arguments, example=SANDBOX)
+        terraform.init()
+        terraform.apply()
+        changes = {
+            address: what for address, what in terraform.plan().items() if set(what) - {"no-op", "read"}
+        }
+        assert changes == {}
+        terraform.destroy()
+        assert terraform.resources() == []
+        # what a function of the module called is its own role's
+        calls = {entry["call"] for entry in aws.control("calls/log") if not entry["worker"]}
+    assert len(calls) > 100
+    refused = [c for c in sorted(calls) if not any(fnmatch.fnmatchcase(action(c), p) for p in allowed())]
+    assert refused == []
+
+
+def test_the_policy_fits_into_a_managed_policy() -> None:
+    # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html: 6,144 characters, white space not counted
+    assert len("".join((SANDBOX / "policy.json").read_text().split())) <= 6144
