@@ -7,6 +7,7 @@ They stand for nothing that AWS has; they are how tests and demos say what shall
 ``POST faults``                faults of ``faults.py``; the list replaces the one before
 ``POST limits``                ``{"enabled": true, "scale": 1}``: see ``limits.py``
 ``POST visibility``            ``{"seconds": 1}``: how late a service deployment can be seen
+``POST deployments``           ``{"minute": 0.1, "rollback": "promoted", "draining": 2}``: how ECS rolls out; see ``ecs/state.py``
 ``POST lag``                   ``{"seconds": 5}``: how far reads may lag behind writes; see ``lag.py``
 ``POST pages``                 ``{"size": 1}``: see ``pages.py``
 ``GET calls``                  calls and throttles per ``service:Operation`` since the last reset
@@ -129,6 +130,8 @@ class Control:
                 server.limits.configure(body)
             case "POST", "visibility":
                 server.part(Estate).visibility_delay = float(body["seconds"])
+            case "POST", "deployments":
+                server.part(Estate).configure(body)
             case "POST", "lag":
                 server.lag.seconds = float(body["seconds"])
             case "POST", "pages":

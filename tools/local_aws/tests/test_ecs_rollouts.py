@@ -123,7 +123,7 @@ def test_the_circuit_breaker_rolls_back_to_the_last_completed_deployment(estate:
     assert service["taskDefinition"] == old["taskDefinition"]
     back, failed = service["deployments"][0], next(d for d in service["deployments"] if d["id"] == started)
     assert (failed["status"], failed["rolloutState"]) == ("ACTIVE", "FAILED")
-    assert "rolling back to deploymentId" in back["rolloutStateReason"]
+    assert back["rolloutStateReason"].endswith(f"rolling back to deploymentId {back['id']}.")
     assert back["id"] not in (started, old["deployments"][0]["id"])
     eventually(lambda: primary(estate)["rolloutState"] == "COMPLETED")
     assert [entry["id"] for entry in estate.deployments()] == [back["id"]]

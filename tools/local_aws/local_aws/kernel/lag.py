@@ -6,7 +6,7 @@ consistency"), and EventBridge asks to allow a short time for changes to take ef
 show an older state. An answer to a write is never old. ``POST /_local/lag {"seconds": 5}`` switches it on, 0 off.
 
 What was there is kept right before a write, by asking once more what was last asked about the thing: a thing that nobody has read
-before has no past.
+before has no past. ListServiceDeployments lags by its own delay (``POST /_local/visibility``).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Lag:
             return self._read(call, inner)
         if call.key not in _WRITES:
             return inner(call)
-        before = {thing: self._now(thing, inner) for thing in _written(call)}
+        before = {thing: self._now(thing, inner) for thing in self._written(call)}
         answer = inner(call)
         if answer.status < 300:
             now = self.clock()
@@ -63,6 +63,14 @@ class Lag:
                     made = answer.json()["taskDefinition"]
                     self._remember(("revision", call.region, made["taskDefinitionArn"]), now, None)
         return answer
+
+    def _written(self, call: Call) -> list[Thing]:
+        """What a write changes, with the service deployments of the service that it is about."""
+        things = _written(call)
+        services = {thing[1:4] for thing in things if thing[0] == "service"}
+        with self._lock:
+            known = [t for t in self._asked if t[0] == "service-deployment" and t[1:4] in services]
+        return [*things, *known]
 
     def _remember(self, thing: Thing, now: float, state: Any) -> None:
         past = self._past.setdefault(thing, [])
@@ -125,6 +133,7 @@ class Lag:
 
 _READS = frozenset(
     {
+        "ecs:DescribeServiceDeployments",
         "ecs:DescribeServices",
         "ecs:DescribeTaskDefinition",
         "ecs:ListTaskDefinitions",
@@ -136,6 +145,8 @@ _WRITES = frozenset(
     {
         "ecs:UpdateService",
         "ecs:DeleteService",
+        "ecs:StopServiceDeployment",
+        "ecs:ContinueServiceDeployment",
         "ecs:RegisterTaskDefinition",
         "ecs:DeregisterTaskDefinition",
         "events:PutTargets",
@@ -166,6 +177,9 @@ def _written(call: Call) -> list[Thing]:
         case "ecs:UpdateService" | "ecs:DeleteService":
             cluster = _name(asked.get("cluster", "default"))
             return [("service", call.region, cluster, _name(asked["service"]))]
+        case "ecs:StopServiceDeployment" | "ecs:ContinueServiceDeployment":
+            cluster, service = _of_deployment(asked["serviceDeploymentArn"])
+            return [("service", call.region, cluster, service)]
         case "ecs:RegisterTaskDefinition":
             return [("family", call.region, str(asked["family"]))]
         case "ecs:DeregisterTaskDefinition":
@@ -184,6 +198,10 @@ def _things(call: Call, document: Mapping[str, Any]) -> Iterator[tuple[Thing, An
             cluster = _name(call.input.get("cluster", "default"))
             for body in document.get("services", ()):
                 yield ("service", call.region, cluster, body["serviceName"]), body
+        case "DescribeServiceDeployments":
+            for body in document.get("serviceDeployments", ()):
+                arn = body["serviceDeploymentArn"]
+                yield ("service-deployment", call.region, *_of_deployment(arn), arn), body
         case "ListTargetsByRule":
             bus = _name(call.input.get("EventBusName", "default"))
             yield ("rule", call.region, bus, str(call.input["Rule"])), document
@@ -197,8 +215,19 @@ def _things(call: Call, document: Mapping[str, Any]) -> Iterator[tuple[Thing, An
 
 def _with(call: Call, document: dict[str, Any], thing: Thing, past: Any) -> dict[str, Any]:
     """The answer with one thing as it was."""
-    if call.operation != "DescribeServices":
+    lists = {
+        "DescribeServices": ("services", "serviceName"),
+        "DescribeServiceDeployments": ("serviceDeployments", "serviceDeploymentArn"),
+    }
+    if call.operation not in lists:
         shown: dict[str, Any] = past
         return shown
-    services = [past if body["serviceName"] == thing[-1] else body for body in document["services"]]
-    return {**document, "services": services}
+    members, name = lists[call.operation]
+    bodies = [past if body[name] == thing[-1] else body for body in document[members]]
+    return {**document, members: bodies}
+
+
+def _of_deployment(arn: object) -> tuple[str, str]:
+    """The cluster and the service in the ARN of a service deployment."""
+    parts = [*str(arn).split("/"), "", ""]
+    return parts[1], parts[2]

@@ -89,4 +89,4 @@ class RolloutRules:
         for rule in self._rules:
             if rule.creation == creation and rule.fits(service, images):
                 return rule
-        return RolloutRule(seconds=0.0 if creation else 2.0)
+        return RolloutRule(seconds=0.0 if creation else 2.0, creation=creation)

@@ -65,9 +65,22 @@ def _full(service: Service, record: ServiceDeployment) -> dict[str, Any]:
         document["stoppedAt"] = record.stopped_at
     if record.rollback:
         document["rollback"] = dict(record.rollback)
-    if record.configuration.get("strategy", "ROLLING") != "ROLLING":
-        document["lifecycleStage"] = "CLEAN_UP" if record.over else "SCALE_UP"
+    if record.stage is not None:
+        document["lifecycleStage"] = record.stage
+    if record.paused_until is not None and not record.over:
+        document["lifecycleHookDetails"] = [
+            {
+                "hookId": _hook_id(record),
+                "targetType": "PAUSE",
+                "status": "AWAITING_ACTION",
+                "expiresAt": record.paused_until,
+            }
+        ]
     return document
+
+
+def _hook_id(record: ServiceDeployment) -> str:
+    return f"{record.arn.rpartition('/')[2]}-{record.stage}"
 
 
 def _seconds(value: Any) -> float:
@@ -160,7 +173,16 @@ def install(estate: Estate) -> None:
                         "clusterArn": service.cluster_arn,
                         "taskDefinition": revision.task_definition.arn,
                         "containerImages": [
-                            {"containerName": c["name"], "image": c["image"]} for c in containers
+                            {
+                                "containerName": c["name"],
+                                "image": c["image"],
+                                **(
+                                    {"imageDigest": revision.digests[c["name"]]}
+                                    if c["name"] in revision.digests
+                                    else {}
+                                ),
+                            }
+                            for c in containers
                         ],
                         "guardDutyEnabled": False,
                         "createdAt": revision.created_at,
@@ -179,19 +201,39 @@ def install(estate: Estate) -> None:
                 raise ApiError("ServiceDeploymentNotFoundException", "Service deployment not found.")
             service, record = entry
             ecs_rollouts.settle_service(estate, store, service)
-            primary = service.primary
-            if record.status not in ("PENDING", "IN_PROGRESS") or primary is None:
+            # "The service deployment continues the rollback operation": asking twice changes nothing
+            # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html).
+            if record.status in ("STOP_REQUESTED", "ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS"):
+                return {"serviceDeploymentArn": arn}
+            if record.status not in ("PENDING", "IN_PROGRESS"):
                 raise ApiError(
                     "ConflictException", f"The service deployment is {record.status} and can't be stopped."
                 )
             now = estate.clock()
+            record.updated_at = record.stopped_at = now
             if call.input.get("stopType", "ROLLBACK") == "ROLLBACK":
-                primary.rollout_state = "FAILED"
-                primary.rollout_state_reason = "ECS deployment stopped by StopServiceDeployment."
-                ecs_rollouts.roll_back(
-                    service, primary, "Service deployment rolled back because of user request.", now
-                )
+                record.status, record.rollback_asked_at = "ROLLBACK_REQUESTED", now
             else:
-                record.status, record.stopped_at, record.finished_at = "STOPPED", now, now
+                record.status, record.finished_at = "STOPPED", now
                 record.status_reason = "Service deployment stopped because of user request."
+        return {"serviceDeploymentArn": arn}
+
+    @operation("ecs", "ContinueServiceDeployment")
+    def go_on(call: Call) -> dict[str, Any]:
+        arn = str(call.input.get("serviceDeploymentArn") or "")
+        with estate.lock:
+            store = estate.store(call)
+            entry = _find(store, arn)
+            if entry is None:
+                raise ApiError("ServiceDeploymentNotFoundException", "Service deployment not found.")
+            service, record = entry
+            ecs_rollouts.settle_service(estate, store, service)
+            if record.over or record.paused_until is None or call.input.get("hookId") != _hook_id(record):
+                raise ApiError(
+                    "InvalidParameterException", "The service deployment is not paused at this hook."
+                )
+            if call.input.get("action") == "ROLLBACK":
+                record.status, record.rollback_asked_at = "ROLLBACK_REQUESTED", estate.clock()
+            else:
+                record.continued[str(record.stage)] = estate.clock()
         return {"serviceDeploymentArn": arn}

@@ -188,6 +188,10 @@ def install(estate: Estate) -> None:
             definition = service.task_definition
             if asked.get("taskDefinition"):
                 definition = _definition(store, asked["taskDefinition"])
+            if service.controller == "ECS" and (
+                definition is not service.task_definition or asked.get("forceNewDeployment")
+            ):
+                ecs_rollouts.refuse_one_more(service)
             before = {key: service.members.get(key) for key in ecs_rollouts.REVISION_MEMBERS}
             service.members.update(
                 copy.deepcopy({key: value for key, value in asked.items() if key not in _NOT_MEMBERS})

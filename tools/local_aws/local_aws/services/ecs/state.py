@@ -61,11 +61,20 @@ class ServiceRevision:
     task_definition: TaskDefinition
     members: dict[str, Any]
     created_at: float
+    digests: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
 class ServiceDeployment:
-    """The record of one rollout as a whole, its rollback included."""
+    """The record of one rollout as a whole, its rollback included.
+
+    Attributes
+    ----------
+    stage : the lifecycle stage; None of a rolling update.
+    paused_until : when the PAUSE hook that holds it gives up; None while none does.
+    continued : lifecycle stages whose PAUSE hook was continued, and when.
+    rollback_asked_at : when StopServiceDeployment asked for it.
+    """
 
     arn: str
     target: ServiceRevision
@@ -79,6 +88,10 @@ class ServiceDeployment:
     stopped_at: float | None = None
     rollback: dict[str, Any] | None = None
     failure_count: int = 0
+    stage: str | None = None
+    paused_until: float | None = None
+    continued: dict[str, float] = field(default_factory=dict)
+    rollback_asked_at: float | None = None
 
     @property
     def over(self) -> bool:
@@ -87,7 +100,14 @@ class ServiceDeployment:
 
 @dataclass
 class Deployment:
-    """One entry of a service's ``deployments``."""
+    """One entry of a service's ``deployments``.
+
+    Attributes
+    ----------
+    digests : what each image's tag meant when it began: ECS resolves it once for each deployment, also for one that goes back
+        (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html, "container image resolution").
+    drained_at : when it left for good, of one that is DRAINING.
+    """
 
     id: str
     revision: ServiceRevision
@@ -102,6 +122,8 @@ class Deployment:
     pending: int = 0
     failed: int = 0
     is_rollback: bool = False
+    digests: dict[str, str] = field(default_factory=dict)
+    drained_at: float | None = None
     tasks: list[Task] = field(default_factory=list)
     crashed: list[Task] = field(default_factory=list)
 
@@ -123,7 +145,7 @@ class Service:
     deployments: list[Deployment] = field(default_factory=list)
     service_deployments: list[ServiceDeployment] = field(default_factory=list)
     last_completed: ServiceRevision | None = None
-    last_completed_id: str = ""
+    last_completed_deployment: Deployment | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -203,15 +225,25 @@ class Store:
         return entries[number - 1] if 0 < number <= len(entries) else None
 
 
+ROLLBACKS = ("new", "promoted")
+
+
 class Estate:
-    """Every account's ECS, under one lock."""
+    """Every account's ECS, under one lock.
+
+    Attributes
+    ----------
+    visibility_delay : seconds until a service deployment can be seen.
+    draining_seconds : how long a deployment that has lost its last task stays to be seen as DRAINING.
+    rollback_primary : what goes back after a failed deployment: a "new" deployment, or the old one "promoted" again.
+    minute_seconds : how many seconds a minute of bake time or of a hook's patience takes.
+    """
 
     def __init__(self, server: Server, clock: Callable[[], float] = time.time) -> None:
         self.server = server
         self.clock = clock
         self.lock = threading.RLock()
-        # seconds until a service deployment can be seen; AWS gives no figure
-        self.visibility_delay = 1.0
+        self.reset()
         self._stores: dict[tuple[str, str], Store] = {}
 
     def store(self, call: Call) -> Store:
@@ -222,7 +254,28 @@ class Estate:
         return list(self._stores.values())
 
     def reset(self) -> None:
-        self.visibility_delay = 1.0
+        self.visibility_delay = 1.0  # AWS gives no figure
+        self.draining_seconds = 0.0
+        self.rollback_primary = "new"
+        self.minute_seconds = 60.0
+
+    def configure(self, wanted: dict[str, Any]) -> None:
+        """Change how rollouts go; see the attributes.
+
+        Raises
+        ------
+        ValueError
+            If there is no such setting, or no such value of it.
+        """
+        known = {"visibility", "draining", "minute", "rollback"}
+        if not wanted or set(wanted) - known:
+            raise ValueError(f"write some of {', '.join(sorted(known))}")
+        if wanted.get("rollback", "new") not in ROLLBACKS:
+            raise ValueError(f"rollback is one of {', '.join(ROLLBACKS)}")
+        self.visibility_delay = float(wanted.get("visibility", self.visibility_delay))
+        self.draining_seconds = float(wanted.get("draining", self.draining_seconds))
+        self.minute_seconds = float(wanted.get("minute", self.minute_seconds))
+        self.rollback_primary = wanted.get("rollback", self.rollback_primary)
 
 
 def partition(region: str) -> str:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import copy
 import secrets
+from collections.abc import Mapping
 from typing import Any
 
 from local_aws.kernel.calls import ApiError, Call
+from local_aws.services.ecs.image_digests import resolve_all
 from local_aws.services.ecs.state import Estate, Store, Task, TaskDefinition, check_tags, page
 
 KEPT_STOPPED = 10
@@ -26,8 +28,9 @@ def start(
     started_by: str,
     launch_type: str,
     now: float,
+    digests: Mapping[str, str],
 ) -> Task:
-    """Add a running task."""
+    """Add a running task; ``digests`` are those of the images that its containers run, by container."""
     name, cluster_arn = cluster
     task_id = secrets.token_hex(16)
     arn = store.arn(f"task/{name}/{task_id}")
@@ -41,6 +44,7 @@ def start(
             "networkInterfaces": [],
             "healthStatus": "UNKNOWN",
             "cpu": str(container.get("cpu", 0)),
+            **({"imageDigest": digests[container["name"]]} if container["name"] in digests else {}),
         }
         for container in definition.members["containerDefinitions"]
     ]
@@ -94,6 +98,7 @@ def crash(task: Task, container_name: str, reason: str | None, now: float) -> No
         if container["name"] == container_name:
             if reason:
                 container["reason"] = reason
+                container.pop("imageDigest", None)  # nothing was pulled
             else:
                 container["exitCode"] = 1
     if reason:
@@ -180,6 +185,7 @@ def install(estate: Estate, settle: Any) -> None:
                     started_by=asked.get("startedBy") or "",
                     launch_type=asked.get("launchType") or "EC2",
                     now=estate.clock(),
+                    digests=resolve_all(definition.members["containerDefinitions"]),
                 )
                 task.tags = check_tags(asked.get("tags"))
                 task.document["overrides"] = asked.get("overrides") or {"containerOverrides": []}
