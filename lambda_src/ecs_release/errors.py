@@ -74,6 +74,10 @@ class UnavailableError(PassingError):
     """AWS gave no answer, or one about a fault of its own, at every attempt."""
 
 
+class OddAnswerError(EcsReleaseError):
+    """An answer of AWS lacks something, or holds something unexpected; the message says what. The problem of one item."""
+
+
 class ItemError(EcsReleaseError):
     """One item can't go on; its siblings can. The message becomes the item's reason."""
 

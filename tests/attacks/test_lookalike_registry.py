@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ecs_release.aws.clients import Target
 from ecs_release.aws.registry import Registry, RegistryImage
-from ecs_release.aws.services import ServiceState
+from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.manifest import Service
 from ecs_release.manifest.images import image_warning

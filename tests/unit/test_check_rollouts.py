@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from ecs_release import manifest
 from ecs_release.aws.raw import RAW
-from ecs_release.aws.services import ServiceState
+from ecs_release.aws.service_state import ServiceState
 from ecs_release.errors import TargetUnreachableError
 from ecs_release.manifest import Service
 from ecs_release.record.models import ItemRecord, ReleaseRecord

@@ -76,7 +76,13 @@ class Ecs:
     def describe_services(self, cluster: str, services: list[str]) -> Any:
         self._meet("DescribeServices")
         found = [
-            {"serviceName": name, "status": "ACTIVE", "taskDefinition": self.services[name]}
+            {
+                "serviceName": name,
+                "status": "ACTIVE",
+                "desiredCount": 1,
+                "taskDefinition": self.services[name],
+                "deployments": [{"id": "d", "status": "PRIMARY", "taskDefinition": self.services[name]}],
+            }
             for name in services
             if name in self.services
         ]

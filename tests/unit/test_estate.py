@@ -57,6 +57,7 @@ class World:
                 {
                     "serviceName": name,
                     "status": "ACTIVE",
+                    "desiredCount": 1,
                     "taskDefinition": reference(int(name)),
                     "deployments": [
                         {

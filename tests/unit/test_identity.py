@@ -12,7 +12,8 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.loaders import Loader
 from ecs_release.aws.raw import completed, install_raw
-from ecs_release.aws.services import ServiceDeployment, Services, ServiceState, number_of
+from ecs_release.aws.service_state import ServiceState, number_of
+from ecs_release.aws.services import ServiceDeployment, Services
 from ecs_release.record.statuses import Status
 from ecs_release.rollout.judge import Judgement, Rollout, find_ours, judge
 from hypothesis import given
@@ -110,7 +111,9 @@ def test_what_names_a_deployment_is_read_by_any_sdk(client: Any, call: str) -> N
     }
     sent["deployments"][0]["createdAt"] = 1.7e9
     if call == "DescribeServices":
-        state = Services(Connections(client, {"services": [sent]}), "t").describe("c", ["api"])["api"]  # type: ignore[arg-type]
+        found = Services(Connections(client, {"services": [sent]}), "t").one("c", "api")  # type: ignore[arg-type]
+        assert found is not None
+        state = found
     else:
         state = Services(Connections(client, {"service": sent}), "t").update("c", "api", NEW)  # type: ignore[arg-type]
     assert state.current_service_deployment == "sd/1"

@@ -10,7 +10,7 @@ from typing import Any
 import jsonschema
 import pytest
 from ecs_release.aws.registry import RegistryImage
-from ecs_release.aws.services import ServiceState
+from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.cli import repair as finishing
 from ecs_release.manifest import Rule, Service

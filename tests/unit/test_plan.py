@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from ecs_release.aws.services import ServiceState
+from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.manifest import Item, Rule, Service
 from ecs_release.plan.batches import BATCH_SIZE, cut

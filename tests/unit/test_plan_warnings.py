@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from ecs_release.aws.registry import RegistryImage
-from ecs_release.aws.services import ServiceState
+from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.manifest import Service
 from ecs_release.plan.decide import PlannedItem, make_plan

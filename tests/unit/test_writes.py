@@ -101,6 +101,7 @@ class World(Fake):
                 {
                     "serviceName": "s",
                     "status": "ACTIVE",
+                    "desiredCount": 1,
                     "taskDefinition": self.live,
                     "deployments": [primary],
                 }
@@ -602,3 +603,33 @@ def test_a_registration_goes_out_with_lock_and_claim_in_hand_however_slow_the_ta
     assert turn.item.after == "api:2"
     assert turn.item.registered
     assert not slow
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_service_that_somebody_restarts_before_the_write_is_as_it_was_found(times: int) -> None:
+    """A new deployment of the same revision, not somebody else's release."""
+    world: Any = World()
+    world.number += times
+    turn = Turn(world, ITEM)
+    assert start_rollout(turn)["deployment_id"] == f"ecs-svc/{times + 2}"
+    assert turn.item.previous_deployment == f"ecs-svc/{times + 1}"
+
+
+def test_a_restart_after_the_write_may_have_begun_is_not_taken_for_what_was_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """ECS's own way back looks the same then."""
+    world: Any = WentBack(by_ecs=True)
+    monkeypatch.setattr(turns.time, "sleep", lambda _: None)
+    with pytest.raises(ItemError):
+        start_rollout(Turn(world, dataclasses.replace(ITEM, started_at=int(time.time()))))
+    assert world.at_write is None
+
+
+def test_another_revision_deployed_before_the_write_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    world: Any = World(live="api:9")
+    world.number = 2
+    monkeypatch.setattr(turns.time, "sleep", lambda _: None)
+    with pytest.raises(SupersededError):
+        start_rollout(Turn(world, ITEM))
+    assert world.at_write is None

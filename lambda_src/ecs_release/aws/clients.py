@@ -17,6 +17,7 @@ from botocore.credentials import RefreshableCredentials
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws import patience, retries
+from ecs_release.aws.answers import understanding
 from ecs_release.aws.raw import install_raw
 from ecs_release.aws.retries import ThrottleCount
 from ecs_release.aws.trouble import explain
@@ -151,6 +152,11 @@ class Connections:
         TargetUnreachableError
             when the role can't be assumed.
         """
+        if target_name not in self.targets:
+            known = ", ".join(f'"{name}"' for name in self.targets) or "none"
+            raise TargetUnreachableError(
+                f'there is no target "{target_name}" any more; the module was given {known}. Give it to the module again.'
+            )
         key = (target_name, service, retry, region)
         with self._making:
             if key not in self._clients:
@@ -176,7 +182,7 @@ class Connections:
         if target_name not in self._sessions:
             target = self.targets[target_name]
             if target.account == self._own_account:
-                self._sessions[target_name] = boto3.Session(region_name=target.region)
+                self._sessions[target_name] = _careful(boto3.Session(region_name=target.region))
                 return self._sessions[target_name]
             assume = self._assume(target)
             # Role chaining limits a session to one hour, so credentials renew themselves
@@ -188,7 +194,9 @@ class Connections:
                 metadata=assume(), refresh_using=assume, method="sts-assume-role"
             )
             core.set_config_variable("region", target.region)
-            self._sessions[target_name] = boto3.Session(botocore_session=core, region_name=target.region)
+            self._sessions[target_name] = _careful(
+                boto3.Session(botocore_session=core, region_name=target.region)
+            )
         return self._sessions[target_name]
 
     def _assume(self, target: Target) -> Callable[[], dict[str, str]]:
@@ -228,6 +236,24 @@ class Connections:
             }
 
         return assume
+
+
+class _Careful:
+    """What every client of a target inherits from: an answer that botocore's parser trips over is an OddAnswerError."""
+
+    def _make_api_call(self, operation_name: str, api_params: Any) -> Any:
+        with understanding(f"AWS's answer to {operation_name}"):
+            return super()._make_api_call(operation_name, api_params)  # type: ignore[misc]
+
+
+def _careful(session: boto3.Session) -> boto3.Session:
+    """A session whose clients are :class:`_Careful`, by botocore's own event for adding to them."""
+
+    def add(base_classes: list[type], **_: Any) -> None:
+        base_classes.insert(0, _Careful)
+
+    session.events.register("creating-client-class", add)
+    return session
 
 
 @functools.cache

@@ -2,7 +2,7 @@
 
 botocore drops members that its service model does not know. A copy of a task definition, a rule target or a
 schedule must not lose them, so reads that are copied hand out the raw response body (``RAW``) and writes that
-carry a copy send a raw request body (:func:`send_raw`).
+carry a copy send a raw request body (:func:`send_raw`). An explicit null in them is read as absent.
 
 These bodies hold environment values, overrides and inputs, and with them secrets. They stay between the account's own ECS,
 EventBridge and the releases table: what AWS answers to them is cleared of their values before anybody sees it, and the
@@ -128,7 +128,21 @@ def install_raw(client: BaseClient, service: str) -> None:
 
 def _keep_body(http_response: Any, parsed: dict[str, Any], **_: Any) -> None:
     if http_response.status_code < 300:
-        parsed[RAW] = _json(http_response.content)
+        parsed[RAW] = without_nulls(_json(http_response.content))
+
+
+def without_nulls(value: Any) -> Any:
+    """JSON without its nulls, which say the same as an absent member.
+
+    A client of AWS's JSON protocols tolerates them in what it reads, and drops them
+    (https://smithy.io/2.0/spec/type-refinement-traits.html#sparse-trait, https://github.com/aws/aws-sdk-js-v3/pull/2771);
+    botocore does so with members. A server may refuse them, so a copy goes without.
+    """
+    if isinstance(value, dict):
+        return {name: without_nulls(member) for name, member in value.items() if member is not None}
+    if isinstance(value, list):
+        return [without_nulls(entry) for entry in value if entry is not None]
+    return value
 
 
 def _replace_body(params: dict[str, Any], **_: Any) -> None:

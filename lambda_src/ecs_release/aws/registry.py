@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.loaders import create_loader
 
+from ecs_release.aws.answers import understanding
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.trouble import error_code, explain
-from ecs_release.errors import UnavailableError
+from ecs_release.errors import OddAnswerError, UnavailableError
 from ecs_release.manifest.images import EcrImage, ecr_image, looks_like_ecr
 
 if TYPE_CHECKING:
@@ -74,6 +75,13 @@ class Registry:
 
     def find(self, image: str) -> RegistryImage:
         """Look an image up. Never raises for the image's or the registry's sake; UnfinishedError where it throttles too long."""
+        try:
+            with understanding("what ECR says of it"):
+                return self._find(image)
+        except OddAnswerError as error:
+            return RegistryImage(untold=str(error))
+
+    def _find(self, image: str) -> RegistryImage:
         wanted = ecr_image(image)
         if wanted is None:
             return RegistryImage(not_asked=not_asked(image))

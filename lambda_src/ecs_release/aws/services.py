@@ -1,29 +1,27 @@
-"""ECS services: what a DescribeServices answer says, and the one write a release makes to a service."""
+"""ECS services: what ECS says of them and of their deployments, and the one write a release makes to a service."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from ecs_release.aws.answers import entries, mapping, needed_text, text, understanding
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.raw import RAW, completed
+from ecs_release.aws.service_state import ServiceState, number_of
 from ecs_release.aws.trouble import error_code, explain
-from ecs_release.errors import RefusedError
+from ecs_release.errors import OddAnswerError, RefusedError
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
     from mypy_boto3_ecs.literals import ServiceDeploymentStatusType
     from mypy_boto3_ecs.type_defs import (
-        DeploymentTypeDef,
         ListServiceDeploymentsRequestTypeDef,
         ServiceDeploymentBriefTypeDef,
-        ServiceDeploymentTypeDef,
-        ServiceTypeDef,
     )
 
 DESCRIBE_SERVICES_MOST = 10
@@ -36,103 +34,6 @@ _TOO_LONG_AGO = "must be within the last"
 _REVISIONS_MOST = 20
 CLOCK_SKEW_SECONDS = 5
 """How far AWS's clock may be ahead of ours, where a record of ours says since when AWS's are to be read."""
-
-
-ROLLING = "ROLLING"
-"""The one strategy whose deployments have a rolloutState
-(https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html)."""
-
-_NUMBER = re.compile(r"(?:ecs-svc/|arn:[^/]+:service-revision/[^/]+/[^/]+/)(\d+)")
-
-
-def number_of(identity: object) -> str:
-    """The number that a deployment's id and the ARN of the service revision it brings out share; "" where there is none.
-
-    ``ecs-svc/<n>`` deploys ``arn:...:service-revision/<cluster>/<service>/<n>``, by which Terraform's provider finds the service
-    deployment of a deployment
-    (https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/ecs/service.go).
-    """
-    found = _NUMBER.fullmatch(str(identity))
-    return found[1] if found else ""
-
-
-@dataclass(frozen=True)
-class ServiceState:
-    """One service of a DescribeServices or UpdateService answer, with the members that the SDK in use does not know."""
-
-    body: ServiceTypeDef
-
-    @property
-    def status(self) -> str:
-        return str(self.body.get("status", ""))
-
-    @property
-    def task_definition(self) -> str:
-        return str(self.body["taskDefinition"])
-
-    @property
-    def runs(self) -> set[str]:
-        """Every task definition that a deployment of it runs."""
-        return {self.task_definition, *(str(d["taskDefinition"]) for d in self.body.get("deployments", ()))}
-
-    @property
-    def controller(self) -> str:
-        return str(self.body.get("deploymentController", {}).get("type", "ECS"))
-
-    @property
-    def desired_count(self) -> int:
-        return int(self.body.get("desiredCount", 0))
-
-    @property
-    def strategy(self) -> str:
-        return str(self.body.get("deploymentConfiguration", {}).get("strategy", ROLLING))
-
-    @property
-    def current_service_deployment(self) -> str:
-        """ARN of the service deployment that ECS calls current; "" where it names none."""
-        return str(self.body.get("currentServiceDeployment") or "")
-
-    @property
-    def current_service_revisions(self) -> tuple[str, ...]:
-        """ARNs of the service revisions that run."""
-        return tuple(str(entry.get("arn", "")) for entry in self.body.get("currentServiceRevisions") or ())
-
-    def rollout_state(self, deployment: DeploymentTypeDef | None) -> str | None:
-        """A deployment's rolloutState, which says something of rolling updates alone; None where there is none."""
-        if deployment is None or self.strategy != ROLLING:
-            return None
-        state = deployment.get("rolloutState")
-        return None if state is None else str(state)
-
-    @property
-    def rolls_back_by_itself(self) -> bool:
-        """Whether ECS goes back to the last completed deployment when the new one fails."""
-        configuration = self.body.get("deploymentConfiguration", {})
-        breaker = configuration.get("deploymentCircuitBreaker", {})
-        alarms = configuration.get("alarms", {})
-        return bool(
-            (breaker.get("enable") and breaker.get("rollback"))
-            or (alarms.get("enable") and alarms.get("rollback"))
-        )
-
-    @property
-    def has_circuit_breaker(self) -> bool:
-        return bool(
-            self.body.get("deploymentConfiguration", {}).get("deploymentCircuitBreaker", {}).get("enable")
-        )
-
-    @property
-    def primary(self) -> DeploymentTypeDef | None:
-        return next((d for d in self.body.get("deployments", ()) if d.get("status") == "PRIMARY"), None)
-
-    def deployment(self, deployment_id: str | None) -> DeploymentTypeDef | None:
-        return next((d for d in self.body.get("deployments", ()) if d.get("id") == deployment_id), None)
-
-    @property
-    def completed(self) -> DeploymentTypeDef | None:
-        """The newest deployment in sight that is known to have completed, if any."""
-        done = [d for d in self.body.get("deployments", ()) if self.rollout_state(d) == "COMPLETED"]
-        return done[0] if done else None
 
 
 @dataclass(frozen=True)
@@ -178,16 +79,68 @@ class Services:
     def _client(self) -> ECSClient:
         return self._connections.client(self._target, "ecs")
 
-    def describe(self, cluster: str, names: Sequence[str]) -> dict[str, ServiceState]:
-        """The services found, by name, asked for in tens; a missing cluster or service is just not in the answer.
+    def describe(self, cluster: str, names: Sequence[str]) -> dict[str, ServiceState | OddAnswerError]:
+        """The services found, by name, asked for in tens; one that ECS does not have is just not in the answer.
 
-        The cluster's own absence is told apart by :meth:`cluster_problem`.
+        In the place of a service of which nothing can be understood stands what is odd about it.
         """
-        found: dict[str, ServiceState] = {}
+        found: dict[str, ServiceState | OddAnswerError] = {}
         for chunk in in_tens(names):
-            answer = self._client.describe_services(cluster=cluster, services=list(chunk))
-            for body in completed(answer, answer.get(RAW)).get("services", ()):
-                found[body["serviceName"]] = ServiceState(body)
+            try:
+                found |= self._describe(cluster, chunk)
+            except OddAnswerError as error:
+                # One of the ten, and botocore does not say which.
+                found |= (
+                    {chunk[0]: error}
+                    if len(chunk) == 1
+                    else {
+                        name: state for one in chunk for name, state in self.describe(cluster, [one]).items()
+                    }
+                )
+        return found
+
+    def one(self, cluster: str, name: str) -> ServiceState | None:
+        """One service; None when ECS does not have it.
+
+        Raises
+        ------
+        OddAnswerError
+            when nothing can be understood of it.
+        """
+        state = self.describe(cluster, [name]).get(name)
+        if isinstance(state, OddAnswerError):
+            raise state
+        return state
+
+    def _describe(self, cluster: str, names: Sequence[str]) -> dict[str, ServiceState | OddAnswerError]:
+        parsed = self._client.describe_services(cluster=cluster, services=list(names))
+        answer = completed(parsed, parsed.get(RAW))
+        found: dict[str, ServiceState | OddAnswerError] = {}
+        nameless = 0
+        for body in entries(answer, "services"):
+            try:
+                name = text(body, "serviceName") or text(body, "serviceArn").rpartition("/")[2]
+            except OddAnswerError:
+                name = ""
+            if not name:
+                nameless += 1
+                continue
+            state = ServiceState(body)
+            try:
+                state.ensure_understood()
+                found[name] = state
+            except OddAnswerError as error:
+                found[name] = error
+        failed = {
+            text(failure, "arn").rpartition("/")[2]: text(failure, "reason")
+            for failure in entries(answer, "failures")
+        }
+        for name in names:
+            # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/api_failures_messages.html
+            if name not in found and failed.get(name, "MISSING") != "MISSING":
+                found[name] = OddAnswerError(f"ECS does not describe it: {failed[name]}")
+            elif name not in found and (nameless or ("services" not in answer and name not in failed)):
+                found[name] = OddAnswerError("ECS's answer does not say whether it has the service")
         return found
 
     def update(self, cluster: str, name: str, task_definition: str) -> ServiceState:
@@ -208,7 +161,9 @@ class Services:
             if error_code(error) in _FINAL:
                 raise RefusedError(f"ECS refused to update {cluster}/{name}: {explain(error)}") from error
             raise
-        return ServiceState(completed(answer, answer.get(RAW))["service"])
+        state = ServiceState(mapping(completed(answer, answer.get(RAW)), "service"))
+        state.ensure_understood()
+        return state
 
     def wait_for_update(self) -> None:
         """Wait until an UpdateService is in its turn."""
@@ -237,6 +192,7 @@ class Services:
         """Service deployments by ARN, those that ECS knows."""
         return self._detail([{"serviceDeploymentArn": arn} for arn in dict.fromkeys(arns) if arn])
 
+    @understanding("what ECS says of its stopped tasks")
     def last_stop(self, cluster: str, name: str, deployment_id: str | None) -> str:
         """Why the newest stopped task of a deployment stopped, in ECS's words; "" when none is in sight.
 
@@ -253,12 +209,15 @@ class Services:
             return ""
         last = max(ours, key=lambda task: str(task.get("stoppedAt", "")))
         containers = [
-            f"{c['name']} exit code {c['exitCode']}" if "exitCode" in c else f"{c['name']}: {c['reason']}"
-            for c in last.get("containers", ())
+            f"{text(c, 'name')} exit code {c['exitCode']}"
+            if c.get("exitCode") is not None
+            else f"{text(c, 'name')}: {text(c, 'reason')}"
+            for c in entries(last, "containers")
             if c.get("exitCode") not in (None, 0) or c.get("reason")
         ]
-        return "; ".join(filter(None, [str(last.get("stoppedReason", "")), *containers]))
+        return "; ".join(filter(None, [text(last, "stoppedReason"), *containers]))
 
+    @understanding("ECS's record of its deployments")
     def _briefs(
         self,
         cluster: str,
@@ -290,6 +249,7 @@ class Services:
                 return sorted(briefs, key=lambda brief: brief["createdAt"], reverse=True)
             request["nextToken"] = answer["nextToken"]
 
+    @understanding("ECS's record of its deployments")
     def _detail(self, briefs: Sequence[ServiceDeploymentBriefTypeDef]) -> list[ServiceDeployment]:
         if not briefs:
             return []
@@ -304,7 +264,7 @@ class Services:
             filter(None, {arn for d in described.values() for arn in (*_revisions(d), *_sources(d))})
         )
         runs = {
-            r["serviceRevisionArn"]: r["taskDefinition"]
+            r["serviceRevisionArn"]: text(r, "taskDefinition")
             for start in range(0, len(revisions), _REVISIONS_MOST)
             for r in self._client.describe_service_revisions(
                 serviceRevisionArns=revisions[start : start + _REVISIONS_MOST]
@@ -316,13 +276,12 @@ class Services:
             if body is None:
                 continue
             target, back = _revisions(body)
-            reason = body.get("rollback", {}).get("reason") or body.get("statusReason") or ""
             details.append(
                 ServiceDeployment(
                     arn,
-                    str(body["status"]),
+                    needed_text(body, "status", "a service deployment"),
                     runs.get(target, ""),
-                    str(reason),
+                    text(mapping(body, "rollback"), "reason") or text(body, "statusReason"),
                     runs.get(back, ""),
                     revision=target,
                     rollback_revision=back,
@@ -332,17 +291,17 @@ class Services:
         return details
 
 
-def _revisions(deployment: ServiceDeploymentTypeDef) -> tuple[str, str]:
+def _revisions(deployment: Mapping[str, object]) -> tuple[str, str]:
     """The service revision that is deployed, and the one that ECS's rollback goes to; "" for none."""
     return (
-        deployment.get("targetServiceRevision", {}).get("arn", ""),
-        deployment.get("rollback", {}).get("serviceRevisionArn", ""),
+        text(mapping(deployment, "targetServiceRevision"), "arn"),
+        text(mapping(deployment, "rollback"), "serviceRevisionArn"),
     )
 
 
-def _sources(deployment: ServiceDeploymentTypeDef) -> list[str]:
+def _sources(deployment: Mapping[str, object]) -> list[str]:
     """The service revisions that were deployed when it began."""
-    return [str(entry.get("arn", "")) for entry in deployment.get("sourceServiceRevisions", ())]
+    return [text(entry, "arn") for entry in entries(deployment, "sourceServiceRevisions")]
 
 
 _FINAL = frozenset(

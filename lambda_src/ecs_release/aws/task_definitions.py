@@ -12,11 +12,12 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ecs_release.aws.answers import entries, mapping, needed_text, number, text, understanding
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.patience import jittered, pause
 from ecs_release.aws.raw import raw_body, send_raw
 from ecs_release.aws.trouble import error_code, explain, trouble
-from ecs_release.errors import ItemBusyError, ItemError
+from ecs_release.errors import ItemBusyError, ItemError, OddAnswerError
 from ecs_release.settings import READ_LAG_SECONDS
 
 CONTENT_TAG = "ecs-release:content"
@@ -84,12 +85,34 @@ class TaskDefinition:
     @property
     def images(self) -> dict[str, str]:
         """Container name -> image."""
-        return {c["name"]: c.get("image", "") for c in self.body.get("containerDefinitions", [])}
+        return {text(c, "name"): text(c, "image") for c in entries(self.body, "containerDefinitions")}
 
     @property
     def content(self) -> str | None:
         """The value of our tag, None on revisions that somebody else registered."""
-        return next((t["value"] for t in self.tags if t["key"] == CONTENT_TAG), None)
+        return next((text(t, "value") for t in self.tags if t["key"] == CONTENT_TAG), None)
+
+
+def _understood(answer: Mapping[str, Any], reference: str) -> TaskDefinition:
+    """The task definition of a raw DescribeTaskDefinition answer, looked through for what is read of it."""
+    with understanding(f"what ECS says of {reference}"):
+        definition = TaskDefinition(mapping(answer, "taskDefinition"), tuple(entries(answer, "tags")))
+        for name in ("taskDefinitionArn", "family", "status"):
+            needed_text(definition.body, name, f"the task definition {reference}")
+        if number(definition.body, "revision") < 1:
+            raise OddAnswerError(f"the task definition {reference} has no revision")
+        for name in ("taskRoleArn", "executionRoleArn"):
+            text(definition.body, name)
+        for name in ("operatingSystemFamily", "cpuArchitecture"):
+            text(mapping(definition.body, "runtimePlatform"), name)
+        for container in entries(definition.body, "containerDefinitions"):
+            needed_text(container, "name", f"a container of {reference}")
+        for tag in definition.tags:
+            needed_text(tag, "key", f"a tag of {reference}")
+            text(tag, "value")
+        if not definition.images:
+            raise OddAnswerError(f"the task definition {reference} has no containers")
+    return definition
 
 
 def parse_reference(reference: str) -> tuple[str, int | None]:
@@ -111,11 +134,11 @@ def outline(definition: TaskDefinition) -> TaskDefinition:
     """What a plan needs of a revision, and nothing that may be a secret: no environment value, no other's tag's value."""
     body = {key: definition.body[key] for key in _OUTLINE if key in definition.body}
     body["containerDefinitions"] = [
-        {"name": container["name"], "image": container.get("image", "")}
-        for container in definition.body.get("containerDefinitions", ())
+        {"name": container["name"], "image": text(container, "image")}
+        for container in entries(definition.body, "containerDefinitions")
     ]
     tags = [
-        {"key": tag["key"], "value": tag["value"] if tag["key"] == CONTENT_TAG else ""}
+        {"key": tag["key"], "value": text(tag, "value") if tag["key"] == CONTENT_TAG else ""}
         for tag in definition.tags
     ]
     return TaskDefinition(body, tuple(tags))
@@ -212,6 +235,8 @@ class TaskDefinitions:
         ------
         ItemError
             when there is none.
+        OddAnswerError
+            when what ECS answers is none.
         """
         client = self._connections.client(self._target, "ecs")
         try:
@@ -220,7 +245,7 @@ class TaskDefinitions:
             if error_code(error) == "ClientException":
                 raise ItemError(f"task definition {reference} can't be read: {explain(error)}") from error
             raise
-        return TaskDefinition(answer["taskDefinition"], tuple(answer.get("tags", ())))
+        return _understood(answer, reference)
 
     def find_copy(
         self,

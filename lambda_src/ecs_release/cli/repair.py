@@ -20,6 +20,7 @@ from ecs_release.errors import (
     EcsReleaseError,
     ItemError,
     LockLostError,
+    OddAnswerError,
     PassingError,
     RecordChangedError,
     SupersededError,
@@ -37,7 +38,7 @@ from ecs_release.steps.worker import Worker
 
 TO_DO, DONE, BACK, LEFT_ALONE, FAILED = "to do", "done", "already back", "left alone", "failed"
 GOOD = frozenset({DONE, BACK})
-_UNREACHABLE = (ClientError, BotoCoreError, TargetUnreachableError, PassingError)
+_UNREACHABLE = (ClientError, BotoCoreError, TargetUnreachableError, PassingError, OddAnswerError)
 
 
 @dataclass(frozen=True)
@@ -174,7 +175,7 @@ def put_back(worker: Worker, item: ItemRecord) -> Repair:
 def _service(worker: Worker, item: ItemRecord, goal: str) -> tuple[tuple[str, ...], str]:
     """What a service runs, and what is wrong with it although that is the goal."""
     cluster, name = item.service.cluster, item.service.service
-    state = Services(worker.connections, item.target).describe(cluster, [name]).get(name)
+    state = Services(worker.connections, item.target).one(cluster, name)
     if state is None or state.status != "ACTIVE":
         raise ItemError("the service was deleted")
     primary = state.primary or {}

@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import ReleaseRejectedError
 from ecs_release.manifest import Item
-from ecs_release.plan.decide import UNREADABLE, PlannedItem
+from ecs_release.plan.decide import UNREADABLE, PlannedItem, understood
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import Live
 from ecs_release.record.models import ItemRecord, ReleaseRecord
@@ -145,7 +146,7 @@ def plan_back(
     goals : the task definition to go back to, or why it can't be read.
     """
     return [
-        _decide_back(item, step, found, goal)
+        understood(item, partial(_decide_back, item, step, found, goal))
         for item, step, found, goal in zip(items, steps, live, goals, strict=True)
     ]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Any
 
+from ecs_release.aws.answers import understanding
 from ecs_release.aws.registry import RegistryImage, not_asked, platform_of
 from ecs_release.aws.task_definitions import (
     CONTENT_TAG,
@@ -18,11 +20,12 @@ from ecs_release.aws.task_definitions import (
     kept_tags,
     parse_reference,
 )
+from ecs_release.errors import OddAnswerError
 from ecs_release.manifest.images import origin_change
 from ecs_release.manifest.item import Item, Key
 from ecs_release.plan.choose import choose_containers
 from ecs_release.plan.findings import Finding, messages
-from ecs_release.plan.live import Live
+from ecs_release.plan.live import Live, odd
 
 NO_WAY_BACK = "W241"
 UNREADABLE = Finding("E203", {"why": "AWS did not say why"})
@@ -84,10 +87,20 @@ def make_plan(
     held = holds or {}
     left = memories or {}
     plan = [
-        _decide(item, found, left.get(item.key), held.get(item.key))
+        understood(item, partial(_decide, item, found, left.get(item.key), held.get(item.key)))
         for item, found in zip(items, live, strict=True)
     ]
     return [_without_early_deployment(planned, plan) for planned in plan]
+
+
+def understood(item: Item, decide: Callable[[], PlannedItem]) -> PlannedItem:
+    """One item's decision; blocked, and the others go on, where what AWS says of it can't be understood."""
+    try:
+        with understanding("what AWS says of it"):
+            return decide()
+    except OddAnswerError as error:
+        images = {container: {"from": "", "to": image} for container, image in item.images.items()}
+        return PlannedItem(item, "blocked", images, findings=(odd(error),))
 
 
 def _without_early_deployment(planned: PlannedItem, plan: Sequence[PlannedItem]) -> PlannedItem:
@@ -260,5 +273,7 @@ def _service_findings(live: Live, before: str) -> Iterator[Finding]:
         yield Finding(NO_WAY_BACK)
     elif before != live.service.task_definition:
         yield Finding("W242", {"live": live.service.task_definition, "before": before})
+    if live.service.is_express:
+        yield Finding("W244")
     if live.service.desired_count == 0:
         yield Finding("W243")

@@ -78,6 +78,11 @@ CODES = {
         "a role that may not be passed on",
         "the deployment role may not pass {role} on; add it to passable_role_arns.",
     ),
+    "E248": Kind(
+        "an answer of AWS that is not understood",
+        "AWS answers something unexpected about it: {why}. Look at it in the AWS console or with the AWS CLI; the other items are "
+        "planned.",
+    ),
     # What was done by hand
     "E260": Kind(
         "images that were undone by hand",
@@ -131,6 +136,11 @@ CODES = {
         "what is live never completed; back means the last completed deployment.",
     ),
     "W243": Kind("desired count 0", "desired count is 0, so its rollout can't be proven."),
+    "W244": Kind(
+        "an Express Mode service",
+        "it is a service of ECS Express Mode: UpdateService gives it the new revision, and the next UpdateExpressGatewayService "
+        "may start from the image that was set there before; set the new one there too.",
+    ),
     "W260": Kind(
         "an earlier release is not whole",
         "release {release} did not end whole; back means {before}.",

@@ -10,11 +10,13 @@ from typing import Any, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ecs_release.aws.answers import understanding
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.patience import side_by_side
 from ecs_release.aws.registry import Registry, RegistryImage
 from ecs_release.aws.scheduled_tasks import Rules, Schedules
-from ecs_release.aws.services import Services, ServiceState, in_tens
+from ecs_release.aws.service_state import ServiceState
+from ecs_release.aws.services import Services, in_tens
 from ecs_release.aws.task_definitions import (
     TaskDefinition,
     TaskDefinitions,
@@ -22,7 +24,7 @@ from ecs_release.aws.task_definitions import (
     parse_reference,
 )
 from ecs_release.aws.trouble import error_code, explain
-from ecs_release.errors import ItemError, TargetUnreachableError
+from ecs_release.errors import ItemError, OddAnswerError, TargetUnreachableError
 from ecs_release.manifest.item import Item, Rule, ScheduledTask, Service
 from ecs_release.plan.choose import Selection, choose_containers, select
 from ecs_release.plan.findings import Finding
@@ -131,13 +133,16 @@ def read_live(
             if item.target in blocked:
                 return Live(findings=(blocked[item.target],))
             try:
-                if isinstance(item, Service):
-                    found = services[item.target, item.cluster]
-                    live = _service(item, found, connections, definitions)
-                else:
-                    known = (ours or {}).get(item.key, ())
-                    live = _task(item, connections, definitions, known)
-                return _with_registry(item, live, connections)
+                with understanding("what AWS says of it"):
+                    if isinstance(item, Service):
+                        found = services[item.target, item.cluster]
+                        live = _service(item, found, connections, definitions)
+                    else:
+                        known = (ours or {}).get(item.key, ())
+                        live = _task(item, connections, definitions, known)
+                    return _with_registry(item, live, connections)
+            except OddAnswerError as error:
+                return Live(findings=(odd(error),))
             except ItemError as error:
                 return Live(findings=(Finding("E208", {"why": str(error)}),))
             except (ClientError, BotoCoreError) as error:
@@ -170,7 +175,7 @@ def _unreachable(items: Sequence[Item], connections: Connections) -> dict[str, F
     return problems
 
 
-_Found = Mapping[str, ServiceState] | Finding
+_Found = Mapping[str, ServiceState | OddAnswerError] | Finding
 
 
 def _read_services(
@@ -192,6 +197,8 @@ def _read_services(
             return _unreadable(error)
         except BotoCoreError as error:
             return _unreadable(error)
+        except OddAnswerError as error:
+            return odd(error)
 
     result: dict[tuple[str, str], _Found] = {}
     for (key, _), found in zip(calls, side_by_side(pool, describe, calls), strict=True):
@@ -206,10 +213,17 @@ def _unreadable(error: Exception) -> Finding:
     return Finding("E203", {"why": explain(error)})
 
 
+def odd(error: OddAnswerError) -> Finding:
+    """What the plan says of an item about which AWS answers something unexpected."""
+    return Finding("E248", {"why": str(error)})
+
+
 def _service(item: Service, found: _Found, connections: Connections, definitions: Definitions) -> Live:
     if isinstance(found, Finding):
         return Live(findings=(found,))
     state = found.get(item.service)
+    if isinstance(state, OddAnswerError):
+        return Live(findings=(odd(state),))
     if state is None or state.status == "INACTIVE":
         missing = {"service": item.service, "cluster": item.cluster}
         return Live(findings=(Finding("E205", missing),))

@@ -13,6 +13,7 @@ from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.aws.trouble import explain
 from ecs_release.errors import (
     ItemError,
+    OddAnswerError,
     ReleaseRejectedError,
     TargetUnreachableError,
 )
@@ -20,7 +21,7 @@ from ecs_release.manifest import Manifest
 from ecs_release.plan.back import Step, items_back, plan_back, releases_to_undo, steps_back
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.findings import Finding
-from ecs_release.plan.live import READERS, Definitions, read_live
+from ecs_release.plan.live import READERS, Definitions, odd, read_live
 from ecs_release.record.models import ReleaseRecord
 from ecs_release.record.store import Store
 
@@ -91,6 +92,8 @@ def read_goals(
     def one(step: Step) -> TaskDefinition | Finding:
         try:
             return found.describe(step.item.target, step.item.before)
+        except OddAnswerError as error:
+            return odd(error)
         except (ItemError, TargetUnreachableError) as error:
             return Finding("E208", {"why": str(error)})
         except (ClientError, BotoCoreError) as error:

@@ -18,7 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ecs_release.aws.services import ServiceDeployment, ServiceState, number_of
+from ecs_release.aws.service_state import ServiceState, number_of
+from ecs_release.aws.services import ServiceDeployment
 from ecs_release.record.statuses import Status
 
 

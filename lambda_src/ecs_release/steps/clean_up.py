@@ -20,6 +20,7 @@ from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import (
     CleanUpUnfinishedError,
     ItemError,
+    OddAnswerError,
     PassingError,
     TargetUnreachableError,
     UnfinishedError,
@@ -86,7 +87,7 @@ def clean_up(worker: Worker, release: str) -> dict[str, Any]:
             if not _deregister(worker, revision, items_of(revision.release)):
                 continue
             done += 1
-        except (ClientError, BotoCoreError, TargetUnreachableError, PassingError) as error:
+        except (ClientError, BotoCoreError, TargetUnreachableError, PassingError, OddAnswerError) as error:
             reason = explain(error)
             logger.warning("not deregistered", extra={"revision": revision.arn, "reason": reason})
             worker.store.note_trouble(revision, reason)
@@ -148,12 +149,12 @@ def _runs(worker: Worker, item: ItemRecord, target: str, arn: str) -> bool:
     if item.is_service:
         service = item.service
         try:
-            found = Services(worker.connections, target).describe(service.cluster, [service.service])
+            state = Services(worker.connections, target).one(service.cluster, service.service)
         except ClientError as error:
             if error_code(error) == "ClusterNotFoundException":
                 return False
             raise
-        return any(arn in state.runs for state in found.values() if state.status != "INACTIVE")
+        return state is not None and state.status != "INACTIVE" and arn in state.runs
     try:
         return arn in map(reference_of, read_targets(item.task, worker.connections))
     except ItemError:  # the rule or schedule is gone

@@ -10,19 +10,16 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from ecs_release.aws.answers import understanding
 from ecs_release.aws.scheduled_tasks import reference_of
-from ecs_release.aws.services import (
-    CLOCK_SKEW_SECONDS,
-    DESCRIBE_SERVICES_MOST,
-    Services,
-    ServiceState,
-    number_of,
-)
+from ecs_release.aws.service_state import ServiceState, number_of
+from ecs_release.aws.services import CLOCK_SKEW_SECONDS, DESCRIBE_SERVICES_MOST, Services
 from ecs_release.aws.task_definitions import parse_reference
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import (
     ItemError,
     LockLostError,
+    OddAnswerError,
     PassingError,
     RecordChangedError,
     TargetUnreachableError,
@@ -37,8 +34,9 @@ from ecs_release.steps.worker import Worker
 # With less time than this left the others are looked at in the next round: a look that is cut off would count as a crash.
 _SPARE_SECONDS = 45
 
-# A target that can't be read now is read again until the item's deadline; only then is it a verdict.
-_PASSING = (ClientError, BotoCoreError, TargetUnreachableError, PassingError)
+# A target that can't be read now, or of which AWS says something odd, is read again until the item's deadline; only then is it a
+# verdict.
+_PASSING = (ClientError, BotoCoreError, TargetUnreachableError, PassingError, OddAnswerError)
 
 
 def judge_all(worker: Worker, items: Sequence[ItemRecord], now: float) -> list[ItemRecord]:
@@ -150,13 +148,14 @@ def _judge(
 ) -> Judgement:
     if isinstance(state, Exception):
         return _unreadable(rollout, "the service", state)
-    judgement = judge(rollout, state)
     services = Services(worker.connections, item.target)
-    if judgement.needs_history and state is not None:
-        try:
-            judgement = _judge_by_history(services, item, rollout, state)
-        except _PASSING as error:
-            return _unreadable(rollout, "ECS's record of its deployments", error)
+    try:
+        with understanding("what ECS says of it"):
+            judgement = judge(rollout, state)
+            if judgement.needs_history and state is not None:
+                judgement = _judge_by_history(services, item, rollout, state)
+    except _PASSING as error:
+        return _unreadable(rollout, "what became of it", error)
     if judgement.status in (Status.TIMED_OUT, Status.FAILED, Status.ROLLED_BACK_BY_ECS) and state is not None:
         try:
             stop = services.last_stop(item.service.cluster, item.service.service, rollout.deployment_id)
@@ -211,7 +210,8 @@ def _task_rollout(item: ItemRecord, started_at: int | None, now: float) -> Rollo
 def _judge_task(worker: Worker, item: ItemRecord, now: float) -> Judgement:
     """Read the rule's targets or the schedule back: they run what they are meant to run, or somebody changed them."""
     try:
-        found = current_targets(worker, item)
+        with understanding("what AWS says of it"):
+            found = current_targets(worker, item)
     except ItemError as error:
         return Judgement(Status.FAILED, str(error), needs_second_look=True)
     except _PASSING as error:
@@ -286,7 +286,8 @@ def judge_back(worker: Worker, item: ItemRecord, services: _Described, now: floa
 
 def _judge_task_back(worker: Worker, item: ItemRecord, now: float) -> Judgement:
     try:
-        found = current_targets(worker, item)
+        with understanding("what AWS says of it"):
+            found = current_targets(worker, item)
     except ItemError as error:  # it was there when it was put back
         return Judgement(Status.SUPERSEDED, str(error), needs_second_look=True)
     except _PASSING as error:

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from ecs_release.aws.scheduled_tasks import reference_of
-from ecs_release.aws.services import Services, ServiceState
+from ecs_release.aws.service_state import ServiceState
+from ecs_release.aws.services import Services
 from ecs_release.errors import ItemError, SupersededError
 from ecs_release.observability import about_release, logger
 from ecs_release.record.before import original_reference, recorded_references, reference_before
@@ -64,7 +65,7 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
     found: list[ServiceState | None] = []
 
     def look() -> str | None:
-        state = services.describe(cluster, [name]).get(name)
+        state = services.one(cluster, name)
         found[:] = [state]
         if state is None or state.status != "ACTIVE":
             return "the service was deleted meanwhile"

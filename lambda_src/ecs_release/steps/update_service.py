@@ -6,7 +6,8 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from ecs_release.aws.services import CLOCK_SKEW_SECONDS, Services, ServiceState
+from ecs_release.aws.service_state import ServiceState
+from ecs_release.aws.services import CLOCK_SKEW_SECONDS, Services
 from ecs_release.errors import ItemError, RefusedError, SupersededError
 from ecs_release.observability import about_release, logger
 from ecs_release.record.models import ItemRecord
@@ -49,11 +50,11 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     found: list[ServiceState | None] = []
 
     def look() -> str | None:
-        state = services.describe(cluster, [name]).get(name)
+        state = services.one(cluster, name)
         found[:] = [state]
         if state is None or state.status != "ACTIVE":
             return f"the service is {state.status if state else 'gone'}."
-        if _is_ours(item, state) or _is_as_found(item, state):
+        if _is_ours(item, state) or _is_as_found(item, state) or _was_restarted(item, state):
             return None
         return f"{state.task_definition} was deployed meanwhile, as {(state.primary or {}).get('id')}"
 
@@ -68,7 +69,13 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     if _is_ours(item, state):
         primary = state.primary or {}
         logger.info("adopting the deployment of an earlier attempt", extra={"deployment": primary["id"]})
-        return _started(state, int(primary["createdAt"].timestamp()))
+        created = primary.get("createdAt")
+        return _started(state, int(created.timestamp()) if created else item.started_at or int(time.time()))
+    if _was_restarted(item, state):
+        restarted = str((state.primary or {})["id"])
+        logger.info("somebody restarted the service before it was written", extra={"deployment": restarted})
+        turn.update({"previous_deployment": restarted})
+        item = turn.item
     store.remember(item)
     started_at = item.started_at or int(time.time())
     try:
@@ -105,6 +112,19 @@ def _is_ours(item: ItemRecord, state: ServiceState) -> bool:
 def _is_as_found(item: ItemRecord, state: ServiceState) -> bool:
     primary = state.primary or {}
     return bool(state.task_definition == item.live and primary.get("id") == item.previous_deployment)
+
+
+def _was_restarted(item: ItemRecord, state: ServiceState) -> bool:
+    """Whether somebody has deployed the very revision again that was found, before this release wrote: it is as found.
+
+    Once this release may have written, it is somebody's deployment over ours, or ECS's own way back.
+    """
+    primary = state.primary or {}
+    return bool(
+        item.started_at is None
+        and primary.get("taskDefinition") == state.task_definition == item.live
+        and primary.get("id") != item.previous_deployment
+    )
 
 
 def _started_before(services: Services, item: ItemRecord, started_at: int) -> bool:
