@@ -122,9 +122,8 @@ module "notifications" {
   pipeline_name = module.pipeline.pipeline_name
   kms_key_arn   = local.kms_key_arn
   emails        = var.notification.emails
-
-  deliveries = local.deliveries
-  tags       = var.tags
+  deliveries    = local.deliveries
+  tags          = var.tags
 }
 
 # Another name would replace the releases table and the bucket by empty ones (a CodeCommit repository is renamed in place). This refuses while it is
@@ -155,9 +154,9 @@ resource "terraform_data" "applied_name" {
   ]
 }
 
-# The provider deletes a CodeCommit repository with all its history without asking, and of a bucket that is not empty it would say so
-# only after the tables are gone. This depends on everything, so Terraform destroys it first; when it refuses, nothing is touched.
-# (It can't refuse when the module's block is deleted from the configuration: Terraform then has no provisioner to run.)
+# The provider deletes a CodeCommit repository with all its history without asking; DynamoDB refuses the releases table, and S3 a bucket that is
+# not empty, when much else is gone already. This depends on everything, so Terraform destroys it first; when it refuses, nothing is touched.
+# (It can't refuse when the module's block is deleted from the configuration: Terraform then has no provisioner to run. DynamoDB still does.)
 # It is replaced, and so may refuse, where repository.type or name changes. Its own copy of force_destroy is the one that was applied, so a new name
 # in the same apply as force_destroy = true is refused as well.
 resource "terraform_data" "destroy_guard" {

@@ -59,7 +59,9 @@ variable "repository" {
   }
 
   validation {
-    condition     = var.repository.name == null ? true : can(regex("^[A-Za-z0-9._-]{1,100}$", var.repository.name)) && !endswith(var.repository.name, ".git")
+    condition = var.repository.name == null ? true : (
+      can(regex("^[A-Za-z0-9._-]{1,100}$", var.repository.name)) && !endswith(var.repository.name, ".git")
+    )
     error_message = "repository.name has a character that CodeCommit does not take, or ends in \".git\". Write 1 to 100 letters, digits, dots, hyphens and underscores."
   }
 
@@ -84,7 +86,9 @@ variable "repository" {
   }
 
   validation {
-    condition     = var.repository.connection_provider == null ? true : contains(["GitHub", "GitHubEnterpriseServer", "GitLab", "GitLabSelfManaged", "Bitbucket"], var.repository.connection_provider)
+    condition = var.repository.connection_provider == null ? true : contains(
+      ["GitHub", "GitHubEnterpriseServer", "GitLab", "GitLabSelfManaged", "Bitbucket"], var.repository.connection_provider
+    )
     error_message = "repository.connection_provider is no provider that AWS connects to. Write GitHub, GitHubEnterpriseServer, GitLab, GitLabSelfManaged or Bitbucket."
   }
 }
@@ -145,7 +149,10 @@ variable "targets" {
   }
 
   validation {
-    condition     = alltrue(flatten([for target in values(var.targets) : [for arn in [target.role_arn, target.reader_role_arn] : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/.+$", arn))]]))
+    condition = alltrue([
+      for arn in flatten([for target in values(var.targets) : [target.role_arn, target.reader_role_arn]]) :
+      can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/.+$", arn))
+    ])
     error_message = "targets holds a role_arn or reader_role_arn that is no IAM role ARN. Write the outputs of modules/deployment_role, for example \"arn:aws:iam::222222222222:role/ecs-release-deployment\"."
   }
 
@@ -171,7 +178,9 @@ variable "passable_role_arns" {
   default     = null
 
   validation {
-    condition     = var.passable_role_arns == null ? true : alltrue([for arn in var.passable_role_arns : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/.+$", arn))])
+    condition = var.passable_role_arns == null ? true : alltrue([
+      for arn in var.passable_role_arns : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/.+$", arn))
+    ])
     error_message = "passable_role_arns holds what is no IAM role ARN. Write for example \"arn:aws:iam::111111111111:role/service-a-*\"."
   }
 
@@ -187,7 +196,9 @@ variable "permissions_boundary_arn" {
   default     = null
 
   validation {
-    condition     = var.permissions_boundary_arn == null ? true : can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
+    condition = var.permissions_boundary_arn == null ? true : (
+      can(regex("^arn:[a-z-]+:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
+    )
     error_message = "permissions_boundary_arn is no IAM policy ARN. Write for example \"arn:aws:iam::111111111111:policy/boundary\"."
   }
 }
@@ -217,7 +228,7 @@ variable "kms_key_deletion_window_days" {
   nullable    = false
 
   validation {
-    condition     = var.kms_key_deletion_window_days >= 7 && var.kms_key_deletion_window_days <= 30 && floor(var.kms_key_deletion_window_days) == var.kms_key_deletion_window_days
+    condition     = contains(range(7, 31), var.kms_key_deletion_window_days)
     error_message = "kms_key_deletion_window_days is ${var.kms_key_deletion_window_days}. Write a whole number from 7 to 30, as AWS KMS takes it."
   }
 }
@@ -264,12 +275,16 @@ variable "approval" {
   }
 
   validation {
-    condition     = var.approval == null ? true : var.approval.timeout_minutes == null ? true : var.approval.timeout_minutes >= 5 && var.approval.timeout_minutes <= 86400
+    condition = var.approval == null ? true : var.approval.timeout_minutes == null ? true : (
+      var.approval.timeout_minutes >= 5 && var.approval.timeout_minutes <= 86400
+    )
     error_message = "approval.timeout_minutes is not possible in CodePipeline; write 5 to 86400 minutes."
   }
 
   validation {
-    condition     = var.approval == null ? true : var.approval.link_base_url == null ? true : can(regex("^https://[^ ]+[^/ ]$", var.approval.link_base_url))
+    condition = var.approval == null ? true : var.approval.link_base_url == null ? true : (
+      can(regex("^https://[^ ]+[^/ ]$", var.approval.link_base_url))
+    )
     error_message = "approval.link_base_url is no address of a page; write it like https://plans.example.com, without a slash at its end."
   }
 }
@@ -294,7 +309,9 @@ variable "log_retention_days" {
 
   validation {
     # https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_PutRetentionPolicy.html
-    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days)
+    condition = contains(
+      [1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653], var.log_retention_days
+    )
     error_message = "log_retention_days is ${var.log_retention_days}, which CloudWatch Logs does not take. Write 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288 or 3653."
   }
 }
@@ -305,7 +322,9 @@ variable "artifact_retention_days" {
   default     = 365
 
   validation {
-    condition     = var.artifact_retention_days == null ? true : var.artifact_retention_days >= 8 && floor(var.artifact_retention_days) == var.artifact_retention_days
+    condition = var.artifact_retention_days == null ? true : (
+      var.artifact_retention_days >= 8 && floor(var.artifact_retention_days) == var.artifact_retention_days
+    )
     error_message = "artifact_retention_days is too small or no whole number. Write at least 8, because a release may run for 7 days, or null to keep everything."
   }
 }

@@ -44,7 +44,11 @@ resource "aws_kms_key" "releases" {
         Action    = ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"]
         Resource  = "*"
         Condition = {
-          ArnLike = { "kms:EncryptionContext:aws:logs:arn" = "arn:${data.aws_partition.current.partition}:logs:${var.region}:${data.aws_caller_identity.current.account_id}:log-group:*" }
+          ArnLike = {
+            "kms:EncryptionContext:aws:logs:arn" = join(":", [
+              "arn", data.aws_partition.current.partition, "logs", var.region, data.aws_caller_identity.current.account_id, "log-group", "*",
+            ])
+          }
         }
       },
       {

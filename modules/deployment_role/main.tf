@@ -127,7 +127,10 @@ resource "aws_iam_role" "this" {
       Condition = merge(
         {
           ArnLike = {
-            "aws:PrincipalArn" = [for step in local.steps[each.key] : "arn:${local.partition}:iam::${var.orchestrator.account_id}:role/${var.orchestrator.name}-${step}"]
+            "aws:PrincipalArn" = [
+              for step in local.steps[each.key] :
+              "arn:${local.partition}:iam::${var.orchestrator.account_id}:role/${var.orchestrator.name}-${step}"
+            ]
           }
         },
         # https://docs.aws.amazon.com/IAM/latest/UserGuide/id_roles_common-scenarios_third-party.html

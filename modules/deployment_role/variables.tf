@@ -40,7 +40,9 @@ variable "external_id" {
 
   validation {
     # https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
-    condition     = var.external_id == null ? true : can(regex("^[A-Za-z0-9_+=,.@:/-]+$", var.external_id)) && length(var.external_id) >= 2 && length(var.external_id) <= 1224
+    condition = var.external_id == null ? true : (
+      can(regex("^[A-Za-z0-9_+=,.@:/-]+$", var.external_id)) && length(var.external_id) >= 2 && length(var.external_id) <= 1224
+    )
     error_message = "external_id has a character that AWS STS does not take. Write 2 to 1,224 letters, digits and any of _+=,.@:/-"
   }
 }
@@ -51,7 +53,9 @@ variable "passable_role_arns" {
   default     = null
 
   validation {
-    condition     = var.passable_role_arns == null ? true : length(var.passable_role_arns) > 0 && alltrue([for arn in var.passable_role_arns : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/.+$", arn))])
+    condition = var.passable_role_arns == null ? true : length(var.passable_role_arns) > 0 && alltrue([
+      for arn in var.passable_role_arns : can(regex("^arn:[a-z-]+:iam::[0-9]{12}:role/.+$", arn))
+    ])
     error_message = "passable_role_arns is empty or holds what is no IAM role ARN. Write for example \"arn:aws:iam::222222222222:role/service-a-*\", or null for every role of this account."
   }
 }

@@ -8,8 +8,8 @@ locals {
   )
 }
 
-# A release's result stands although nobody could be told of it. The alarm has no action, because the topic is what failed: it shows in the console, and
-# whoever wants to be called points an action of their own at it.
+# A release's result stands although nobody could be told of it. The alarm has no action, because the topic is what failed: it shows in the
+# console, and whoever wants to be called points an action of their own at it.
 # An alarm takes one metric or an expression over at most ten, not a search.
 # https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Create-alarm-on-metric-math-expression.html
 resource "aws_cloudwatch_metric_alarm" "notifications_failed" {

@@ -44,8 +44,9 @@ resource "aws_lambda_permission" "ended" {
   source_arn    = aws_cloudwatch_event_rule.ended.arn
 }
 
-# A Deploy action that fails before the machine starts (StartExecution refused, its input missing) leaves no execution and no record, so neither Report nor
-# the rule above would tell of it. Report asks CodePipeline and Step Functions and tells when there was no release, so nobody hears twice.
+# A Deploy action that fails before the machine starts (StartExecution refused, its input missing) leaves no execution and no record, so
+# neither Report nor the rule above would tell of it. Report asks CodePipeline and Step Functions and tells when there was no release, so
+# nobody hears twice.
 # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-StepFunctions.html
 # https://docs.aws.amazon.com/codepipeline/latest/userguide/detect-state-changes-cloudwatch-events.html
 resource "aws_cloudwatch_event_rule" "deploy_failed" {

@@ -3,7 +3,9 @@ locals {
   permissions = jsondecode(file("${path.module}/../../lambda_src/ecs_release/aws/permissions.json"))
 
   key_through = {
-    for service in ["dynamodb", "s3", "sns"] : service => { StringEquals = { "kms:ViaService" = "${service}.${var.aws.region}.${var.aws.dns_suffix}" } }
+    for service in ["dynamodb", "s3", "sns"] : service => {
+      StringEquals = { "kms:ViaService" = "${service}.${var.aws.region}.${var.aws.dns_suffix}" }
+    }
   }
 
   # Permissions as data: functions name what they need of this in functions.tf.

@@ -42,8 +42,8 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "artifacts" {
 
 # A manifest is named by its version, so what was validated is what is released.
 #
-# After the package: for up to 15 minutes after versioning was first switched on, S3 may answer 404 for objects that were put since, and the functions are
-# made from the package in the same apply. https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html
+# After the package: for up to 15 minutes after versioning was first switched on, S3 may answer 404 for objects that were put since, and the
+# functions are made from the package in the same apply. https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html
 resource "aws_s3_bucket_versioning" "artifacts" {
   bucket = aws_s3_bucket.artifacts.id
 
@@ -91,7 +91,10 @@ resource "aws_s3_bucket_lifecycle_configuration" "artifacts" {
   }
 
   dynamic "rule" {
-    for_each = merge({ artifacts = local.artifact_prefix, manifests = local.manifest_prefix }, var.approval == null ? {} : { plans = local.plan_prefix })
+    for_each = merge(
+      { artifacts = local.artifact_prefix, manifests = local.manifest_prefix },
+      var.approval == null ? {} : { plans = local.plan_prefix },
+    )
 
     content {
       id     = rule.key

@@ -23,7 +23,8 @@ locals {
   }
   # https://docs.aws.amazon.com/codebuild/latest/userguide/lambda.html#lambda.regions
   lambda_regions = [
-    "ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "eu-central-1", "eu-west-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-2",
+    "ap-northeast-1", "ap-south-1", "ap-southeast-1", "ap-southeast-2", "eu-central-1",
+    "eu-west-1", "sa-east-1", "us-east-1", "us-east-2", "us-west-2",
   ]
   compute = local.computes[coalesce(var.build.compute, contains(local.lambda_regions, var.aws.region) ? "lambda" : "ec2")]
 

@@ -167,11 +167,12 @@ locals {
     build = {
       service = "codebuild.amazonaws.com"
       condition = {
-        ArnEquals    = { "aws:SourceArn" = "arn:${var.aws.partition}:codebuild:${var.aws.region}:${var.aws.account_id}:project/${local.project_name}" }
+        ArnEquals    = { "aws:SourceArn" = local.project_arn }
         StringEquals = { "aws:SourceAccount" = var.aws.account_id }
       }
     }
   }
+  project_arn  = "arn:${var.aws.partition}:codebuild:${var.aws.region}:${var.aws.account_id}:project/${local.project_name}"
   pipeline_arn = "arn:${var.aws.partition}:codepipeline:${var.aws.region}:${var.aws.account_id}:${var.name}"
   trust_policies = {
     for name, trust in local.trusts : name => jsonencode({

@@ -8,8 +8,13 @@ locals {
   plan_prefix     = "plans/"
   # A link that outlives any session: who may read the bucket reads the page. https://docs.aws.amazon.com/general/latest/gr/awsarns-partitions.html
   consoles  = { aws = "console.aws.amazon.com", aws-cn = "console.amazonaws.cn", aws-us-gov = "console.amazonaws-us-gov.com" }
+  console   = lookup(local.consoles, var.aws.partition, local.consoles.aws)
   plan_page = "${local.plan_prefix}#{codepipeline.PipelineExecutionId}/plan.html"
-  plan_link = try(var.approval.link_base_url, null) != null ? "${var.approval.link_base_url}/${local.plan_page}" : "https://${lookup(local.consoles, var.aws.partition, local.consoles.aws)}/s3/object/${aws_s3_bucket.artifacts.bucket}?region=${var.aws.region}&prefix=${local.plan_page}"
+  plan_link = (
+    try(var.approval.link_base_url, null) != null
+    ? "${var.approval.link_base_url}/${local.plan_page}"
+    : "https://${local.console}/s3/object/${aws_s3_bucket.artifacts.bucket}?region=${var.aws.region}&prefix=${local.plan_page}"
+  )
   # CodePipeline puts its artifacts under the first 20 characters of the pipeline's name.
   # https://docs.aws.amazon.com/codepipeline/latest/userguide/concepts.html#concepts-artifacts
   artifact_prefix = "${substr(var.name, 0, 20)}/"

@@ -19,7 +19,13 @@ locals {
         PollForSourceChanges = "false"
         OutputArtifactFormat = "CODE_ZIP"
       }
-      pipeline_actions   = ["codecommit:CancelUploadArchive", "codecommit:GetBranch", "codecommit:GetCommit", "codecommit:GetUploadArchiveStatus", "codecommit:UploadArchive"]
+      pipeline_actions = [
+        "codecommit:CancelUploadArchive",
+        "codecommit:GetBranch",
+        "codecommit:GetCommit",
+        "codecommit:GetUploadArchiveStatus",
+        "codecommit:UploadArchive",
+      ]
       pipeline_resources = local.codecommit_resource
       # The author of the commit, for the release's record.
       # https://docs.aws.amazon.com/codecommit/latest/APIReference/API_GetCommit.html

@@ -5,9 +5,13 @@ The manifests are the original project's own: its sample file, and the sample of
 
 from __future__ import annotations
 
+import copy
+import json
 import re
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +166,75 @@ def test_a_bad_file_fails_the_build_with_line_and_column(world: World, pushed: P
     assert note.endswith(f"--filter pipelineExecutionId={pipeline['id']}")
 
 
+@pytest.fixture
+def machine_that_is_gone(stack: Stack) -> Iterator[None]:
+    """A pipeline whose Deploy action names a state machine that does not exist, so that StartExecution is refused."""
+    client = stack.client("codepipeline")
+    whole = client.get_pipeline(name=stack.outputs["pipeline_name"])["pipeline"]
+    broken = copy.deepcopy(whole)
+    (deploy,) = next(stage for stage in broken["stages"] if stage["name"] == "Deploy")["actions"]
+    deploy["configuration"]["StateMachineArn"] += "-gone"
+    client.update_pipeline(pipeline=broken)
+    yield
+    client.update_pipeline(pipeline=whole)
+
+
+@pytest.mark.usefixtures("machine_that_is_gone")
+def test_a_release_that_can_not_be_started_is_told_once(world: World, pushed: Pushed) -> None:
+    before = world.picture()
+    releases = len(world.stack.store.releases(100))
+    pipeline = world.stack.wait_for_pipeline(world.stack.push(SEED, "Never begun"))
+    deploy = pipeline["actions"]["Deploy.Deploy"]
+    assert deploy["status"] == "Failed"
+    assert "externalExecutionId" not in deploy["output"]["executionResult"]
+    note = notification_about(world.stack, pipeline["id"])
+    assert "failed before a release began" in note
+    assert "StateMachineDoesNotExist" in note
+    assert len(world.stack.store.releases(100)) == releases
+    assert difference(before, world.picture()) == {}
+
+
+@pytest.fixture
+def push_to_nobody(stack: Stack) -> Iterator[str]:
+    """The rule that starts the pipeline, pointed at one that does not exist; its name."""
+    events, rule = stack.client("events"), f"{stack.outputs['pipeline_name']}-push"
+    whole = events.list_targets_by_rule(Rule=rule)["Targets"]
+    events.put_targets(Rule=rule, Targets=[{**target, "Arn": f"{target['Arn']}-gone"} for target in whole])
+    yield rule
+    events.put_targets(Rule=rule, Targets=whole)
+
+
+@pytest.mark.usefixtures("pushed")
+def test_a_push_that_starts_nothing_is_seen_by_the_alarm(stack: Stack, push_to_nobody: str) -> None:
+    """CloudWatch's arithmetic is not played here: the metric that the alarm adds up is what EventBridge counts."""
+    cloudwatch = stack.client("cloudwatch")
+    (alarm,) = cloudwatch.describe_alarms(AlarmNames=[f"{stack.outputs['pipeline_name']}-deliveries-failed"])[
+        "MetricAlarms"
+    ]
+    metrics = [query["MetricStat"]["Metric"] for query in alarm["Metrics"] if "MetricStat" in query]
+    (metric,) = (m for m in metrics if {"Name": "RuleName", "Value": push_to_nobody} in m["Dimensions"])
+    assert alarm["AlarmActions"] == [stack.outputs["notification_topic_arn"]]
+
+    def counted() -> float:
+        now = datetime.now(UTC)
+        points = cloudwatch.get_metric_statistics(
+            **metric,
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=5),
+            Period=7200,
+            Statistics=["Sum"],
+        )["Datapoints"]
+        return float(sum(point["Sum"] for point in points))
+
+    before = counted()
+    stack.push(SEED, "To nobody")
+    deadline = time.monotonic() + HANG_SECONDS
+    while counted() == before:
+        assert time.monotonic() < deadline, "EventBridge did not count the event that reached nobody"
+        time.sleep(0.2)
+    assert counted() == before + 1
+
+
 def test_a_failed_release_fails_the_pipeline_and_is_put_back(world: World, pushed: Pushed) -> None:
     """By default the rest of the release goes back, too."""
     world.stack.aws.reset()
@@ -195,6 +268,10 @@ def test_a_failed_release_fails_the_pipeline_and_is_put_back(world: World, pushe
     assert note["subject"].startswith("[ecs-release] ROLLED_BACK: release 4.0 ")
     assert culprit in note["message"]
     assert "circuit breaker" in note["message"]
+    # The failed Deploy action reached Report as well, which told nobody again.
+    line = log_line(world.stack, "report", "a Deploy action failed", pipeline["id"])
+    assert json.loads(line)["told"] is False
+    assert not [n for n in world.stack.aws.notifications() if pipeline["id"] in n["message"]]
 
 
 def notification_about(stack: Stack, pipeline_execution: str, seconds: float = HANG_SECONDS) -> str:
@@ -206,6 +283,20 @@ def notification_about(stack: Stack, pipeline_execution: str, seconds: float = H
             assert len(told) == 1, told
             return str(told[0])
         assert time.monotonic() < deadline, f"nothing was told of {pipeline_execution}"
+        time.sleep(0.2)
+
+
+def log_line(stack: Stack, step: str, *words: str, seconds: float = HANG_SECONDS) -> str:
+    """The line of a function's log with these words; it may come after the pipeline's end."""
+    deadline = time.monotonic() + seconds
+    group = f"/aws/lambda/{stack.outputs['pipeline_name']}-{step}"
+    while True:
+        pages = stack.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+        for page in pages:
+            for event in page["events"]:
+                if all(word in event["message"] for word in words):
+                    return str(event["message"])
+        assert time.monotonic() < deadline, f"{group} has no line with {words}"
         time.sleep(0.2)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -33,7 +33,9 @@ REFUSED = {
 }
 
 
-def run(started: datetime = STARTED, status: str = "Failed", stage: str = "Deploy", **result: Any) -> Any:
+def run(
+    result: Mapping[str, Any] = {}, started: datetime = STARTED, status: str = "Failed", stage: str = "Deploy"
+) -> Any:
     return {
         "stageName": stage,
         "startTime": started,
@@ -103,7 +105,7 @@ def record(store: Store, started: datetime, pipeline_execution: str = PIPELINE_E
 def test_a_release_that_could_not_begin_is_told_of(
     store: Store, monkeypatch: pytest.MonkeyPatch, result: dict[str, Any], reason: str
 ) -> None:
-    account = Account(run(**result))
+    account = Account(run(result))
     (message,) = tell(monkeypatch, store, account)
     assert account.asked == [{"pipelineName": "unit", "filter": {"pipelineExecutionId": PIPELINE_EXECUTION}}]
     assert message["Subject"].startswith("[unit] NOT STARTED")
@@ -115,7 +117,7 @@ def test_a_release_that_could_not_begin_is_told_of(
 def test_a_release_that_began_tells_of_itself_by_its_execution(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account = Account(run(externalExecutionId=EXECUTION), executions=(EXECUTION,))
+    account = Account(run({"externalExecutionId": EXECUTION}), executions=(EXECUTION,))
     assert tell(monkeypatch, store, account) == []
 
 
@@ -128,7 +130,7 @@ def test_a_release_that_began_tells_of_itself_by_its_record(
     record(store, STARTED - timedelta(days=1), "another")
     record(store, STARTED + after)
     record(store, STARTED + after + timedelta(days=1), "another")
-    assert tell(monkeypatch, store, Account(run(**REFUSED))) == []
+    assert tell(monkeypatch, store, Account(run(REFUSED))) == []
 
 
 def test_a_stage_that_was_tried_again_and_could_not_start_is_told_of(
@@ -136,8 +138,8 @@ def test_a_stage_that_was_tried_again_and_could_not_start_is_told_of(
 ) -> None:
     """The first attempt's release has the same pipeline execution, and ended an hour before."""
     record(store, STARTED - timedelta(hours=1))
-    earlier = run(STARTED - timedelta(hours=1), externalExecutionId=EXECUTION)
-    account = Account(run(**REFUSED), earlier, run(stage="Build"), executions=(EXECUTION,))
+    earlier = run({"externalExecutionId": EXECUTION}, STARTED - timedelta(hours=1))
+    account = Account(run(REFUSED), earlier, run(stage="Build"), executions=(EXECUTION,))
     assert len(tell(monkeypatch, store, account)) == 1
 
 
@@ -148,7 +150,7 @@ def test_a_stage_that_was_tried_again_and_could_not_start_is_told_of(
         [run(status="InProgress")],
         [run(status="Succeeded")],
         [run(stage="Build")],
-        [run(STARTED - timedelta(hours=1)), run(status="InProgress")],
+        [run(started=STARTED - timedelta(hours=1)), run(status="InProgress")],
     ],
 )
 def test_what_codepipeline_does_not_show_is_not_told(
@@ -164,7 +166,7 @@ def test_what_codepipeline_does_not_show_is_not_told(
 def test_when_step_functions_does_not_answer_the_event_is_tried_again(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    account = Account(run(externalExecutionId=EXECUTION), fails="InternalServerError")
+    account = Account(run({"externalExecutionId": EXECUTION}), fails="InternalServerError")
     with pytest.raises(ClientError):
         tell(monkeypatch, store, account)
     assert account.published == []

@@ -168,6 +168,7 @@ def report_failed_deploy(settings: Settings, store: Store, event: Mapping[str, A
     if reason is not None:
         region = own_client("codepipeline").meta.region_name
         _publish(settings, *not_started(settings.name, region, execution, reason))
+    logger.info("a Deploy action failed", extra={"told": reason is not None, "reason": reason})
     return {"pipelineExecution": execution, "told": reason is not None}
 
 

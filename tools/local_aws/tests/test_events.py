@@ -6,6 +6,7 @@ import json
 import urllib.request
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -188,3 +189,40 @@ def raw(aws: LocalAws, operation: str, body: dict[str, Any]) -> dict[str, Any]:
     with urllib.request.urlopen(request) as answer:
         document: dict[str, Any] = json.load(answer)
     return document
+
+
+def failed(aws: LocalAws, dimensions: dict[str, str]) -> float:
+    """The sum of FailedInvocations."""
+    now = datetime.now(UTC)
+    points = aws.client("cloudwatch").get_metric_statistics(
+        Namespace="AWS/Events",
+        MetricName="FailedInvocations",
+        Dimensions=[{"Name": name, "Value": value} for name, value in dimensions.items()],
+        StartTime=now - timedelta(hours=1),
+        EndTime=now + timedelta(minutes=5),
+        Period=7200,
+        Statistics=["Sum"],
+    )["Datapoints"]
+    return float(sum(point["Sum"] for point in points))
+
+
+def test_an_event_that_reaches_nobody_is_counted(
+    aws: LocalAws, rule: str, topic: str, eventually: Callable[..., Any]
+) -> None:
+    aws.client("events").put_targets(
+        Rule=rule, Targets=[{"Id": "gone", "Arn": f"{topic}-gone"}, {"Id": "there", "Arn": topic}]
+    )
+    put(aws, rule, {})
+    assert eventually(lambda: failed(aws, {"RuleName": rule})) == 1
+    eventually(lambda: messages(aws))
+    assert failed(aws, {"RuleName": rule}) == 1
+    # Of another bus, the metric names the bus as well.
+    bus, other = f"bus-{rule}", f"{rule}-on-bus"
+    aws.client("events").create_event_bus(Name=bus)
+    aws.client("events").put_rule(Name=other, EventBusName=bus, EventPattern=json.dumps({"source": [rule]}))
+    aws.client("events").put_targets(
+        Rule=other, EventBusName=bus, Targets=[{"Id": "gone", "Arn": f"{topic}-gone"}]
+    )
+    entry = {"Source": rule, "DetailType": "Test", "Detail": "{}", "EventBusName": bus}
+    aws.client("events").put_events(Entries=[entry])
+    assert eventually(lambda: failed(aws, {"RuleName": other, "EventBusName": bus})) == 1

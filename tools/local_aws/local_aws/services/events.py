@@ -5,6 +5,7 @@ Stands for
   https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-targets.html
 - events that AWS services put on the default bus themselves (``Server.put_event``):
   https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events.html
+- the metric FailedInvocations, without retries: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-monitoring.html#eb-metrics
 - five targets a rule: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-quota.html
 - targets kept as they were put, members that no model knows included.
 
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.events.models import Rule, events_backends
 
 from local_aws.kernel.calls import Answer, ApiError, Call
@@ -105,14 +107,15 @@ class Delivery:
                 work: Any = (one_at_a_time(original), (alone, event))
             else:
                 work = (hook, (target, _input(target, document), Origin(rule.account_id, rule.region_name)))
-            threading.Thread(target=self._deliver, args=(rule.name, *work), daemon=True).start()
+            threading.Thread(target=self._deliver, args=(rule, *work), daemon=True).start()
 
-    def _deliver(self, rule: str, function: Any, arguments: tuple[Any, ...]) -> None:
+    def _deliver(self, rule: Any, function: Any, arguments: tuple[Any, ...]) -> None:
         try:
             function(*arguments)
         except Exception:
             if not self.server.stopping.is_set():
-                self.server.log_error(f"EventBridge rule {rule}")
+                self.server.log_error(f"EventBridge rule {rule.name}")
+                _count_failed(rule)
 
     def put_event(  # noqa: PLR0917 (the order in which an event is told)
         self,
@@ -160,6 +163,16 @@ class Delivery:
             launchType=parameters.get("LaunchType") or "EC2",
             overrides=event if isinstance(event, dict) and "containerOverrides" in event else {},
         )
+
+
+def _count_failed(rule: Any) -> None:
+    """Put the metric by which EventBridge says that it gave up on an event; straight away, because nothing is tried again here."""
+    dimensions = [{"Name": "RuleName", "Value": rule.name}]
+    if rule.event_bus_name != "default":
+        dimensions.append({"Name": "EventBusName", "Value": rule.event_bus_name})
+    metric = {"MetricName": "FailedInvocations", "Value": 1.0, "Unit": "Count", "Dimensions": dimensions}
+    with MOTO_LOCK:
+        cloudwatch_backends[rule.account_id][rule.region_name].put_metric_data("AWS/Events", [metric])
 
 
 def _as_aws_writes_it(event: dict[str, Any]) -> dict[str, Any]:
