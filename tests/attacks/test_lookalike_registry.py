@@ -229,5 +229,6 @@ def test_an_image_that_another_container_runs_already_is_looked_up_as_well() -> 
         }
     )
     item = Service(images={"api": "side:1"}, exact=True, cluster="c", service="s")
-    live = _with_registry(item, Live(definition=definition), NobodyIsAsked())  # type: ignore[arg-type]
+    nobody: Any = NobodyIsAsked()
+    live = _with_registry(item, Live(definition=definition), nobody, Registry(nobody, "default"))
     assert live.registry["side:1"].not_asked == "is not in Amazon ECR"

@@ -1,4 +1,4 @@
-"""Amazon ECR: whether an image is there, which digest its tag means now, and whether it was built for the architecture.
+"""Amazon ECR: whether images are there, which digests their tags mean now, and whether one was built for the architecture.
 
 A registry that can't be asked (another vendor's, another account's without a policy for us) is a warning, never a
 problem: ECS may still be able to pull from it. It is never passed over in silence: whoever approves has to know which
@@ -10,10 +10,13 @@ from __future__ import annotations
 import functools
 import json
 import re
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
 from botocore.loaders import create_loader
 
 from ecs_release.aws.answers import understanding
@@ -30,6 +33,17 @@ _INDEX_TYPES = (
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
 )
+
+# Of these the manifest is handed out as it was pushed; what else there is, ECR may refuse or convert
+# (https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html).
+_MANIFEST_TYPES = (
+    *_INDEX_TYPES,
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.distribution.manifest.v1+json",
+)
+_IMAGES_MOST = 100
+"""https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetImage.html"""
 
 # cpuArchitecture of a task definition -> architecture in an image index (GOARCH)
 _ARCHITECTURES = {"X86_64": "amd64", "ARM64": "arm64"}
@@ -61,6 +75,32 @@ class RegistryImage:
         return not self.platforms or platform in self.platforms
 
 
+@dataclass(frozen=True)
+class Meaning:
+    """What Amazon ECR has under an image's name.
+
+    Attributes
+    ----------
+    digest : what the name means now; None where it is missing or nobody knows.
+    manifests : digests of the platform manifests of an image index; empty for an image of one platform.
+    missing : ECR's code for not having it; None of an image that is there, or of which nobody knows.
+    unknown : why nobody knows, what follows the image's name in a sentence; None where ECR told.
+    """
+
+    digest: str | None = None
+    manifests: frozenset[str] = frozenset()
+    missing: str | None = None
+    unknown: str | None = None
+
+    def is_(self, digest: str) -> bool:
+        """Whether this is the image that runs as ``digest``.
+
+        Of an image of several platforms ECS names now the index's digest, now the platform manifest's
+        (https://github.com/aws/amazon-ecs-agent/issues/2201, https://github.com/aws/amazon-ecs-agent/issues/3576).
+        """
+        return digest == self.digest or digest in self.manifests
+
+
 def platform_of(cpu_architecture: str) -> str:
     """The ``os/architecture`` of a task definition's cpuArchitecture."""
     return f"linux/{_ARCHITECTURES.get(cpu_architecture, cpu_architecture.lower())}"
@@ -72,6 +112,8 @@ class Registry:
     def __init__(self, connections: Connections, target: str) -> None:
         self._connections = connections
         self._target = target
+        self._first: dict[str, threading.Lock] = {}
+        self._reached: dict[str, str | None] = {}
 
     def find(self, image: str) -> RegistryImage:
         """Look an image up. Never raises for the image's or the registry's sake; UnfinishedError where it throttles too long."""
@@ -85,22 +127,17 @@ class Registry:
         wanted = ecr_image(image)
         if wanted is None:
             return RegistryImage(not_asked=not_asked(image))
-        if not any(wanted.region in _regions(partition) for partition in wanted.partitions):
-            partitions = " or ".join(wanted.partitions)
-            return RegistryImage(
-                not_asked=f"is in the Region {wanted.region}, which is no known Region of {partitions}"
-            )
+        if no_region := _no_region(wanted):
+            return RegistryImage(not_asked=no_region)
         own = wanted.account == self._connections.targets[self._target].account
-        client = self._connections.client(self._target, "ecr", region=wanted.region)
-        which: ImageIdentifierTypeDef = {}  # an image in ECR is named by one or the other
-        if wanted.digest:
-            which["imageDigest"] = wanted.digest
-        elif wanted.tag:
-            which["imageTag"] = wanted.tag
+        client = self._client(wanted.region)
         try:
-            details = client.describe_images(
-                registryId=wanted.account, repositoryName=wanted.repository, imageIds=[which]
-            )["imageDetails"]
+            with self._reach(wanted.region):
+                details = client.describe_images(
+                    registryId=wanted.account,
+                    repositoryName=wanted.repository,
+                    imageIds=[_id_of(wanted)],
+                )["imageDetails"]
             digest = str(details[0]["imageDigest"])
             media_type = details[0].get("imageManifestMediaType", "")
             platforms = self._platforms(client, wanted, digest) if media_type in _INDEX_TYPES else ()
@@ -114,6 +151,83 @@ class Registry:
             return RegistryImage(untold=explain(error))
         except (BotoCoreError, UnavailableError, IndexError) as error:
             return RegistryImage(untold=explain(error))
+
+    def look_up(self, images: Collection[str]) -> dict[str, Meaning]:
+        """What the names of images mean now, a hundred a call. Raises as :meth:`find` does.
+
+        Parameters
+        ----------
+        images : ``repo:tag`` or ``repo@digest``, of any registry.
+        """
+        found: dict[str, Meaning] = {}
+        together: dict[tuple[str, str, str], dict[str, EcrImage]] = {}
+        for image in images:
+            wanted = ecr_image(image)
+            if wanted is None:
+                found[image] = Meaning(unknown=not_asked(image))
+            elif no_region := _no_region(wanted):
+                found[image] = Meaning(unknown=no_region)
+            else:
+                repository = (wanted.account, wanted.region, wanted.repository)
+                together.setdefault(repository, {})[image] = wanted
+        for alike in together.values():
+            names = list(alike)
+            for start in range(0, len(names), _IMAGES_MOST):
+                hundred = {name: alike[name] for name in names[start : start + _IMAGES_MOST]}
+                found |= self._look_up(hundred)
+        return found
+
+    def _look_up(self, images: Mapping[str, EcrImage]) -> dict[str, Meaning]:
+        """As :meth:`look_up`, of one repository."""
+        one = next(iter(images.values()))
+        own = one.account == self._connections.targets[self._target].account
+        client = self._client(one.region)
+        try:
+            with self._reach(one.region):
+                answer = client.batch_get_image(
+                    registryId=one.account,
+                    repositoryName=one.repository,
+                    imageIds=[_id_of(image) for image in images.values()],
+                    acceptedMediaTypes=list(_MANIFEST_TYPES),
+                )
+            with understanding("what ECR says of images"):
+                found = {name: _meaning(image, answer) for name, image in images.items()}
+        except ClientError as error:
+            if error_code(error) != "RepositoryNotFoundException" or not own:
+                return dict.fromkeys(images, Meaning(unknown=f"can't be looked up: {explain(error)}"))
+            found = dict.fromkeys(images, Meaning(missing="RepositoryNotFoundException"))
+        except (BotoCoreError, UnavailableError, OddAnswerError) as error:
+            return dict.fromkeys(images, Meaning(unknown=f"can't be looked up: {explain(error)}"))
+        if any(meaning.missing for meaning in found.values()) and _pulled_through(client, one):
+            comes = Meaning(unknown="may come through a pull-through cache")
+            found = {name: comes if meaning.missing else meaning for name, meaning in found.items()}
+        return found
+
+    def _client(self, region: str) -> ECRClient:
+        return self._connections.client(self._target, "ecr", region=region)
+
+    @contextmanager
+    def _reach(self, region: str) -> Iterator[None]:
+        """Around a call to a Region. Whether it can be reached at all is found out by one, which the others wait for."""
+        if region not in self._reached:
+            with self._first.setdefault(region, threading.Lock()):
+                if region not in self._reached:
+                    try:
+                        yield
+                    except (ConnectionError, HTTPClientError, UnavailableError) as error:
+                        self._reached[region] = explain(error)
+                        raise
+                    except (
+                        ClientError,
+                        BotoCoreError,
+                    ):  # an answer, or a name that can't be asked for at all
+                        self._reached[region] = None
+                        raise
+                    self._reached[region] = None
+                    return
+        if why := self._reached[region]:
+            raise UnavailableError(why)
+        yield
 
     def _moves(self, client: ECRClient, image: EcrImage, tag: str) -> bool:
         try:
@@ -168,6 +282,48 @@ def not_asked(image: str) -> str:
     if looks_like_ecr(image):
         return "has a host that only looks like Amazon ECR's"
     return "is not in Amazon ECR" if ecr_image(image) is None else "was not looked for"
+
+
+def _no_region(image: EcrImage) -> str | None:
+    """What is wrong with the Region of a registry, as what follows the image's name in a sentence.
+
+    Nobody is asked in a Region that is not known: the name of its endpoint would be looked up until the last attempt has failed.
+    """
+    if any(image.region in _regions(partition) for partition in image.partitions):
+        return None
+    partitions = " or ".join(image.partitions)
+    return f"is in the Region {image.region}, which is no known Region of {partitions}"
+
+
+def _id_of(image: EcrImage) -> ImageIdentifierTypeDef:
+    return {"imageDigest": image.digest} if image.digest else {"imageTag": str(image.tag)}
+
+
+def _meaning(image: EcrImage, answer: Mapping[str, Any]) -> Meaning:
+    """What a BatchGetImage answer says of one image that was asked for."""
+    ((key, value),) = _id_of(image).items()
+    for found in answer.get("images") or ():
+        identity = found.get("imageId") or {}
+        if identity.get(key) == value and identity.get("imageDigest"):
+            return Meaning(str(identity["imageDigest"]), _manifests(found.get("imageManifest")))
+    for failure in answer.get("failures") or ():
+        if (failure.get("imageId") or {}).get(key) == value:
+            code = str(failure.get("failureCode"))
+            if code == "ImageNotFound":
+                return Meaning(missing=code)
+            return Meaning(
+                unknown=f"can't be looked up: {code}: {failure.get('failureReason') or 'no reason'}"
+            )
+    return Meaning(unknown="can't be looked up: ECR did not say")
+
+
+def _manifests(manifest: Any) -> frozenset[str]:
+    """The digests that an image index names; none of anything else."""
+    try:
+        entries: Sequence[Any] = json.loads(manifest).get("manifests") or ()
+        return frozenset(str(entry["digest"]) for entry in entries if "digest" in entry)
+    except (TypeError, ValueError, AttributeError):
+        return frozenset()
 
 
 @functools.cache

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from ecs_release.aws.answers import entries, mapping, needed_text, text, understanding
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.raw import RAW, completed
+from ecs_release.aws.service_revisions import REVISIONS_MOST, ServiceRevision
 from ecs_release.aws.service_state import ServiceState, number_of
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import OddAnswerError, RefusedError
@@ -31,7 +32,6 @@ DESCRIBE_SERVICES_MOST = 10
 # for so long also without one (https://github.com/hashicorp/terraform-provider-aws/issues/43445).
 _HISTORY = timedelta(days=88)
 _TOO_LONG_AGO = "must be within the last"
-_REVISIONS_MOST = 20
 CLOCK_SKEW_SECONDS = 5
 """How far AWS's clock may be ahead of ours, where a record of ours says since when AWS's are to be read."""
 
@@ -51,6 +51,7 @@ class ServiceDeployment:
     revision, rollback_revision : ARNs of the service revisions that it deploys and that its rollback deploys.
     sources : ARNs of the task definitions that ran when it began, one for each source revision; "" for one that ECS can't
         describe any more.
+    digests : of the images of its target revision, by container; empty where ECS does not tell.
     """
 
     arn: str
@@ -61,6 +62,7 @@ class ServiceDeployment:
     revision: str = ""
     rollback_revision: str = ""
     sources: tuple[str, ...] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def number(self) -> str:
@@ -192,6 +194,18 @@ class Services:
         """Service deployments by ARN, those that ECS knows."""
         return self._detail([{"serviceDeploymentArn": arn} for arn in dict.fromkeys(arns) if arn])
 
+    @understanding("service revisions")
+    def revisions(self, arns: Sequence[str]) -> dict[str, ServiceRevision]:
+        """Service revisions by ARN, twenty a call; one that ECS does not know is just not in the answer."""
+        found: dict[str, ServiceRevision] = {}
+        for start in range(0, len(arns), REVISIONS_MOST):
+            answer = self._client.describe_service_revisions(
+                serviceRevisionArns=list(arns[start : start + REVISIONS_MOST])
+            )
+            for body in answer.get("serviceRevisions") or ():
+                found[str(body["serviceRevisionArn"])] = ServiceRevision.of(body)
+        return found
+
     @understanding("what ECS says of its stopped tasks")
     def last_stop(self, cluster: str, name: str, deployment_id: str | None) -> str:
         """Why the newest stopped task of a deployment stopped, in ECS's words; "" when none is in sight.
@@ -263,19 +277,15 @@ class Services:
         revisions = sorted(
             filter(None, {arn for d in described.values() for arn in (*_revisions(d), *_sources(d))})
         )
-        runs = {
-            r["serviceRevisionArn"]: text(r, "taskDefinition")
-            for start in range(0, len(revisions), _REVISIONS_MOST)
-            for r in self._client.describe_service_revisions(
-                serviceRevisionArns=revisions[start : start + _REVISIONS_MOST]
-            )["serviceRevisions"]
-        }
+        found = self.revisions(revisions)
+        runs = {arn: revision.task_definition for arn, revision in found.items()}
         details = []
         for arn in arns:
             body = described.get(arn)
             if body is None:
                 continue
             target, back = _revisions(body)
+            digests = found[target].digests if target in found else {}
             details.append(
                 ServiceDeployment(
                     arn,
@@ -286,6 +296,7 @@ class Services:
                     revision=target,
                     rollback_revision=back,
                     sources=tuple(runs.get(source, "") for source in _sources(body)),
+                    digests=digests,
                 )
             )
         return details

@@ -5,12 +5,14 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 
 from ecs_release.cli.console import Console
 from ecs_release.cli.orchestrator import Orchestrator
 from ecs_release.errors import EcsReleaseError
 from ecs_release.plan.decide import PlannedItem
+from ecs_release.plan.document import NO_WAY, NOT_KNOWN, SURE, way_back
 from ecs_release.record.models import ItemRecord, ReleaseRecord, UnusedRevision
 from ecs_release.record.statuses import BAD, GOOD, ReleaseStatus, Status
 from ecs_release.report.notification import in_target, title
@@ -108,21 +110,27 @@ def _where(item: ItemRecord) -> str:
     return item.state_key[2] + in_target(item)
 
 
-def way_back(plan: Sequence[PlannedItem]) -> list[str]:
+def lines_of_way_back(plan: Sequence[PlannedItem]) -> list[str]:
     """One line an item: what a rollback by hand would do."""
     lines = []
     for planned in plan:
-        if planned.problems or planned.superseded:
-            lines.append(
-                f"  {planned.item.name}  left alone: {planned.superseded or '; '.join(planned.problems)}"
-            )
-        elif planned.action == "unchanged":
+        alone = planned.superseded or planned.lost or "; ".join(planned.problems)
+        if alone:
+            lines.append(f"  {planned.item.name}  left alone: {alone}")
+            continue
+        if planned.action == "unchanged":
             lines.append(f"  {planned.item.name}  is on {planned.live} already")
         else:
-            lines.append(
-                f"  {planned.item.name}  {planned.live} -> {planned.after}  {image_change(planned.images)}"
-            )
+            goal = planned.after or f"a copy of {planned.base}"
+            lines.append(f"  {planned.item.name}  {planned.live} -> {goal}  {image_change(planned.images)}")
+        lines += [f"      {warning}" for warning in planned.warnings]
+    ways = Counter(NO_WAY if planned.lost else way_back(planned) for planned in plan if _goes_back(planned))
+    lines.append(f"{ways[SURE]} for sure, {ways[NOT_KNOWN]} not known, {ways[NO_WAY]} not at all")
     return lines
+
+
+def _goes_back(planned: PlannedItem) -> bool:
+    return planned.action == "update" and not planned.superseded
 
 
 def history_table(records: Sequence[ReleaseRecord], console: Console) -> list[str]:

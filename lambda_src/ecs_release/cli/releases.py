@@ -133,7 +133,7 @@ def rollback_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def rollback(arguments: argparse.Namespace, console: Console) -> int:
-    from ecs_release.cli.follow import follow, way_back
+    from ecs_release.cli.follow import follow, lines_of_way_back
     from ecs_release.cli.orchestrator import Orchestrator
 
     orchestrator = Orchestrator.find(arguments.state_machine_arn)
@@ -143,8 +143,8 @@ def rollback(arguments: argparse.Namespace, console: Console) -> int:
         store = orchestrator.store()
         way = plan_rollback(store, orchestrator.reader(store), releases_undone(store, arguments.to))
         console.result([_back_as_json(planned) for planned in way])
-        console.say("\n".join(way_back(way)))
-        return DONE if not any(planned.problems for planned in way) else FAILED
+        console.say("\n".join(lines_of_way_back(way)))
+        return DONE if not any(planned.problems or planned.lost for planned in way) else FAILED
     document: dict[str, Any] = {"version": 1, "mode": "rollback"}
     if arguments.to:
         document["to"] = arguments.to
@@ -153,16 +153,21 @@ def rollback(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _back_as_json(planned: Any) -> dict[str, Any]:
+    from ecs_release.plan.document import way_back
+
+    alone = [why for why in (planned.superseded, planned.lost) if why]
     return {
         "kind": planned.item.kind,
         "name": planned.item.name,
         "target": planned.item.target,
         "wave": planned.item.wave,
-        "action": "left alone" if planned.superseded else planned.action,
+        "action": "left alone" if alone else planned.action,
         "from": planned.live,
-        "to": planned.after,
+        "to": planned.after or planned.base or None,
         "images": planned.images,
-        "problems": [*planned.problems, *([planned.superseded] if planned.superseded else [])],
+        "wayBack": way_back(planned) if planned.action == "update" else None,
+        "warnings": list(planned.warnings),
+        "problems": [*planned.problems, *alone],
     }
 
 

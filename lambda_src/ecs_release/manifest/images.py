@@ -276,6 +276,17 @@ def _plain(text: str) -> str:
     return shown(text, longest=120)[1:-1]
 
 
+def with_digest(image: str, digest: str) -> str:
+    """The image by a digest in place of its tag: ECS documents ``repo:tag`` and ``repo@digest``, not both at once.
+
+    https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html
+
+    >>> with_digest("r.example:5000/api:1", "sha256:...")
+    'r.example:5000/api@sha256:...'
+    """
+    return f"{split_image(image.partition('@')[0])[0]}@{digest}"
+
+
 def split_image(image: str) -> tuple[str, str]:
     """Repository, and tag or shortened digest; a port is no tag."""
     name, _, digest = image.partition("@")

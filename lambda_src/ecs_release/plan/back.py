@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from ecs_release.aws.task_definitions import TaskDefinition
+from ecs_release.aws.task_definitions import TaskDefinition, content_digest
 from ecs_release.errors import ReleaseRejectedError
 from ecs_release.manifest import Item
 from ecs_release.plan.decide import UNREADABLE, PlannedItem, understood
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import Live
+from ecs_release.plan.way_back import UNREACHABLE, Found, back_findings
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import ReleaseStatus, Status
 
@@ -135,19 +136,23 @@ def plan_back(
     items: Sequence[Item],
     live: Sequence[Live],
     goals: Sequence[TaskDefinition | Finding],
+    found: Sequence[Found] | None = None,
 ) -> list[PlannedItem]:
     """The plan of going back by hand: every item straight to a revision that exists.
 
-    What somebody else set since is left alone: such an item is planned as SUPERSEDED, and the others go on.
+    Where a tag does not mean any more what ran, it goes to a copy of that revision that names the digest. What somebody else
+    set since is left alone: such an item is planned as SUPERSEDED, and the others go on; so they do where what an item would
+    go back to is gone.
 
     Parameters
     ----------
     items : what :func:`items_back` made of the steps.
     goals : the task definition to go back to, or why it can't be read.
+    found : what was found out about each goal.
     """
     return [
-        understood(item, partial(_decide_back, item, step, found, goal))
-        for item, step, found, goal in zip(items, steps, live, goals, strict=True)
+        understood(one[0], partial(_decide_back, *one))
+        for one in zip(items, steps, live, goals, found or [Found()] * len(steps), strict=True)
     ]
 
 
@@ -167,30 +172,40 @@ def _item_of(record: ItemRecord, last_wave: int) -> Item:
     )
 
 
-def _decide_back(item: Item, step: Step, live: Live, goal: TaskDefinition | Finding) -> PlannedItem:
+def _decide_back(
+    item: Item, step: Step, live: Live, goal: TaskDefinition | Finding, found: Found
+) -> PlannedItem:
     if live.findings or live.definition is None:
         return PlannedItem(item, "blocked", {}, findings=live.findings or (UNREADABLE,))
     if isinstance(goal, Finding):
         return PlannedItem(item, "blocked", {}, findings=(goal,))
     now = live.definition
+    pins = found.pins
     changes = {
-        name: {"from": now.images.get(name, ""), "to": image}
+        name: {"from": now.images.get(name, ""), "to": pins.get(name, image)}
         for name, image in goal.images.items()
-        if name in item.images or now.images.get(name) != image
+        if pins or name in item.images or now.images.get(name) != image
     }
     primary = live.service.primary if live.service else None
     foreign = now.arn not in step.ours
-    done = now.arn == goal.arn and not (live.selection and live.selection.half_done)
+    by_digest = [content_digest(goal.arn, images) for images in (pins, {**goal.images, **pins})]
+    done = now.content in by_digest if pins else now.arn == goal.arn
+    done = done and not (live.selection and live.selection.half_done)
+    findings = () if done else tuple(back_findings(goal.arn, found, set(changes)))
+    lost = next((finding.message for finding in findings if finding.code in UNREACHABLE), None)
     return PlannedItem(
         item,
         "unchanged" if done else "update",
         changes,
+        base=goal.arn if pins and not done else "",
         before=now.arn,
         live=now.arn,
         before_raw=json.dumps(list(live.selection.targets), separators=(",", ":"))
         if live.selection
         else None,
-        after=goal.arn,
+        after=now.arn if done else None if pins else goal.arn,
         superseded=f"{now.arn} was set by somebody else since; it is left alone" if foreign else None,
+        lost=lost,
+        findings=findings,
         previous_deployment=str(primary["id"]) if primary else None,
     )

@@ -91,6 +91,7 @@ def _interleave(lists: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _record(planned: PlannedItem, release: str, epoch: int, batch: int, number: int) -> ItemRecord:
+    status = Status.SUPERSEDED if planned.superseded else Status.FAILED if planned.lost else Status.PENDING
     return ItemRecord(
         release=release,
         batch=batch,
@@ -110,7 +111,8 @@ def _record(planned: PlannedItem, release: str, epoch: int, batch: int, number: 
         previous_deployment=planned.previous_deployment,
         deployment_id=planned.previous_deployment if planned.action == "unchanged" else None,
         warnings=list(planned.warnings),
-        verdict=Status.SUPERSEDED if planned.superseded else Status.PENDING,
-        status=Status.SUPERSEDED if planned.superseded else Status.PENDING,
-        reason=planned.superseded or "",
+        before_digests=dict(planned.digests),
+        verdict=status,
+        status=status,
+        reason=planned.superseded or planned.lost or "",
     )

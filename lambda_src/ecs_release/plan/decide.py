@@ -6,7 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
@@ -44,6 +44,8 @@ class PlannedItem:
     before_raw : JSON of the rule targets or the schedule as they are.
     after : the revision to go to, where it exists already: in a rollback by hand.
     superseded : why the item must be left alone, in a rollback by hand.
+    lost : why the state to go back to can't be reached, in a rollback by hand.
+    digests : container -> digest that ran as ``before``, as far as ECS tells.
     """
 
     item: Item
@@ -59,6 +61,8 @@ class PlannedItem:
     previous_deployment: str | None = None
     after: str | None = None
     superseded: str | None = None
+    lost: str | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
 
     @property

@@ -13,6 +13,8 @@ from typing import Any
 
 from ecs_release.manifest.item import Rule
 from ecs_release.plan.decide import NO_WAY_BACK, PlannedItem
+from ecs_release.plan.way_back import NOT_KNOWN as WAY_NOT_KNOWN
+from ecs_release.plan.way_back import UNREACHABLE
 
 # An answer holds 6 MB (https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html), and a character beyond
 # ASCII takes up to six of them, as it does here.
@@ -29,18 +31,29 @@ def plan_document(
     """The ``plan --json`` form (``schemas/plan.schema.json``)."""
     counts = Counter(planned.action for planned in plan)
     items = [_item(planned) for planned in plan]
+    ways = Counter(item["wayBack"] for item in items)
     return {
         "digest": digest(items, on_failure),
         "release": label,
         "onFailure": on_failure,
         "counts": {action: counts.get(action, 0) for action in ("update", "unchanged", "blocked")},
         "estimateSeconds": estimate_seconds,
-        "wayBack": not any(
-            f.code == NO_WAY_BACK for planned in plan if planned.action == "update" for f in planned.findings
-        ),
+        "wayBack": not ways[NO_WAY],
+        "waysBack": {"sure": ways[SURE], "notKnown": ways[NOT_KNOWN], "none": ways[NO_WAY]},
         "warnings": [f"{item['name']}: {warning}" for item in items for warning in item["warnings"]],
         "items": items,
     }
+
+
+SURE, NOT_KNOWN, NO_WAY = "sure", "not known", "none"
+
+
+def way_back(planned: PlannedItem) -> str:
+    """Whether an item that changes can be put back: "sure", "not known" or "none". From its findings alone."""
+    codes = {finding.code for finding in planned.findings}
+    if codes & {NO_WAY_BACK, *UNREACHABLE}:
+        return NO_WAY
+    return NOT_KNOWN if WAY_NOT_KNOWN in codes else SURE
 
 
 def packed(document: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +82,7 @@ def _item(planned: PlannedItem) -> dict[str, Any]:
         "images": {name: dict(change) for name, change in planned.images.items()},
         "live": planned.live,
         "before": planned.before,
+        "wayBack": way_back(planned) if planned.action == "update" else None,
         "targetId": planned.item.target_id if isinstance(planned.item, Rule) else None,
         "targets": hashlib.sha256(planned.before_raw.encode()).hexdigest() if planned.before_raw else None,
         "warnings": list(planned.warnings),

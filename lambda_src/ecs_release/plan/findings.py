@@ -122,6 +122,18 @@ CODES = {
         "no registry was asked: nobody has looked these images up.",
     ),
     "W225": Kind("ECR can't tell", "ECR can't tell about {image}: {why}", "ECR can't tell about the image."),
+    "W226": Kind(
+        "its tag was moved",
+        "unchanged by its name, but the tag was moved: {image} runs as {ran} and means {now} by now. To deploy that, write "
+        "{pinned}, or run: {command}",
+        "unchanged by their names, but their tags were moved since they were deployed. To deploy what the tags mean by now, write "
+        "the digests, or run aws ecs update-service with --force-new-deployment.",
+    ),
+    "W227": Kind(
+        "what runs is gone from ECR",
+        "{image}, which runs, is gone from ECR ({code}), so no new task of it can start; push it again, or name another image.",
+        "the images that run are gone from ECR, so no new task of them can start; push them again, or name others.",
+    ),
     "W240": Kind(
         "no circuit breaker",
         "no circuit breaker: a rollout that can't succeed is only noticed at its deadline.",
@@ -150,6 +162,33 @@ CODES = {
         "deployed by somebody else since",
         "release {release} did not end whole, and somebody else deployed since; back means {before}.",
         "an earlier release did not end whole, and somebody else deployed since; back means what completed last.",
+    ),
+    # The way back
+    "W262": Kind(
+        "the image to go back to is gone",
+        "no way back: {image}, which {before} runs, is gone from ECR ({code}); push it again first.",
+        "no way back: the images that would be gone back to are gone from ECR; push them again first.",
+    ),
+    "W263": Kind(
+        "goes back by digest",
+        "the tag of {image} {now}; a rollback goes back to what ran, {pinned}.",
+        "their tags do not mean any more what ran; a rollback goes back to the digests that ran.",
+    ),
+    "W264": Kind(
+        "what ran is gone",
+        "no way back: {image} ran as {ran}, which is gone from ECR, and its tag means {now} by now; push what ran again "
+        "first.",
+        "no way back: what ran is gone from ECR, and the tags mean something else by now; push what ran again first.",
+    ),
+    "W265": Kind(
+        "the revision to go back to is gone",
+        "no way back: {before} {why}, and nothing can be made of it any more.",
+        "no way back: the revisions that would be gone back to are gone, or are being deleted.",
+    ),
+    "W266": Kind(
+        "way back not known",
+        "nobody has looked whether the way back is still there: {what} {why}.",
+        "nobody has looked whether the way back is still there: no registry was asked, or it can't tell.",
     ),
 }
 

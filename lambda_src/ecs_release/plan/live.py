@@ -45,6 +45,8 @@ class Live:
     selection : a rule's or schedule's targets; None for services and for what is missing.
     definition : what is live.
     completed : ARN that the last completed deployment of a service runs; None when ECS does not remember one.
+    completed_digests : of its images, by container, where ECS's history was asked for it; else the running service
+        revisions tell.
     registry : image -> what ECR says of it, for images that would change.
     passable : patterns of the roles that may be passed on; None: not known.
     findings : why the item can't be released.
@@ -54,6 +56,7 @@ class Live:
     selection: Selection | None = None
     definition: TaskDefinition | None = None
     completed: str | None = None
+    completed_digests: Mapping[str, str] = field(default_factory=dict)
     registry: Mapping[str, RegistryImage] = field(default_factory=dict)
     passable: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
@@ -129,6 +132,8 @@ def read_live(
             [i for i in items if isinstance(i, Service) and i.target not in blocked], connections, pool
         )
 
+        registries = {target: Registry(connections, target) for target in connections.targets}
+
         def one(item: Item) -> Live:
             if item.target in blocked:
                 return Live(findings=(blocked[item.target],))
@@ -140,7 +145,7 @@ def read_live(
                     else:
                         known = (ours or {}).get(item.key, ())
                         live = _task(item, connections, definitions, known)
-                    return _with_registry(item, live, connections)
+                    return _with_registry(item, live, connections, registries[item.target])
             except OddAnswerError as error:
                 return Live(findings=(odd(error),))
             except ItemError as error:
@@ -156,8 +161,9 @@ def read_digests(
 ) -> dict[tuple[str, str], str | None]:
     """What the tags of images mean now, by target and image; None where no registry tells."""
     wanted = list(images)
+    registries = {target: Registry(connections, target) for target, _ in wanted}
     with ThreadPoolExecutor(READERS) as pool:
-        found = side_by_side(pool, lambda one: Registry(connections, one[0]).find(one[1]).digest, wanted)
+        found = side_by_side(pool, lambda one: registries[one[0]].find(one[1]).digest, wanted)
         return dict(zip(wanted, found, strict=True))
 
 
@@ -232,22 +238,26 @@ def _service(item: Service, found: _Found, connections: Connections, definitions
     if state.controller != "ECS":
         return Live(service=state, findings=(Finding("E207", {"controller": state.controller}),))
     definition = definitions.describe(item.target, state.task_definition)
-    return Live(
-        service=state,
-        definition=definition,
-        completed=last_completed(state, Services(connections, item.target), item),
-    )
+    completed, digests = last_completed(state, Services(connections, item.target), item)
+    return Live(service=state, definition=definition, completed=completed, completed_digests=digests)
 
 
-def last_completed(state: ServiceState, services: Services, item: Service) -> str | None:
-    """What the last completed deployment runs: from the deployments in sight, else from ECS's history of 90 days."""
+def last_completed(
+    state: ServiceState, services: Services, item: Service
+) -> tuple[str | None, Mapping[str, str]]:
+    """What the last completed deployment runs: from the deployments in sight, else from ECS's history of 90 days.
+
+    With it come the digests of its images by container, where the history was asked and knows them.
+    """
     if state.completed is not None:
-        return str(state.completed["taskDefinition"])
+        return str(state.completed["taskDefinition"]), {}
     newest = services.newest_successful(item.cluster, item.service)
-    return newest.task_definition if newest is not None and newest.task_definition else None
+    if newest is None or not newest.task_definition:
+        return None, {}
+    return newest.task_definition, newest.digests
 
 
-def _with_registry(item: Item, live: Live, connections: Connections) -> Live:
+def _with_registry(item: Item, live: Live, connections: Connections, registry: Registry) -> Live:
     """Ask ECR about the images that would change."""
     if live.definition is None:
         return live
@@ -257,7 +267,6 @@ def _with_registry(item: Item, live: Live, connections: Connections) -> Live:
         wanted = choose_containers(live.definition, item.images, exact=item.exact).images
     # Container by container: an image that another container of the task runs already is new to this one.
     changed = {image for name, image in wanted.items() if live.definition.images.get(name) != image}
-    registry = Registry(connections, item.target)
     found = {image: registry.find(image) for image in changed}
     return replace(live, registry=found, passable=connections.targets[item.target].passable_role_arns)
 

@@ -22,6 +22,7 @@ from ecs_release.plan.back import Step, items_back, plan_back, releases_to_undo,
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import READERS, Definitions, odd, read_live
+from ecs_release.plan.way_back import Found, Goal, look_at, with_way_back
 from ecs_release.record.models import ReleaseRecord
 from ecs_release.record.store import Store
 
@@ -41,8 +42,10 @@ def plan_release(
     keys = [item.key for item in manifest.items]
     left = store.memories(keys)
     ours = {key: {memory["before"], *memory.get("ours", ())} for key, memory in left.items()}
+    definitions = definitions or Definitions(connections)
     live = read_live(manifest.items, connections, definitions, ours)
-    return make_plan(manifest.items, live, left, store.holds(keys))
+    plan = make_plan(manifest.items, live, left, store.holds(keys))
+    return with_way_back(plan, live, left, connections, definitions)
 
 
 def releases_undone(store: Store, to: str | None, this: str | None = None) -> list[ReleaseRecord]:
@@ -74,7 +77,21 @@ def plan_rollback(
     definitions = definitions or Definitions(connections)
     ours = {step.item.state_key: step.ours for step in steps}
     live = read_live(items, connections, definitions, ours)
-    return plan_back(steps, items, live, read_goals(steps, connections, definitions))
+    goals = read_goals(steps, connections, definitions)
+    looked_at = [
+        Goal(
+            step.item.target,
+            step.item.before,
+            step.item.is_service,
+            goal,
+            step.item.before_digests,
+        )
+        for step, goal in zip(steps, goals, strict=True)
+        if isinstance(goal, TaskDefinition)
+    ]
+    looked = iter(look_at(looked_at, connections, definitions))
+    found = [next(looked) if isinstance(goal, TaskDefinition) else Found() for goal in goals]
+    return plan_back(steps, items, live, goals, found)
 
 
 def read_goals(

@@ -95,7 +95,7 @@ def _figures(plan: Mapping[str, Any]) -> str:
         (str(counts["blocked"]), "blocked", "bad" if counts["blocked"] else ""),
     ]
     if counts["update"]:
-        back = ("yes", "good") if plan["wayBack"] else ("not for all", "warn")
+        back = _way_back(plan)
         figures += [
             (duration(plan.get("estimateSeconds")).removeprefix("about ") or "unknown", "estimated", ""),
             (back[0], "way back", back[1]),
@@ -103,6 +103,16 @@ def _figures(plan: Mapping[str, Any]) -> str:
         ]
     boxes = "".join(f'<div class="figure"><b class="{c}">{escape(v)}</b>{n}</div>' for v, n, c in figures)
     return f'<div class="figures">{boxes}</div>'
+
+
+def _way_back(plan: Mapping[str, Any]) -> tuple[str, str]:
+    """The figure and its colour."""
+    ways = plan.get("waysBack") or {}
+    if ways.get("none"):
+        return f"none for {ways['none']}", "bad"
+    if ways.get("notKnown"):
+        return f"not known for {ways['notKnown']}", "warn"
+    return ("yes", "good") if plan["wayBack"] else ("not for all", "warn")
 
 
 def _table(items: Sequence[Mapping[str, Any]], cluster: str, usual: str) -> Iterator[str]:

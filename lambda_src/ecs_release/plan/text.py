@@ -40,12 +40,22 @@ def headline(plan: Document) -> str:
     if counts["update"]:
         parts += [
             duration(plan.get("estimateSeconds")),
-            "can go back" if plan["wayBack"] else "NO WAY BACK for some",
+            way_back_words(plan),
         ]
     elif not counts["blocked"]:
         parts.append("nothing to change")
     label = f"release {plan['release']}: " if plan.get("release") else ""
     return label + "; ".join(filter(None, parts))
+
+
+def way_back_words(plan: Document) -> str:
+    """How many of the items that change have no way back, or none that is known; of an older function, whether some have none."""
+    ways = plan.get("waysBack") or {}
+    of_all = f" of {plan['counts']['update']}"
+    parts = [f"NO WAY BACK for {ways['none']}{of_all}"] if ways.get("none") else []
+    if ways.get("notKnown"):
+        parts.append(f"way back not known for {ways['notKnown']}{of_all}")
+    return ", ".join(parts) or ("can go back" if plan["wayBack"] else "NO WAY BACK for some")
 
 
 def duration(seconds: int | None) -> str:

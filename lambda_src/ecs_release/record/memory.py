@@ -20,7 +20,8 @@ class Memory(Table):
     def memories(self, keys: Sequence[Key]) -> dict[Key, dict[str, Any]]:
         """For (target, kind, name): what an earlier release left behind.
 
-        ``{"before", "release", "ours", ...}``; ``ours`` are the ARNs and content digests that releases set since.
+        ``{"before", "release", "ours", "digests"}``; ``ours`` are the ARNs and content digests that releases set since, ``digests``
+        what ran as ``before``, by container, where ECS told.
         """
         return self._by_state_key("ITEM", keys)
 
@@ -85,6 +86,8 @@ class Memory(Table):
         row: dict[str, Any] = {**key, "release": item.release, "before": item.before}
         if ours:
             row["ours"] = ours
+        if item.before_digests:
+            row["digests"] = item.before_digests
         fresh = "attribute_not_exists(pk)"
         try:
             if item.memory_void:

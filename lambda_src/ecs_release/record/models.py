@@ -84,6 +84,7 @@ class ItemRecord:
     base : ARN that the new revision is copied from.
     pinned : False for a rule or schedule that named a family without revision.
     before : ARN that "back" means: of a service its last completed deployment's.
+    before_digests : container -> digest that ran as ``before``, as far as ECS told: by the time of a rollback it does not any more.
     live : ARN that was live when the release began; differs from ``before`` after a release that did not end whole.
     before_raw : JSON of the rule targets or of the schedule as they were.
     after : ARN of the new revision, once known.
@@ -98,7 +99,10 @@ class ItemRecord:
     settled_at : epoch seconds at which its verdict was written, for the estimate of later plans.
     claim_by, claim_until : the worker that registers or writes it right now, and until when (epoch seconds).
     registering : whether a worker found no revision and set out to register one: what is found from then on is ours.
-    rollback_to : what Rollback set: ``before``, or the equal copy made because ``before`` was deregistered.
+    rollback_to : what Rollback set: ``before``, or the copy made because ``before`` was deregistered, or because a tag in it
+        does not mean any more what ran.
+    rollback_registered : whether this release registered that copy (and so may deregister it where it was never set).
+    rollback_unproven : whether nobody could tell if the tags of what was set still mean what ran.
     rollback_deployment, rollback_started_at : the deployment that goes back, to be proven like any other.
     inherited : whether ``before`` comes from an earlier release that did not end whole.
     memory_void : whether what an earlier release left is void, because somebody else has deployed since.
@@ -115,6 +119,7 @@ class ItemRecord:
     base: str = ""
     pinned: bool = True
     before: str = ""
+    before_digests: dict[str, str] = field(default_factory=dict)
     live: str = ""
     before_raw: str | None = None
     inherited: bool = False
@@ -137,6 +142,8 @@ class ItemRecord:
     registering: bool = False
     warnings: list[str] = field(default_factory=list)
     rollback_to: str | None = None
+    rollback_registered: bool = False
+    rollback_unproven: bool = False
     rollback_deployment: str | None = None
     rollback_started_at: int | None = None
     revision: int = 0

@@ -21,6 +21,17 @@ def to_deregister(items: Sequence[ItemRecord]) -> list[ItemRecord]:
     return [item for item in items if item.registered and item.after is not None and item.after not in in_use]
 
 
+def copies_never_set(items: Sequence[ItemRecord]) -> list[ItemRecord]:
+    """The items for whose way back this release registered a copy that it then did not set. Pure."""
+    in_use = {item.rollback_to for item in items if item.rollback_started_at is not None}
+    in_use |= {arn for item in items for arn in (item.live, item.before, item.after)}
+    return [
+        item
+        for item in items
+        if item.rollback_registered and item.rollback_to is not None and item.rollback_to not in in_use
+    ]
+
+
 def runs_without_being_named(items: Sequence[ItemRecord]) -> list[ItemRecord]:
     """Those of :func:`to_deregister` in a family that an item named without a revision. Pure.
 

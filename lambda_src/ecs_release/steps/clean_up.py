@@ -144,7 +144,7 @@ def _deregister(worker: Worker, revision: UnusedRevision, items: list[ItemRecord
 
 def _runs(worker: Worker, item: ItemRecord, target: str, arn: str) -> bool:
     """Whether an item that a revision was registered for runs it: somebody may have deployed it by hand since."""
-    if (item.target, item.after) != (target, arn):
+    if item.target != target or arn not in (item.after, item.rollback_to):
         return False
     if item.is_service:
         service = item.service

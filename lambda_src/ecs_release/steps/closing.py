@@ -14,7 +14,7 @@ from ecs_release.observability import logger
 from ecs_release.record.models import ItemRecord, in_utc
 from ecs_release.record.statuses import BAD, GOOD, WHOLE, ReleaseStatus, Status
 from ecs_release.record.store import Store
-from ecs_release.rollout.unused import to_deregister
+from ecs_release.rollout.unused import copies_never_set, to_deregister
 
 _CLOSING_SECONDS = 120
 """Closing a record takes at most this long: the time-out of the report function."""
@@ -72,7 +72,8 @@ def _write_status(
 
 def _unused(items: Sequence[ItemRecord]) -> set[tuple[str, str]]:
     """What the clean-up is to deregister, as (target, ARN)."""
-    return {(item.target, str(item.after)) for item in to_deregister(items)}
+    registered = {(item.target, str(item.after)) for item in to_deregister(items)}
+    return registered | {(item.target, str(item.rollback_to)) for item in copies_never_set(items)}
 
 
 def _remember(store: Store, release: str, items: Sequence[ItemRecord]) -> None:

@@ -279,9 +279,31 @@ def judge_back(worker: Worker, item: ItemRecord, services: _Described, now: floa
         age_seconds=now - float(item.rollback_started_at or now),
         timeout_seconds=item.timeout_minutes * 60,
     )
-    return _judge(
-        worker, item, rollout, services.get((item.target, item.service.cluster, item.service.service))
-    )
+    state = services.get((item.target, item.service.cluster, item.service.service))
+    judgement = _judge(worker, item, rollout, state)
+    if judgement.status is not Status.SUCCEEDED or not item.rollback_unproven:
+        return judgement
+    assert isinstance(state, ServiceState)  # noqa: S101 - without one nothing succeeds
+    try:
+        odd = _something_else(Services(worker.connections, item.target), item, state)
+    except _PASSING as error:
+        return _unreadable(rollout, "its service revision", error)
+    return Judgement(Status.FAILED, odd) if odd else judgement
+
+
+def _something_else(services: Services, item: ItemRecord, state: ServiceState) -> str:
+    """What a service that is back runs in place of what ran, by ECS's own word; "" where it does not say so.
+
+    Asked where no registry could tell whether the tag still means what ran: ECS resolves it anew.
+    """
+    for revision in services.revisions(state.current_service_revisions).values():
+        if revision.task_definition != item.rollback_to:
+            continue
+        for name, ran in item.before_digests.items():
+            runs = revision.digests.get(name, ran)
+            if runs != ran:
+                return f"{item.rollback_to} is live, and its container {name} runs {runs}; before the release it ran {ran}"
+    return ""
 
 
 def _judge_task_back(worker: Worker, item: ItemRecord, now: float) -> Judgement:

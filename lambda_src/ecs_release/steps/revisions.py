@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from botocore.exceptions import ClientError
 
+from ecs_release.aws.registry import Registry
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import (
     ItemBusyError,
+    ItemError,
     PassingError,
 )
 from ecs_release.observability import logger
+from ecs_release.plan.way_back import ImageBack, Outcome, image_back, images_to_look_up
 from ecs_release.record.models import Found
 from ecs_release.record.statuses import OPEN
 from ecs_release.steps.turn import Turn
@@ -74,12 +78,105 @@ def is_ours(turn: Turn, arn: str) -> bool:
 
 def ensure_active(turn: Turn, arn: str) -> str:
     """``arn``, or an equal ACTIVE copy of it when it was deregistered: ECS refuses to start an INACTIVE revision."""
+    definition = turn.worker.task_definitions(turn.item).describe(arn)
+    return arn if definition.active else _copy(turn, definition, {}, turn.ready).arn
+
+
+@dataclass(frozen=True)
+class RevisionBack:
+    """The revision to go back to.
+
+    Attributes
+    ----------
+    arn : the one recorded, or a copy of it.
+    note : why it is a copy, in words; "" where it is none.
+    unproven : whether nobody can tell if its tags still mean what ran.
+    """
+
+    arn: str
+    note: str = ""
+    unproven: bool = False
+
+
+def revision_back(turn: Turn, before: str) -> RevisionBack:
+    """What to go back to: ``before`` itself, or a copy of it where it was deregistered, or where a tag in it does not mean any more
+    what ran; the copy names that by its digest.
+
+    Raises
+    ------
+    ItemError
+        when what ran is gone: a rollout that can't succeed, or of something else, is not begun.
+    """
+    item = turn.item
+    definitions = turn.worker.task_definitions(item)
+    definition = definitions.describe(before)
+    if item.rollback_to not in (None, before):
+        decided = definitions.describe(str(item.rollback_to))
+        if decided.active and _usable(turn)(decided.arn):  # what an earlier attempt decided
+            return RevisionBack(decided.arn, _about_copy(decided, definition), item.rollback_unproven)
+    found = _images_back(turn, definition)
+    lost = [one for one in found.values() if one.outcome is Outcome.LOST]
+    if lost:
+        why = "; ".join(map(_why_lost, lost))
+        raise ItemError(f"not put back: {why}; push what ran again, then run: ecs-release repair")
+    pins = {name: one.pinned for name, one in found.items() if one.outcome is Outcome.MOVED}
+    unproven = _unproven(found)
+    if definition.active and not pins:
+        return RevisionBack(before, unproven=unproven)
+    # There is none so far: what a later attempt finds is this release's own.
+    copy = _copy(turn, definition, pins, lambda: turn.ready(rollback_registered=True))
+    # An attempt that dies now must know the copy for its own.
+    turn.update({"rollback_to": copy.arn, "rollback_unproven": unproven})
+    turn.worker.store.remember(turn.item)
+    return RevisionBack(copy.arn, _about_copy(copy, definition), unproven)
+
+
+def _about_copy(copy: TaskDefinition, before: TaskDefinition) -> str:
+    moved = [image for name, image in before.images.items() if copy.images.get(name) != image]
+    if not moved:
+        return f"put back on {copy.arn}, an equal copy of {before.arn}, which was deregistered meanwhile"
+    tags = f"{', '.join(moved)} {'does' if len(moved) == 1 else 'do'} not mean any more what ran"
+    return f"put back on {copy.arn}, a copy of {before.arn} that names the digest that ran: {tags}"
+
+
+def _unproven(found: Mapping[str, ImageBack]) -> bool:
+    """Whether it is known what ran, and not whether the tag still means that."""
+    return any(one.outcome is Outcome.UNKNOWN and one.ran is not None for one in found.values())
+
+
+def still_means_what_ran(turn: Turn, before: str) -> RevisionBack | None:
+    """``before``, which is live again by itself; None where a tag in it is known not to mean any more what ran."""
+    found = _images_back(turn, turn.worker.task_definitions(turn.item).describe(before))
+    if any(one.outcome in (Outcome.MOVED, Outcome.LOST) for one in found.values()):
+        return None
+    return RevisionBack(before, unproven=_unproven(found))
+
+
+def _images_back(turn: Turn, definition: TaskDefinition) -> dict[str, ImageBack]:
+    item = turn.item
+    asked = images_to_look_up(definition, item.before_digests)
+    meanings = Registry(turn.worker.connections, item.target).look_up(asked)
+    return {
+        name: image_back(image, item.before_digests.get(name), meanings, resolved=item.is_service)
+        for name, image in definition.images.items()
+    }
+
+
+def _why_lost(one: ImageBack) -> str:
+    if one.now:
+        return f"{one.image} means {one.now} by now, and {one.ran}, which ran, is gone from ECR"
+    return f"{one.image} is gone from ECR ({one.why})"
+
+
+def _copy(
+    turn: Turn, definition: TaskDefinition, images: Mapping[str, str], before_attempt: Callable[[], None]
+) -> TaskDefinition:
+    """An ACTIVE copy with these images, found or registered."""
     definitions = turn.worker.task_definitions(turn.item)
-    definition: TaskDefinition = definitions.describe(arn)
-    if definition.active:
-        return arn
-    if definitions.find_copy(definition, {}) is None:
+    if definitions.find_copy(definition, images) is None:
         # What another item of this release needed a moment ago is registered, and may not be listed yet.
         time.sleep(turn.worker.settings.settle_seconds)
-    copy, _ = definitions.register_copy(definition, {}, before_attempt=turn.ready, usable=_usable(turn))
-    return copy.arn
+    copy, _ = definitions.register_copy(
+        definition, images, before_attempt=before_attempt, usable=_usable(turn)
+    )
+    return copy

@@ -15,7 +15,7 @@ from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
 from ecs_release.rollout.unused import runs_without_being_named
 from ecs_release.steps.batch import run_batch
-from ecs_release.steps.revisions import ensure_active, is_ours
+from ecs_release.steps.revisions import RevisionBack, is_ours, revision_back, still_means_what_ran
 from ecs_release.steps.targets import current_targets, set_meanwhile, write_task_definition
 from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice, under_lock
 from ecs_release.steps.worker import Worker
@@ -89,22 +89,20 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
         # ECS itself went back, an earlier attempt did, or nothing was ever written.
         if as_found:
             return _never_written(item)
-        return {"rollback_to": live, "rollback_deployment": deployment, "rollback_started_at": now}
+        if live == item.rollback_to:
+            there: RevisionBack | None = RevisionBack(live, unproven=item.rollback_unproven)
+        else:
+            # To what ECS went back to by itself, its tags decide; after an attempt that decided on a copy, that is where to go.
+            there = still_means_what_ran(turn, live) if item.rollback_to is None else None
+        if there is not None:
+            return {"rollback_deployment": deployment, "rollback_started_at": now, **_about(item, there)}
     if as_found and live == item.live and not item.inherited:
         return _never_written(item)
-    target = ensure_active(turn, item.before)
-    if target != item.before:  # an attempt that dies now must know the copy for its own
-        turn.update({"rollback_to": target})
-        turn.worker.store.remember(turn.item)
-    updated = turn.write(lambda: services.update(cluster, name, target), wait=services.wait_for_update)
+    back = revision_back(turn, item.before)
+    updated = turn.write(lambda: services.update(cluster, name, back.arn), wait=services.wait_for_update)
     started = (updated.primary or {}).get("id")
-    logger.info("going back", extra={"deployment": started, "revision": target})
-    return {
-        "rollback_to": target,
-        "rollback_deployment": str(started),
-        "rollback_started_at": now,
-        **_about_copy(item, target, item.before),
-    }
+    logger.info("going back", extra={"deployment": started, "revision": back.arn})
+    return {"rollback_deployment": str(started), "rollback_started_at": now, **_about(item, back)}
 
 
 def _runs(state: ServiceState) -> tuple[str, str]:
@@ -175,13 +173,10 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
             raise SupersededError(f"not put back: {odd}")
     if item.pinned and not item.inherited and references == {original} and item.started_at is None:
         return {}
-    target = ensure_active(turn, back)
-    if target != back:
-        turn.update({"rollback_to": target})
-        turn.worker.store.remember(turn.item)
+    goal = revision_back(turn, back)
     # All of them: a read may lag behind this release's own write, and to write what is there already changes nothing.
-    write_task_definition(turn, current, target, again=item.started_at is not None)
-    return {"rollback_to": target, "rollback_started_at": int(time.time()), **_about_copy(item, target, back)}
+    write_task_definition(turn, current, goal.arn, again=item.started_at is not None)
+    return {"rollback_started_at": int(time.time()), **_about(item, goal)}
 
 
 def _set_by_releases(turn: Turn) -> set[str]:
@@ -195,11 +190,12 @@ def _never_written(item: ItemRecord) -> dict[str, Any]:
     return {} if item.started_at is None else {"started_at": None}
 
 
-def _about_copy(item: ItemRecord, target: str, before: str) -> dict[str, str]:
-    if target == before:
-        return {}
-    note = f"put back on {target}, an equal copy of {before}, which was deregistered meanwhile"
-    return {"reason": f"{item.reason}; {note}" if item.reason else note}
+def _about(item: ItemRecord, back: RevisionBack) -> dict[str, Any]:
+    """What the record says of the revision that was gone back to."""
+    about: dict[str, Any] = {"rollback_to": back.arn, "rollback_unproven": back.unproven}
+    if back.note:
+        about["reason"] = f"{item.reason}; {back.note}" if item.reason else back.note
+    return about
 
 
 def _deregister(turn: Turn) -> None:

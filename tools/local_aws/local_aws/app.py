@@ -28,6 +28,7 @@ PARTS = (
     "services.dynamodb",
     "services.lambda_",
     "services.ecs",
+    "services.ecr",
     "services.events",
     "services.scheduler",
     "services.sns",
