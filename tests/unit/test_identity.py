@@ -40,9 +40,7 @@ def service_deployment(
     return ServiceDeployment(f"sd/{number}", status, runs, revision=revision(number), **more)
 
 
-def body(
-    *deployments: tuple[str, str], strategy: str = "BLUE_GREEN", state: str | None = None
-) -> dict[str, Any]:
+def body(*deployments: tuple[str, str], strategy: str = "BLUE_GREEN", state: str | None = None) -> Any:
     """A service whose deployments are (number, task definition), the PRIMARY first."""
     told = {} if state is None else {"rolloutState": state}
     return {
@@ -90,8 +88,9 @@ class Connections:
     def __init__(self, client: Any, answer: dict[str, Any]) -> None:
         content = json.dumps(answer).encode()
 
-        def send(request: Any, **_: Any) -> AWSResponse:
-            response = AWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.1"}, None)
+        def send(request: Any, **_: Any) -> Any:
+            headers: Any = {"Content-Type": "application/x-amz-json-1.1"}
+            response: Any = AWSResponse(request.url, 200, headers, None)
             response._content = content
             return response
 

@@ -25,7 +25,7 @@ EVENT = {
     "source": "aws.codepipeline",
     "detail": {"pipeline": "unit", "stage": "Deploy", "execution-id": PIPELINE_EXECUTION},
 }
-REFUSED = {
+REFUSED: dict[str, Any] = {
     "errorDetails": {
         "code": "JobFailed",
         "message": "User is not authorized to perform: states:StartExecution",
