@@ -230,8 +230,13 @@ class Clock:
 CLOCK = Clock()
 
 
-class VirtualDatetime(datetime):
-    """``datetime`` whose now is the simulation's."""
+class _AnyDatetime(type):
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, datetime)
+
+
+class VirtualDatetime(datetime, metaclass=_AnyDatetime):
+    """``datetime`` whose now is the simulation's; every other datetime is one of it."""
 
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]

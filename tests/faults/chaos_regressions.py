@@ -924,4 +924,48 @@ SCHEDULES: dict[str, Scenario] = {
         preempt=0.05,
         lag=0.0,
     ),
+    # seed 60002: ECS went back from what a stopped release had started; its service deployment was not looked for by its number
+    "ECS goes back from what was found in progress": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="rollback", strategy="ROLLING", desired=2, sidecar=False),
+            Job(number=0, kind="schedule", pinned=False, targets="own", host=None, shared=False),
+            Job(number=1, kind="schedule", pinned=True, targets="own", host=None, shared=False),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(Entry(thing=0, version=2, wave=0, forward="bad", back="complete", seconds=40.0),),
+                on_failure="stop",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="stop",
+                        call="state:Wait",
+                        step="",
+                        nth=1,
+                        times=1,
+                        seconds=0.0,
+                        thing=1,
+                        after=False,
+                    ),
+                ),
+                pause=0.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="again",
+                entries=(
+                    Entry(thing=2, version=3, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="stop",
+                timeout_minutes=2,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.05,
+        lag=0.0,
+    ),
 }
