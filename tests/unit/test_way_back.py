@@ -22,7 +22,7 @@ from ecs_release.plan.back import Step, items_back, plan_back
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.document import plan_document
 from ecs_release.plan.live import Definitions, Live
-from ecs_release.plan.text import way_back_words
+from ecs_release.plan.text import grouped_warnings, way_back_words
 from ecs_release.plan.way_back import (
     Found,
     Goal,
@@ -481,3 +481,15 @@ def test_looking_needs_nothing_where_there_is_nothing_to_look_at() -> None:
     (found,) = look_at([Goal("default", BEFORE, True)], aws, Definitions(aws))  # type: ignore[arg-type]
     assert found.trouble is not None
     assert found.trouble.code == "W265"
+
+
+def test_what_has_no_way_back_is_the_first_warning() -> None:
+    ran = {f"revision/{n}": (BEFORE, {"api": A}) for n in range(2)}
+    moved = plan_with(Aws(tags={("shop/api", "latest"): B}, there={A}, revisions=ran), planned(image(":2")))
+    gone = plan_with(Aws(revisions=ran), planned(image(":2")))
+    document = plan_document([*moved, *gone], "rollback")
+    assert [group.title for group in grouped_warnings(document)] == [
+        "the image to go back to is gone",
+        "goes back by digest",
+    ]
+    assert way_back_words(document) == "NO WAY BACK for 1 of 2"

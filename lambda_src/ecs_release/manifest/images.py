@@ -46,8 +46,12 @@ _ECR_PUBLIC_HOSTS = frozenset({"public.ecr.aws", "ecr-public.aws.com"})
 _PLACEHOLDER = re.compile(
     r"\$\([^)]*\)?|\$\{[^}]*\}?|#?\{+[^}]*\}*#?|\[\[[^\]]*\]*|\$[A-Za-z_]\w*|<[^>]*>|%[A-Za-z_]+%|@[A-Z_]+@"
     r"|(?<![A-Za-z0-9])(?:__[A-Za-z0-9]\w*?__|_[A-Z][A-Z0-9_]*_)(?![A-Za-z0-9])"
-    r"|(?<=:)(?:(?:[A-Z]+[_-])*(?:TAG|VERSION|SHA|DIGEST|PLACEHOLDER|TODO|TBD)(?:[_-]HERE)?"
-    r"|(?i:(?:change|replace|fix|insert)[_-]?(?:me|this)))(?![A-Za-z0-9._-])"
+    # A whole tag, so that honest ones (TODO-123, 1.0-TAG, VERSION_1) stay: the name of what belongs there, or the order to put it.
+    r"|(?<=:)(?:(?:[A-Z]+[_-])*(?:IMAGE)?(?:TAG|VERSION|SHA|DIGEST|PLACEHOLDER|TODO|TBD|XXX+|BUILD[_-](?:ID|NUMBER))(?:[_-]HERE)?"
+    r"|(?i:(?:change|edit|fix|fill|insert|replace|set|update)[_-]?(?:me|this)"
+    r"|your[_-](?:[a-z]+[_-])?(?:tag|version)(?:[_-]here)?"
+    r"|(?:tag[_-])?to[_-](?:be[_-])?(?:changed|filled|replaced?|set)))(?![A-Za-z0-9._-])"
+    r"|(?:^|(?<=/))(?i:(?:change|replace)[_-]?me)(?=[/:@])"
 )
 # https://docs.aws.amazon.com/general/latest/gr/rande.html: us-west-2, us-gov-east-1, us-isob-east-1, eusc-de-east-1.
 _REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}")

@@ -31,6 +31,7 @@ _COLUMN_GAP = 3
 _ONE_COLUMN = 6  # so few lines read best below each other
 _CLUSTER_ITEMS = 4  # so many services of one cluster get a heading, and the cluster's name is said once
 _ORIGIN_CODES = ("W220", "W221")
+_NO_WAY_BACK = ("W241", "W262", "W264", "W265")
 
 
 def headline(plan: Document) -> str:
@@ -236,7 +237,10 @@ class Group:
 
 
 def grouped_warnings(plan: Document, cluster: str = "") -> list[Group]:
-    """Each kind of warning once, with the items it is about; without those that :func:`origin_changes` tells in full."""
+    """Each kind of warning once, with the items it is about, first what has no way back.
+
+    Without those that :func:`origin_changes` tells in full.
+    """
     groups: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
     for item in plan["items"]:
         for finding in warnings_of(item):
@@ -245,9 +249,10 @@ def grouped_warnings(plan: Document, cluster: str = "") -> list[Group]:
             groups.setdefault(finding["code"] or finding["message"], []).append(
                 (finding, where(item, cluster))
             )
+    in_turn = sorted(groups, key=lambda code: code not in _NO_WAY_BACK)
     return [
         Group(title_of(found[0][0]), _said_of([finding for finding, _ in found]), [name for _, name in found])
-        for found in groups.values()
+        for found in map(groups.__getitem__, in_turn)
     ]
 
 
