@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 from ecs_release.aws.registry import RegistryImage
 from ecs_release.aws.service_state import ServiceState
-from ecs_release.aws.task_definitions import TaskDefinition
+from ecs_release.aws.task_definitions import TaskDefinition, outline
 from ecs_release.manifest import Service
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.document import differences, plan_document
@@ -26,6 +29,7 @@ def decide(
     body: dict[str, Any] | None = None,
     registry: RegistryImage | None = None,
     hold: dict[str, Any] | None = None,
+    timeout: int = 60,
     **more: Any,
 ) -> PlannedItem:
     """The plan of one service with a circuit breaker and a completed deployment."""
@@ -34,6 +38,7 @@ def decide(
         "desiredCount": 1,
         "taskDefinition": ARN,
         "deploymentConfiguration": BREAKER,
+        "loadBalancers": [{"targetGroupArn": "tg"}],
         "deployments": [{"id": "ecs-svc/1", "status": "PRIMARY"}],
         **(service or {}),
     }
@@ -51,7 +56,7 @@ def decide(
         definition=definition,
         **{"completed": ARN, "registry": {to: registry or RegistryImage(DIGEST)}, **more},
     )
-    item = Service(images={"api": to}, exact=False, cluster="c", service="api")
+    item = Service(images={"api": to}, exact=False, cluster="c", service="api", timeout_minutes=timeout)
     holds = {("default", "service", "c/api"): hold} if hold else {}
     (planned,) = make_plan([item], [found], None, holds)
     return planned
@@ -194,3 +199,157 @@ def test_a_tag_that_can_not_be_checked_any_more_is_said_so() -> None:
 
 def test_a_rollout_that_completed_since_changes_nothing_that_was_approved() -> None:
     assert since(decide(completed=None), decide()) == []
+
+
+# --- what DescribeServices says of how the rollout will go ----------------------------------------------------
+
+
+def configured(**configuration: Any) -> dict[str, Any]:
+    return {"deploymentConfiguration": {**BREAKER, **configuration}}
+
+
+PAUSE = {
+    "targetType": "PAUSE",
+    "lifecycleStages": ["POST_TEST_TRAFFIC_SHIFT"],
+    "timeoutConfiguration": {"timeoutInMinutes": 2880, "action": "ROLLBACK"},
+}
+
+
+TWO_STAGES = {"targetType": "PAUSE", "lifecycleStages": ["A", "B"]}
+
+
+@pytest.mark.parametrize(
+    ("configuration", "timeout", "code", "write"),
+    [
+        ({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1380}, 60, "E249", "timeoutMinutes: 1440"),
+        ({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 60}, 60, "E249", "timeoutMinutes: 120"),
+        ({"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 59}, 60, None, ""),
+        ({"strategy": "CANARY", "canaryConfiguration": {"canaryBakeTimeInMinutes": 90}}, 60, "E249", ": 150"),
+        ({"strategy": "CANARY", "canaryConfiguration": {}}, 10, "E249", ": 70"),
+        # ten steps, nine waits between them
+        ({"strategy": "LINEAR", "linearConfiguration": {"stepBakeTimeInMinutes": 10}}, 60, "E249", ": 150"),
+        ({"strategy": "LINEAR", "linearConfiguration": {"stepPercent": 100.0}}, 60, None, ""),
+        (
+            {"strategy": "LINEAR", "linearConfiguration": {"stepPercent": 3.0}, "bakeTimeInMinutes": 4900},
+            4980,
+            "E251",
+            "4980",
+        ),
+        ({"strategy": "ROLLING", "bakeTimeInMinutes": 500}, 60, None, ""),
+        ({"strategy": "BLUE_GREEN", "lifecycleHooks": [PAUSE]}, 60, "E250", "timeoutMinutes: 2940"),
+        (
+            {"strategy": "BLUE_GREEN", "lifecycleHooks": [PAUSE], "bakeTimeInMinutes": 10},
+            2890,
+            "E250",
+            ": 2950",
+        ),
+        ({"strategy": "BLUE_GREEN", "lifecycleHooks": [PAUSE]}, 2881, "W246", "POST_TEST_TRAFFIC_SHIFT"),
+        ({"strategy": "BLUE_GREEN", "lifecycleHooks": [TWO_STAGES]}, 2880, "E250", "1440"),
+        (
+            {
+                "strategy": "BLUE_GREEN",
+                "lifecycleHooks": [{"targetType": "AWS_LAMBDA", "hookTargetArn": "f"}],
+            },
+            60,
+            None,
+            "",
+        ),
+    ],
+)
+def test_a_deadline_that_ecs_itself_exceeds_blocks_and_the_number_is_said(
+    configuration: dict[str, Any], timeout: int, code: str | None, write: str
+) -> None:
+    planned = decide(service=configured(**configuration), timeout=timeout)
+    assert codes(planned) == ([code] if code else [])
+    assert planned.action == ("blocked" if code and code.startswith("E") else "update")
+    assert write in "".join((*planned.problems, *planned.warnings))
+
+
+def test_the_blue_green_service_that_was_met_is_told_both_numbers() -> None:
+    case = json.loads((Path(__file__).parent / "cases" / "s01-bluegreen-service.json").read_text())
+    assert codes(decide(service={"deploymentConfiguration": case["deploymentConfiguration"]})) == [
+        "E249",
+        "E250",
+    ]
+    # 1,380 to bake, 2,880 to pause, and an hour for the rollout itself
+    right = decide(service={"deploymentConfiguration": case["deploymentConfiguration"]}, timeout=4320)
+    assert (right.action, codes(right)) == ("update", ["W246"])
+
+
+@pytest.mark.parametrize(
+    ("desired", "least", "most", "scheduling", "stands"),
+    [
+        (4, 100, 100, "REPLICA", True),
+        (1, 100, 100, "REPLICA", True),
+        (1, 100, 150, "REPLICA", True),
+        (1, 50, 100, "REPLICA", True),
+        (2, 50, 100, "REPLICA", False),
+        (2, 100, 150, "REPLICA", False),
+        (1, 100, 200, "REPLICA", False),
+        (1, 0, 100, "REPLICA", False),
+        (3, 67, 133, "REPLICA", True),
+        (1, None, None, "REPLICA", False),
+        (4, 100, 100, "DAEMON", True),
+        (4, 100, None, "DAEMON", True),
+        (4, None, None, "DAEMON", False),
+    ],
+)
+def test_a_configuration_that_lets_no_task_start_or_stop_is_said(
+    desired: int, least: int | None, most: int | None, scheduling: str, *, stands: bool
+) -> None:
+    limits = {"minimumHealthyPercent": least, "maximumPercent": most}
+    service = {
+        **configured(**{name: value for name, value in limits.items() if value is not None}),
+        "desiredCount": desired,
+        "schedulingStrategy": scheduling,
+    }
+    assert codes(decide(service=service)) == (["W245"] if stands else [])
+
+
+CHECK = {"containerDefinitions": [{"name": "api", "image": "api:1.0", "healthCheck": True}]}
+
+
+@pytest.mark.parametrize(
+    ("service", "body", "said"),
+    [
+        ({"loadBalancers": []}, {}, True),
+        ({"loadBalancers": [], "serviceRegistries": [{"registryArn": "r"}]}, {}, False),
+        ({"loadBalancers": []}, CHECK, False),
+        ({"loadBalancers": [], **configured(alarms={"enable": True, "alarmNames": ["a"]})}, {}, False),
+        ({"loadBalancers": [], **configured(alarms={"enable": False, "alarmNames": ["a"]})}, {}, True),
+        ({"loadBalancers": [], "desiredCount": 0}, {}, False),
+    ],
+)
+def test_a_service_whose_health_nothing_checks_is_said(
+    service: dict[str, Any], body: dict[str, Any], *, said: bool
+) -> None:
+    assert ("W248" in codes(decide(service=service, body=body))) is said
+
+
+@pytest.mark.parametrize(
+    ("command", "checks"), [(["CMD-SHELL", "true"], True), (["NONE"], False), ([], False), (None, False)]
+)
+def test_a_health_check_that_is_switched_off_is_none(command: list[str] | None, *, checks: bool) -> None:
+    container = {"name": "api", "image": "api:1", "healthCheck": {"command": command}}
+    found = outline(TaskDefinition({"containerDefinitions": [container]}))
+    assert found.body["containerDefinitions"][0]["healthCheck"] is checks
+    assert "true" not in json.dumps(found.body).replace("true", "", 1) or checks
+
+
+def test_what_runs_now_and_what_ecs_says_of_it_is_told() -> None:
+    event = {
+        "createdAt": datetime.now(UTC),
+        "message": "(service api) was unable to place a task because no container instance met all of its requirements.",
+    }
+    few = decide(service={"runningCount": 1, "desiredCount": 2, "events": [event]})
+    assert codes(few) == ["W252"]
+    assert "1 of 2 tasks run now" in few.warnings[0]
+    assert "ECS says: was unable to place a task" in few.warnings[0]
+    assert codes(decide(service={"runningCount": 2, "desiredCount": 2, "events": [event]})) == []
+
+
+def test_a_rollout_that_is_running_and_early_success_are_said() -> None:
+    running = {"deployments": [{"id": "ecs-svc/7", "status": "PRIMARY", "rolloutState": "IN_PROGRESS"}]}
+    assert codes(decide(service=running)) == ["W249"]
+    early = {"enable": True, "healthyPercent": 80, "sourceServiceRevisionCleanup": "DEFERRED"}
+    assert codes(decide(service=configured(earlySuccessCriteria=early))) == ["W253"]

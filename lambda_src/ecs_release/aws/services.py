@@ -52,6 +52,7 @@ class ServiceDeployment:
     sources : ARNs of the task definitions that ran when it began, one for each source revision; "" for one that ECS can't
         describe any more.
     digests : of the images of its target revision, by container; empty where ECS does not tell.
+    stage, hook : where it is, and the id of the lifecycle hook at which it waits for somebody; "" for none.
     """
 
     arn: str
@@ -63,6 +64,8 @@ class ServiceDeployment:
     rollback_revision: str = ""
     sources: tuple[str, ...] = ()
     digests: Mapping[str, str] = field(default_factory=dict)
+    stage: str = ""
+    hook: str = ""
 
     @property
     def number(self) -> str:
@@ -297,6 +300,8 @@ class Services:
                     rollback_revision=back,
                     sources=tuple(runs.get(source, "") for source in _sources(body)),
                     digests=digests,
+                    stage=text(body, "lifecycleStage"),
+                    hook=_waits_at(body),
                 )
             )
         return details
@@ -308,6 +313,14 @@ def _revisions(deployment: Mapping[str, object]) -> tuple[str, str]:
         text(mapping(deployment, "targetServiceRevision"), "arn"),
         text(mapping(deployment, "rollback"), "serviceRevisionArn"),
     )
+
+
+def _waits_at(deployment: Mapping[str, object]) -> str:
+    """The hook that somebody has to continue
+    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/pause-lifecycle-hooks.html).
+    """
+    hooks = entries(deployment, "lifecycleHookDetails")
+    return next((text(hook, "hookId") for hook in hooks if text(hook, "status") == "AWAITING_ACTION"), "")
 
 
 def _sources(deployment: Mapping[str, object]) -> list[str]:

@@ -101,10 +101,9 @@ def _understood(answer: Mapping[str, Any], reference: str) -> TaskDefinition:
             needed_text(definition.body, name, f"the task definition {reference}")
         if number(definition.body, "revision") < 1:
             raise OddAnswerError(f"the task definition {reference} has no revision")
-        for name in ("taskRoleArn", "executionRoleArn"):
-            text(definition.body, name)
-        for name in ("operatingSystemFamily", "cpuArchitecture"):
-            text(mapping(definition.body, "runtimePlatform"), name)
+        for optional in ("taskRoleArn", "executionRoleArn"):
+            text(definition.body, optional)
+        mapping(definition.body, "runtimePlatform")
         for container in entries(definition.body, "containerDefinitions"):
             needed_text(container, "name", f"a container of {reference}")
         for tag in definition.tags:
@@ -130,11 +129,21 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
     return match.group(1), int(match.group(2)) if match.group(2) else None
 
 
+def has_health_check(container: Mapping[str, Any]) -> bool:
+    # ["NONE"] switches an image's own check off (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html).
+    command = mapping(container, "healthCheck").get("command")
+    return bool(command) and command != ["NONE"]
+
+
 def outline(definition: TaskDefinition) -> TaskDefinition:
     """What a plan needs of a revision, and nothing that may be a secret: no environment value, no other's tag's value."""
     body = {key: definition.body[key] for key in _OUTLINE if key in definition.body}
     body["containerDefinitions"] = [
-        {"name": container["name"], "image": text(container, "image")}
+        {
+            "name": container["name"],
+            "image": text(container, "image"),
+            "healthCheck": has_health_check(container),
+        }
         for container in entries(definition.body, "containerDefinitions")
     ]
     tags = [

@@ -33,6 +33,10 @@ class Field:
 
 LONGEST_LABEL = 128
 
+LONGEST_MINUTES = 4980
+"""The state machine runs for seven days (10,080 minutes). A rollout that fails at its deadline goes back, with the same deadline
+again, and what comes before, between and after has two hours."""
+
 
 def _ecs_name(name: str, meaning: str, example: str) -> Field:
     """The limit of CreateCluster, CreateService and ContainerDefinition in the Amazon ECS API Reference.
@@ -92,7 +96,7 @@ _TIMEOUT = Field(
     "How long the rollout may take before it counts as failed.",
     "60",
     minimum=1,
-    maximum=1440,
+    maximum=LONGEST_MINUTES,
     default="60",
 )
 

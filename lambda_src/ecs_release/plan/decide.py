@@ -26,8 +26,8 @@ from ecs_release.manifest.item import Item, Key
 from ecs_release.plan.choose import choose_containers
 from ecs_release.plan.findings import Finding, messages
 from ecs_release.plan.live import Live, odd
+from ecs_release.plan.service import deadline_findings, service_findings
 
-NO_WAY_BACK = "W241"
 UNREADABLE = Finding("E203", {"why": "AWS did not say why"})
 
 
@@ -148,6 +148,8 @@ def _decide(
     if changed:
         findings += _image_findings(changes)
         findings += _prepared_checks(live, definition, changes)
+        if live.service is not None:
+            findings += deadline_findings(item, live.service)
         if hold and all(hold["images"].get(name) == change["to"] for name, change in changes.items()):
             command = f"ecs-release unhold {shlex.quote(item.key[2])}"
             undone = {"release": hold["release"], "images": ", ".join(images.values()), "command": command}
@@ -160,7 +162,7 @@ def _decide(
         primary = live.service.primary
         previous = str(primary["id"]) if primary else None
         before = live.completed or definition.arn
-        findings += _service_findings(live, before)
+        findings += service_findings(live.service, definition, live.completed, before)
     elif live.selection is not None:
         before_raw = json.dumps(list(live.selection.targets), separators=(",", ":"))
     inherited = left is not None and _is_ours(left, before, definition)
@@ -267,17 +269,3 @@ def _is_downgrade(old: str, new: str) -> bool:
         return False
     before, after = ([int(part) for part in v.group(1).split(".")] for v in versions if v)
     return after < before
-
-
-def _service_findings(live: Live, before: str) -> Iterator[Finding]:
-    assert live.service is not None  # noqa: S101 - for the type checker
-    if not live.service.has_circuit_breaker and live.service.strategy == "ROLLING":
-        yield Finding("W240")
-    if live.completed is None:
-        yield Finding(NO_WAY_BACK)
-    elif before != live.service.task_definition:
-        yield Finding("W242", {"live": live.service.task_definition, "before": before})
-    if live.service.is_express:
-        yield Finding("W244")
-    if live.service.desired_count == 0:
-        yield Finding("W243")

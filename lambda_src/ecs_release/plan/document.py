@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ecs_release.manifest.item import Rule
-from ecs_release.plan.decide import NO_WAY_BACK, PlannedItem
+from ecs_release.plan.decide import PlannedItem
+from ecs_release.plan.service import NO_WAY_BACK
 from ecs_release.plan.way_back import NOT_KNOWN as WAY_NOT_KNOWN
 from ecs_release.plan.way_back import UNREACHABLE
 

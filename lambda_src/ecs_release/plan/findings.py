@@ -21,11 +21,14 @@ class Kind:
     title : what it is called in documents, and where there is no room for a sentence.
     text : one sentence about one item, with the finding's values in braces.
     of_several : the same about several items whose values differ; None: ``text`` has no values, or they say what matters.
+    overridable : ``ignore`` in the manifest turns it into something that is only recorded. None that guards a promise is:
+        truth, the way back, what somebody else set.
     """
 
     title: str
     text: str
     of_several: str | None = None
+    overridable: bool = False
 
 
 CODES = {
@@ -82,6 +85,24 @@ CODES = {
         "an answer of AWS that is not understood",
         "AWS answers something unexpected about it: {why}. Look at it in the AWS console or with the AWS CLI; the other items are "
         "planned.",
+    ),
+    "E249": Kind(
+        "a deadline before the end of the bake time",
+        "ECS waits {bake} minutes before it calls a rollout of this service complete, and timeoutMinutes is {timeout}; write "
+        "timeoutMinutes: {write}.",
+    ),
+    "E250": Kind(
+        "a deadline before the end of a pause",
+        "its rollout may pause for {minutes} minutes at {stages} until somebody continues it, and timeoutMinutes is {timeout}; "
+        "write timeoutMinutes: {write}, or where somebody will continue it in time, ignore: [E250].",
+        "its rollout may pause for longer than timeoutMinutes; write more, or where somebody will continue it in time, "
+        "ignore: [E250].",
+        overridable=True,
+    ),
+    "E251": Kind(
+        "a rollout that takes longer than a release can",
+        "ECS waits {bake} minutes before it calls a rollout of this service complete, and a release can wait {longest} at most; "
+        "shorten the bake times of the service, or deploy it by other means.",
     ),
     # What was done by hand
     "E260": Kind(
@@ -152,6 +173,50 @@ CODES = {
         "an Express Mode service",
         "it is a service of ECS Express Mode: UpdateService gives it the new revision, and the next UpdateExpressGatewayService "
         "may start from the image that was set there before; set the new one there too.",
+    ),
+    "W245": Kind(
+        "a rollout that can't get on",
+        "{why}: ECS may neither stop an old task nor start a new one; lower minimumHealthyPercent or raise maximumPercent.",
+        "the deployment configuration lets ECS neither stop an old task nor start a new one; lower minimumHealthyPercent or raise "
+        "maximumPercent.",
+        overridable=True,
+    ),
+    "W246": Kind(
+        "a pause in its rollout",
+        "its rollout pauses at {stages} until somebody continues it (after {minutes} minutes: {then}); ecs-release status shows "
+        "the command once it waits.",
+        "its rollout pauses until somebody continues it; ecs-release status shows the command once it waits.",
+        overridable=True,
+    ),
+    "W247": Kind(
+        "deadlines that add up to more than a release can wait",
+        "the deadlines of waves 0 to {wave} add up to {minutes} minutes, and a release with its way back has {longest}: it may be "
+        "stopped before a deadline; lower timeoutMinutes, or make two releases.",
+        overridable=True,
+    ),
+    "W248": Kind(
+        "nothing checks its health",
+        "nothing checks its health: ECS calls a task healthy once it has run for 40 seconds; give it a container health check, a "
+        "load balancer or deployment alarms.",
+        overridable=True,
+    ),
+    "W249": Kind(
+        "a rollout that is running now",
+        "a rollout of it is running now ({deployment}), and this release would take its place; wait for its end.",
+        "a rollout of it is running now, and this release would take its place; wait for its end.",
+        overridable=True,
+    ),
+    "W252": Kind(
+        "not all of its tasks run",
+        "{running} of {desired} tasks run now; look at it before you release it.{said}",
+        "not all of its tasks run now; look at it before you release it.",
+        overridable=True,
+    ),
+    "W253": Kind(
+        "complete before all of its tasks are healthy",
+        "ECS calls its rollout complete at {percent} % healthy tasks (earlySuccessCriteria), and so does this release.",
+        "ECS calls its rollout complete before all tasks are healthy (earlySuccessCriteria), and so does this release.",
+        overridable=True,
     ),
     "W260": Kind(
         "an earlier release is not whole",

@@ -10,10 +10,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ecs_release.aws.answers import understanding
+from ecs_release.aws.answers import moment, understanding
 from ecs_release.aws.scheduled_tasks import reference_of
 from ecs_release.aws.service_state import ServiceState, number_of
-from ecs_release.aws.services import CLOCK_SKEW_SECONDS, DESCRIBE_SERVICES_MOST, Services
+from ecs_release.aws.services import CLOCK_SKEW_SECONDS, DESCRIBE_SERVICES_MOST, ServiceDeployment, Services
 from ecs_release.aws.task_definitions import parse_reference
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import (
@@ -27,6 +27,7 @@ from ecs_release.errors import (
 from ecs_release.observability import about_item, logger
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import OPEN, Status
+from ecs_release.rollout.events import MOST_EVENTS, trouble_since
 from ecs_release.rollout.judge import Judgement, Rollout, judge
 from ecs_release.steps.targets import current_targets, set_meanwhile
 from ecs_release.steps.worker import Worker
@@ -37,6 +38,9 @@ _SPARE_SECONDS = 45
 # A target that can't be read now, or of which AWS says something odd, is read again until the item's deadline; only then is it a
 # verdict.
 _PASSING = (ClientError, BotoCoreError, TargetUnreachableError, PassingError, OddAnswerError)
+
+
+_BROKEN = (Status.TIMED_OUT, Status.FAILED, Status.ROLLED_BACK_BY_ECS)
 
 
 def judge_all(worker: Worker, items: Sequence[ItemRecord], now: float) -> list[ItemRecord]:
@@ -87,6 +91,8 @@ def judge_item(worker: Worker, item: ItemRecord, services: _Described, now: floa
     changes, verdict = looked_twice(worker, item, verdict, now)
     if first:
         changes = {**changes, "started_at": item.started_at}
+    if verdict.status is None and verdict.reason and verdict.reason != item.reason:
+        changes = {**changes, "reason": verdict.reason}  # what it waits for, for ecs-release status
     if verdict.status is not None:
         return settle(worker, item, verdict, changes)
     return worker.store.update_item(item, changes) if changes else item
@@ -156,7 +162,7 @@ def _judge(
                 judgement = _judge_by_history(services, item, rollout, state)
     except _PASSING as error:
         return _unreadable(rollout, "what became of it", error)
-    if judgement.status in (Status.TIMED_OUT, Status.FAILED, Status.ROLLED_BACK_BY_ECS) and state is not None:
+    if judgement.status in _BROKEN and state is not None:
         try:
             stop = services.last_stop(item.service.cluster, item.service.service, rollout.deployment_id)
         except _PASSING as error:  # the verdict stands without it
@@ -166,7 +172,39 @@ def _judge(
             judgement = dataclasses.replace(
                 judgement, reason=f"{judgement.reason}; last task stopped: {stop}"
             )
-    return judgement
+    return judgement if state is None else _with_events(judgement, rollout, state)
+
+
+def _with_events(judgement: Judgement, rollout: Rollout, state: ServiceState) -> Judgement:
+    """What ECS's events since the rollout began say of a bad verdict, or of what an open one waits for."""
+    if judgement.status not in (None, *_BROKEN) or (judgement.status is None and judgement.reason):
+        return judgement
+    try:
+        with understanding("what ECS says of it"):
+            created = moment(state.deployment(rollout.deployment_id) or {}, "createdAt")
+            since = created or datetime.fromtimestamp(time.time() - rollout.age_seconds, UTC)
+            said = trouble_since(state, since, MOST_EVENTS if judgement.status else 1)
+    except OddAnswerError:  # the verdict stands without them
+        return judgement
+    news = [event for event in said if event not in judgement.reason]
+    if not news:
+        return judgement
+    reason = "; ".join(filter(None, [judgement.reason, f"ECS says: {'; '.join(news)}"]))
+    return dataclasses.replace(judgement, reason=reason)
+
+
+def _with_pause(judgement: Judgement, rollout: Rollout, history: Sequence[ServiceDeployment]) -> Judgement:
+    """Where the rollout waits for somebody, and how to continue it."""
+    if judgement.status not in (None, Status.TIMED_OUT):
+        return judgement
+    paused = next((d for d in history if d.hook and d.task_definition == rollout.task_definition), None)
+    if paused is None:
+        return judgement
+    how = (
+        f"ECS has paused it at {paused.stage or 'a lifecycle hook'}; continue it with: aws ecs continue-service-deployment "
+        f"--service-deployment-arn {paused.arn} --hook-id {paused.hook} --action CONTINUE"
+    )
+    return dataclasses.replace(judgement, reason="; ".join(filter(None, [judgement.reason, how])))
 
 
 def _judge_by_history(
@@ -177,7 +215,7 @@ def _judge_by_history(
     named = services.service_deployments([state.current_service_deployment, rollout.service_deployment])
     ours = [d for d in named if d.number and d.number == number_of(rollout.deployment_id)]
     if ours:
-        return judge(rollout, state, ours)
+        return _with_pause(judge(rollout, state, ours), rollout, ours)
     created = (state.deployment(rollout.deployment_id) or {}).get("createdAt")
     since = created.timestamp() if created else time.time() - rollout.age_seconds
     history = services.deployments_since(
@@ -192,7 +230,7 @@ def _judge_by_history(
             history = [newest]
         elif newest is None and not going_back:
             return Judgement(Status.UNVERIFIED, "ECS remembers no deployment of it that could prove anything")
-    return judge(rollout, state, history)
+    return _with_pause(judge(rollout, state, history), rollout, history)
 
 
 def _unreadable(rollout: Rollout, what: str, error: Exception) -> Judgement:
