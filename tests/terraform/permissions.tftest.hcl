@@ -204,6 +204,7 @@ run "target_roles" {
   assert {
     condition = jsonencode({ for name, policy in aws_iam_role_policy.this : name => sort(flatten(jsondecode(policy.policy).Statement[*].Action)) }) == jsonencode({
       deployment = [
+        "ecr:BatchGetImage", "ecr:DescribePullThroughCacheRules",
         "ecs:DeregisterTaskDefinition", "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition",
         "ecs:ListServiceDeployments", "ecs:ListTagsForResource", "ecs:ListTaskDefinitions", "ecs:RegisterTaskDefinition", "ecs:TagResource", "ecs:UpdateService",
         "events:ListTargetsByRule", "events:PutTargets", "iam:PassRole", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "scheduler:GetSchedule", "scheduler:UpdateSchedule",
