@@ -7,6 +7,7 @@ truthfully and is put back; a third that succeeds; and terraform destroy. Exit s
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 import time
 from collections import Counter
@@ -135,6 +136,16 @@ def _listen(stack: Stack) -> str:
     url = str(sqs.create_queue(QueueName="release-messages")["QueueUrl"])
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     topic = str(stack.outputs["notification_topic_arn"])
+    # https://docs.aws.amazon.com/sns/latest/dg/subscribe-sqs-queue-to-sns-topic.html
+    letting_in = {
+        "Effect": "Allow",
+        "Principal": {"Service": "sns.amazonaws.com"},
+        "Action": "sqs:SendMessage",
+        "Resource": arn,
+        "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [letting_in]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     stack.client("sns").subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
     return url
 

@@ -252,6 +252,36 @@ class Arena:
             definition = definition.replace(f'"{arn}"', f'"{unqualified}:{version}"')
         self.states.update_state_machine(stateMachineArn=machine, definition=definition)
 
+    def _own_role(self, arn: str, name: str) -> str:
+        """A role as the given one, of an orchestrator of another name; the roles in the targets trust it as well."""
+        iam = self.stack.client("iam")
+
+        def renamed(document: Any) -> str:
+            text = json.dumps(document).replace(f"{self.name}-", f"{name}-")
+            for shared in ("artifacts-", "deployment", "reader"):
+                text = text.replace(f"{name}-{shared}", f"{self.name}-{shared}")
+            return text
+
+        role = iam.get_role(RoleName=arn.rpartition("/")[2])["Role"]
+        made = iam.create_role(
+            RoleName=role["RoleName"].replace(f"{self.name}-", f"{name}-"),
+            AssumeRolePolicyDocument=renamed(role["AssumeRolePolicyDocument"]),
+        )["Role"]
+        for policy in iam.list_role_policies(RoleName=role["RoleName"])["PolicyNames"]:
+            document = iam.get_role_policy(RoleName=role["RoleName"], PolicyName=policy)["PolicyDocument"]
+            iam.put_role_policy(
+                RoleName=made["RoleName"], PolicyName=policy, PolicyDocument=renamed(document)
+            )
+        for target in ("deployment", "reader"):
+            trust = iam.get_role(RoleName=f"{self.name}-{target}")["Role"]["AssumeRolePolicyDocument"]
+            callers = trust["Statement"][0]["Condition"]["ArnLike"]["aws:PrincipalArn"]
+            if role["Arn"] in callers:
+                callers.append(made["Arn"])
+                iam.update_assume_role_policy(
+                    RoleName=f"{self.name}-{target}", PolicyDocument=json.dumps(trust)
+                )
+        return str(made["Arn"])
+
     def another(self, name: str, timeouts: Mapping[str, int] | None = None) -> Arena:
         """A further orchestrator beside the one that Terraform made: the same functions, tables, machine and rule."""
         source = self.stack
@@ -283,7 +313,7 @@ class Arena:
             variables |= {key: tables[value] for key, value in variables.items() if value in tables}
             made = client.create_function(
                 FunctionName=f"{name}-{step}",
-                Role=found["Role"],
+                Role=self._own_role(found["Role"], name),
                 Runtime=found["Runtime"],
                 Architectures=found["Architectures"],
                 Handler=found["Handler"],
@@ -299,13 +329,22 @@ class Arena:
         copy = self.states.create_state_machine(
             name=f"{name}-release",
             definition=definition,
-            roleArn=machine["roleArn"],
+            roleArn=self._own_role(machine["roleArn"], name),
             tags=[{"key": "ecs-release:releases-table", "value": f"{name}-releases"}],
         )["stateMachineArn"]
         for event, step in (("ended", "report"), ("clean-up", "clean-up")):
             rule = self.events.describe_rule(Name=f"{self.name}-{event}")
             pattern = rule["EventPattern"].replace(source.outputs["state_machine_arn"], copy)
-            self.events.put_rule(Name=f"{name}-{event}", EventPattern=pattern)
+            rule_arn = self.events.put_rule(Name=f"{name}-{event}", EventPattern=pattern)["RuleArn"]
+            function, _, version = told[step].rpartition(":")
+            client.add_permission(
+                FunctionName=function,
+                Qualifier=version,
+                StatementId="Rule",
+                Action="lambda:InvokeFunction",
+                Principal="events.amazonaws.com",
+                SourceArn=rule_arn,
+            )
             self.events.put_targets(Rule=f"{name}-{event}", Targets=[{"Id": step, "Arn": told[step]}])
         outputs = {**source.outputs, "state_machine_arn": copy, "releases_table_name": f"{name}-releases"}
         return Arena(Stack(source.aws, outputs, source.folder), name)

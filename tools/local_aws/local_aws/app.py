@@ -24,8 +24,10 @@ from local_aws.kernel.server import Server
 
 PARTS = (
     "control",
+    "services.iam",
     "services.s3",
     "services.dynamodb",
+    "services.logs",
     "services.lambda_",
     "services.ecs",
     "services.ecr",

@@ -141,14 +141,17 @@ class LocalAws:
         service: str,
         region: str = "us-east-1",
         credentials: dict[str, Any] | None = None,
+        account: str = "",
         **config: Any,
     ) -> Any:
-        """Return a boto3 client of this server, with credentials of ``sts.assume_role`` where given.
+        """Return a boto3 client of this server: of the administrator of an account, the default one where none is given, or
+        with credentials of ``sts.assume_role``.
 
         Who asks for the same gets the same one: a session reads AWS's endpoints, and a client its service's model, a fifth of
         a second each time.
         """
-        keys = credentials or {"AccessKeyId": "local", "SecretAccessKey": "local", "SessionToken": None}
+        own = {"AccessKeyId": account or "local", "SecretAccessKey": "local", "SessionToken": None}
+        keys = credentials or own
         config.setdefault("retries", {"total_max_attempts": 1})
         config.setdefault("s3", {"addressing_style": "path"})
         config.setdefault("read_timeout", HANG_SECONDS)
@@ -209,6 +212,11 @@ class LocalAws:
         """Return the messages published to SNS topics since the last reset."""
         published: list[dict[str, Any]] = self.control("notifications")
         return published
+
+    def permissions(self) -> dict[str, Any]:
+        """Return what was authorised and refused so far, with the policies: see ``services/iam/report.py``."""
+        document: dict[str, Any] = self.control("iam")
+        return document
 
     def reset(self) -> None:
         """Back to no rules, faults, limits, counts or notifications."""

@@ -14,6 +14,8 @@ They stand for nothing that AWS has; they are how tests and demos say what shall
 ``GET calls/log``              each of those calls: time, account, Region, Lambda worker, status, error
 ``GET notifications``          messages published to SNS topics since the last reset
 ``GET rollouts``, ``faults``   what is in force; faults with the times they have left
+``GET iam``                    what was authorised and refused so far, with the policies; see ``services/iam/report.py``
+``POST iam``                   ``{"enabled": false}``: allow everything, and record nothing
 ``POST reset``                 back to no rules, faults, limits, counts and notifications
 =============================  =========================================================================
 
@@ -37,6 +39,7 @@ from local_aws.kernel.pages import Pages
 from local_aws.kernel.server import Server
 from local_aws.services.ecs.rollout_rules import RolloutRules
 from local_aws.services.ecs.state import Estate
+from local_aws.services.iam.authority import Authority
 
 # What the services answer when a rate is exceeded, by the documents of the services named in limits.py
 _THROTTLES = ("Throttling", "ThrottlingException", "TooManyRequestsException", "RequestLimitExceeded")
@@ -142,6 +145,10 @@ class Control:
                 return "200 OK", self.calls.log()
             case "GET", "notifications":
                 return "200 OK", server.notifications()
+            case "GET", "iam":
+                return "200 OK", server.part(Authority).document()
+            case "POST", "iam":
+                server.part(Authority).enabled = bool(body["enabled"])
             case "GET", "health":
                 return "200 OK", {"port": server.port}
             case "POST", "reset":

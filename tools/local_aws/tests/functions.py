@@ -9,13 +9,7 @@ import zipfile
 from typing import Any
 
 from local_aws.client import LocalAws
-
-TRUST = {
-    "Version": "2012-10-17",
-    "Statement": [
-        {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
-    ],
-}
+from roles import role
 
 
 def package(source: str) -> bytes:
@@ -26,14 +20,6 @@ def package(source: str) -> bytes:
     return buffer.getvalue()
 
 
-def role(aws: LocalAws) -> str:
-    """Make a role that Lambda may assume; its ARN."""
-    answer = aws.client("iam").create_role(
-        RoleName=f"function-{uuid.uuid4().hex[:8]}", AssumeRolePolicyDocument=json.dumps(TRUST)
-    )
-    return str(answer["Role"]["Arn"])
-
-
 class Function:
     """One function, published, and invoked by the qualified ARN that its publication gave."""
 
@@ -42,13 +28,24 @@ class Function:
         self.name = f"f-{uuid.uuid4().hex[:8]}"
         made = self.client.create_function(
             FunctionName=self.name,
-            Role=role(aws),
+            Role=role(aws, "lambda.amazonaws.com"),
             Runtime="python3.13",
             Code={"ZipFile": package(source)},
             Publish=True,
             **{"Timeout": 30, "Handler": "app.handler", **settings},
         )
         self.arn = f"{made['FunctionArn'].removesuffix(':' + made['Version'])}:{made['Version']}"
+
+    def permit(self, service: str, *, qualified: bool = True) -> None:
+        """Let a service invoke the version, or the function without one."""
+        qualifier = {"Qualifier": self.arn.rpartition(":")[2]} if qualified else {}
+        self.client.add_permission(
+            FunctionName=self.name,
+            StatementId=uuid.uuid4().hex,
+            Action="lambda:InvokeFunction",
+            Principal=service,
+            **qualifier,
+        )
 
     def invoke(self, event: Any = None, arn: str | None = None, **settings: Any) -> Any:
         """Return the result; an error comes as ``FunctionError`` with the payload."""

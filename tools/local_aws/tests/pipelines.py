@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from local_aws.client import HANG_SECONDS, LocalAws
+from roles import role
 
 SUCCEED = {"StartAt": "Done", "States": {"Done": {"Type": "Succeed"}}}
 FINAL = ("Succeeded", "Failed", "Stopped", "Superseded", "Cancelled")
@@ -64,15 +65,6 @@ def repository(aws: LocalAws, tmp_path: Path) -> tuple[str, WorkingCopy]:
     name = unique("repository")
     made = aws.client("codecommit").create_repository(repositoryName=name)["repositoryMetadata"]
     return name, WorkingCopy(made["cloneUrlHttp"], tmp_path / name)
-
-
-def role(aws: LocalAws, service: str) -> str:
-    trust = {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}],
-    }
-    made = aws.client("iam").create_role(RoleName=unique("role"), AssumeRolePolicyDocument=json.dumps(trust))
-    return str(made["Role"]["Arn"])
 
 
 def project(aws: LocalAws, spec: str, **settings: Any) -> str:

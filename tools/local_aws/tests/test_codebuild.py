@@ -10,7 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 from local_aws.client import HANG_SECONDS, LocalAws
 from local_aws.services.codebuild import buildspec
-from pipelines import project, role, unique
+from pipelines import project, unique
+from roles import role
 
 
 def run(aws: LocalAws, spec: str, *, stop: bool = False, **override: Any) -> dict[str, Any]:

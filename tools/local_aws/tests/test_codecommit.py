@@ -12,6 +12,7 @@ import pytest
 from botocore.exceptions import ClientError
 from local_aws.client import LocalAws
 from pipelines import WorkingCopy, repository, unique
+from roles import topic_for_rules
 
 
 def code(error: pytest.ExceptionInfo[ClientError]) -> str:
@@ -135,7 +136,7 @@ def test_somebodys_git_configuration_does_not_matter(
 def test_a_push_puts_one_event_for_each_changed_reference(
     aws: LocalAws, tmp_path: Path, eventually: Callable[..., Any]
 ) -> None:
-    topic = aws.client("sns").create_topic(Name=unique("pushes"))["TopicArn"]
+    topic = topic_for_rules(aws)
     name, copy = repository(aws, tmp_path)
     rule, events = unique("rule"), aws.client("events")
     pattern = {"source": ["aws.codecommit"], "detail": {"repositoryName": [name]}}

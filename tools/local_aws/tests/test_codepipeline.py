@@ -14,6 +14,7 @@ from local_aws.client import LocalAws
 from local_aws.kernel.server import Server
 from local_aws.services.codepipeline import actions as pipeline_actions
 from local_aws.services.codepipeline import model as pipeline_model
+from local_aws.services.iam.principals import service
 from pipelines import (
     SUCCEED,
     Pipeline,
@@ -23,10 +24,10 @@ from pipelines import (
     machine,
     project,
     repository,
-    role,
     source_action,
     unique,
 )
+from roles import role, topic_for_rules
 
 SPEC = """
 version: 0.2
@@ -428,7 +429,7 @@ def test_the_states_of_an_execution_become_events(
 ) -> None:
     name, copy = repository(aws, tmp_path)
     copy.push({"a": "1"})
-    topic = aws.client("sns").create_topic(Name=unique("states"))["TopicArn"]
+    topic = topic_for_rules(aws)
     pipeline_name_pattern = {"source": ["aws.codepipeline"]}
     rule = unique("states")
     aws.client("events").put_rule(Name=rule, EventPattern=json.dumps(pipeline_name_pattern))
@@ -462,7 +463,13 @@ def test_an_approval_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     execution = pipeline_model.Execution({"name": "p", "version": 1}, ("StartPipelineExecution", ""), {})
     pipeline = pipeline_model.Pipeline("123456789012", "us-east-1", {"name": "p"})
     context = pipeline_model.ActionContext(
-        pipeline, execution, run, read=lambda _: b"", write=lambda *_: None, changed=lambda: None
+        pipeline,
+        execution,
+        run,
+        read=lambda _: b"",
+        write=lambda *_: None,
+        changed=lambda: None,
+        principal=service("codepipeline.amazonaws.com"),
     )
     with pytest.raises(pipeline_model.ActionFailed, match="timed out after 5 minutes"):
         pipeline_actions.approval_manual(cast(Server, None), context)

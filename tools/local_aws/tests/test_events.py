@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from ecs_estate import Estate
 from functions import Function
 from local_aws.client import LocalAws
+from roles import role, topic_for_rules
 
 FORWARD = """
 import boto3, json
@@ -24,7 +25,8 @@ def handler(event, context):
 
 @pytest.fixture
 def topic(aws: LocalAws) -> str:
-    return str(aws.client("sns").create_topic(Name=f"t-{uuid.uuid4().hex[:8]}")["TopicArn"])
+    """A topic that EventBridge may publish to."""
+    return topic_for_rules(aws)
 
 
 @pytest.fixture
@@ -47,6 +49,7 @@ def test_an_event_reaches_a_function(
     aws: LocalAws, rule: str, topic: str, eventually: Callable[..., Any]
 ) -> None:
     function = Function(aws, FORWARD % topic)
+    function.permit("events.amazonaws.com")
     aws.client("events").put_targets(Rule=rule, Targets=[{"Id": "f", "Arn": function.arn}])
     put(aws, rule, {"colour": "red"})
     (event,) = eventually(lambda: messages(aws))
@@ -88,9 +91,11 @@ def test_an_event_starts_a_state_machine(aws: LocalAws, rule: str, eventually: C
     states = aws.client("stepfunctions")
     definition = {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}
     arn = states.create_state_machine(
-        name=f"m-{rule}", definition=json.dumps(definition), roleArn="arn:aws:iam::123456789012:role/machine"
+        name=f"m-{rule}", definition=json.dumps(definition), roleArn=role(aws, "states.amazonaws.com")
     )["stateMachineArn"]
-    aws.client("events").put_targets(Rule=rule, Targets=[{"Id": "m", "Arn": arn, "InputPath": "$.detail"}])
+    starter = role(aws, "events.amazonaws.com")
+    target = {"Id": "m", "Arn": arn, "InputPath": "$.detail", "RoleArn": starter}
+    aws.client("events").put_targets(Rule=rule, Targets=[target])
     put(aws, rule, {"colour": "red"})
     (execution,) = eventually(lambda: states.list_executions(stateMachineArn=arn)["executions"])
     described = states.describe_execution(executionArn=execution["executionArn"])
@@ -107,7 +112,7 @@ def test_an_event_runs_a_task_of_the_newest_revision(
     target = {
         "Id": "job",
         "Arn": cluster,
-        "RoleArn": "arn:aws:iam::123456789012:role/r",
+        "RoleArn": role(aws, "events.amazonaws.com"),
         "EcsParameters": {"TaskDefinitionArn": newest.rpartition(":")[0]},
     }
     aws.client("events").put_targets(Rule=rule, Targets=[target])
@@ -122,6 +127,7 @@ def test_a_function_subscribes_to_a_topic(aws: LocalAws, topic: str, eventually:
     heard = sns.create_topic(Name=f"heard-{uuid.uuid4().hex[:8]}")["TopicArn"]
     function = Function(aws, FORWARD % heard)
     unqualified = function.arn.rpartition(":")[0]
+    function.permit("sns.amazonaws.com", qualified=False)
     sns.subscribe(TopicArn=topic, Protocol="lambda", Endpoint=unqualified)
     sns.publish(TopicArn=topic, Message="hello")
     entry = eventually(lambda: [e for e in aws.notifications() if e["topicArn"] == heard])[0]

@@ -275,7 +275,7 @@ def test_a_denial_in_aws_s_words() -> None:
         f"{who} ecs:UpdateService on resource: {service} because no identity-based policy allows the ecs:UpdateService action"
     )
     assert said(action="ecs:ListTaskDefinitions", on="*") == (
-        f"{who} ecs:ListTaskDefinitions because no identity-based policy allows the ecs:ListTaskDefinitions action"
+        f"{who} ecs:ListTaskDefinitions on resource: * because no identity-based policy allows the ecs:ListTaskDefinitions action"
     )
     assert said(action="s3:GetObject", on="arn:aws:s3:::b/k") == (
         f'{who} s3:GetObject on resource: "arn:aws:s3:::b/k" because no identity-based policy allows the s3:GetObject action'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,8 +10,12 @@ from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
-from functions import TRUST
 from local_aws.client import DISTRIBUTION, LocalAws
+from roles import policy
+
+TRUST = policy(
+    {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}
+)
 
 # A busy machine takes the processor away in the middle of anything; threads that change every 10 microseconds show the same.
 RESTLESS = "import sys; sys.setswitchinterval(1e-5); from local_aws.__main__ import main; sys.exit(main(sys.argv[1:]))"
@@ -39,7 +42,18 @@ def test_no_request_fails_because_another_one_changes_what_it_reads(restless: Lo
     def make_and_read(number: int) -> list[str]:
         name, failed = f"role-{number}", []
         for operation, members in (
-            (iam.create_role, {"AssumeRolePolicyDocument": json.dumps(TRUST)}),
+            (
+                iam.create_role,
+                {
+                    "AssumeRolePolicyDocument": policy(
+                        {
+                            "Effect": "Allow",
+                            "Principal": {"Service": "lambda.amazonaws.com"},
+                            "Action": "sts:AssumeRole",
+                        }
+                    )
+                },
+            ),
             (iam.tag_role, {"Tags": [{"Key": "number", "Value": str(number)}]}),
             (iam.get_role, {}),
             (iam.list_attached_role_policies, {}),

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from functions import Function
 from local_aws.client import LocalAws
+from roles import role, topic_for_rules
 
 SOURCE = """
 import os, time
@@ -31,7 +32,7 @@ def machine(aws: LocalAws, states: dict[str, Any]) -> str:
     name = f"m-{uuid.uuid4().hex[:8]}"
     definition = {"StartAt": next(iter(states)), "States": states}
     answer = aws.client("stepfunctions").create_state_machine(
-        name=name, definition=json.dumps(definition), roleArn="arn:aws:iam::123456789012:role/machine"
+        name=name, definition=json.dumps(definition), roleArn=role(aws, "states.amazonaws.com")
     )
     return str(answer["stateMachineArn"])
 
@@ -98,7 +99,7 @@ def test_a_retry_and_a_catch_go_by_the_error_name(aws: LocalAws, eventually: Cal
 def test_stopping_is_immediate_and_leaves_the_function_running(
     aws: LocalAws, eventually: Callable[..., Any]
 ) -> None:
-    topic = aws.client("sns").create_topic(Name="after-stop")["TopicArn"]
+    topic = topic_for_rules(aws)
     queue = aws.client("sqs").create_queue(QueueName="go-on")["QueueUrl"]
     source = (
         "import boto3, time\n"
@@ -123,7 +124,7 @@ def test_stopping_is_immediate_and_leaves_the_function_running(
 def test_ends_reach_rules_on_status_changes(
     aws: LocalAws, eventually: Callable[..., Any], status: str
 ) -> None:
-    topic = aws.client("sns").create_topic(Name="ends")["TopicArn"]
+    topic = topic_for_rules(aws)
     by_status: dict[str, Any] = {
         "SUCCEEDED": {"Only": {"Type": "Pass", "End": True}},
         "FAILED": {"Only": {"Type": "Fail", "Error": "Bad", "Cause": "luck"}},
@@ -137,7 +138,7 @@ def test_ends_reach_rules_on_status_changes(
     arn = client.create_state_machine(
         name=f"m-{uuid.uuid4().hex[:8]}",
         definition=json.dumps(definition),
-        roleArn="arn:aws:iam::123456789012:role/machine",
+        roleArn=role(aws, "states.amazonaws.com"),
     )["stateMachineArn"]
     pattern = {
         "source": ["aws.states"],

@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from functions import Function
 from local_aws.client import HANG_SECONDS, LocalAws
 from pipelines import unique
+from roles import role
 
-ROLE = "arn:aws:iam::123456789012:role/machine"
 WAIT = {"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 30, "End": True}}}
 
 FAILING = """
@@ -33,7 +33,10 @@ def handler(event, context):
 
 def create(aws: LocalAws, definition: dict[str, Any], **settings: Any) -> str:
     made = aws.client("stepfunctions").create_state_machine(
-        name=unique("machine"), definition=json.dumps(definition), roleArn=ROLE, **settings
+        name=unique("machine"),
+        definition=json.dumps(definition),
+        roleArn=role(aws, "states.amazonaws.com"),
+        **settings,
     )
     return str(made["stateMachineArn"])
 

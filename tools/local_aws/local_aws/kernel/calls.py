@@ -106,6 +106,7 @@ class Call:
     params: dict[str, str] = field(default_factory=dict)
     worker: str | None = None
     internal: bool = False
+    access_key: str = ""
 
     @property
     def key(self) -> str:
@@ -265,6 +266,10 @@ def identify(server: Server, environ: dict[str, Any], body: bytes) -> Call:
         operation = params.get("Action", "")
     else:
         operation, params = match_route(service, environ)
+    if re.fullmatch(r"\d{12}", access_key):
+        environ.setdefault(
+            "HTTP_X_MOTO_ACCOUNT_ID", access_key
+        )  # moto tells accounts by the keys that it made
     app = _APP_ID.search(str(environ.get("HTTP_USER_AGENT", "")))
     app_id = app.group(1) if app else None
     return Call(
@@ -278,6 +283,7 @@ def identify(server: Server, environ: dict[str, Any], body: bytes) -> Call:
         params=params,
         worker=app_id if app_id and app_id.startswith("worker-") else None,
         internal=app_id == INTERNAL_APP_ID,
+        access_key=access_key,
     )
 
 

@@ -10,6 +10,7 @@ import contextlib
 import functools
 import io
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -226,7 +227,9 @@ class Server:
             function()
 
     def account_of(self, access_key: str) -> str:
-        """Return the account that an access key belongs to, as moto sees it."""
+        """Return the account that an access key belongs to, as moto sees it; twelve digits are an account's own key."""
+        if re.fullmatch(r"\d{12}", access_key):
+            return access_key
         from moto.iam.models import get_account_id_from  # noqa: PLC0415 (moto's backends load on demand)
 
         return str(get_account_id_from(access_key)) if access_key else DEFAULT_ACCOUNT

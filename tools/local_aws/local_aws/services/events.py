@@ -19,6 +19,7 @@ import json
 import re
 import threading
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -29,8 +30,12 @@ from moto.events.models import Rule, events_backends
 from local_aws.kernel.calls import Answer, ApiError, Call
 from local_aws.kernel.patches import patch
 from local_aws.kernel.server import MOTO_LOCK, Server, one_at_a_time
+from local_aws.services.iam import policies_in_force, principals
+from local_aws.services.iam.authority import Authority
+from local_aws.services.iam.principals import Principal
 
 MAX_TARGETS = 5
+_EVENTS = principals.service("events.amazonaws.com")
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,8 @@ class Origin:
 
     account: str
     region: str
+    rule: str
+    """The ARN of the rule."""
 
 
 def _find(document: Any, path: str) -> Any:
@@ -82,6 +89,23 @@ def _input(target: dict[str, Any], event: dict[str, Any]) -> Any:
         return filled
 
 
+def role_of_target(server: Server, target: Mapping[str, Any], origin: Any) -> Principal:
+    """The role of a target, as EventBridge assumes it.
+
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-iam-roles.html
+    https://docs.aws.amazon.com/eventbridge/latest/userguide/cross-service-confused-deputy-prevention.html
+    """
+    if not target.get("RoleArn"):
+        raise ApiError("AccessDeniedException", f"not authorized: the target {target['Arn']} has no RoleArn")
+    return server.part(Authority).act_as(
+        "events.amazonaws.com",
+        target["RoleArn"],
+        f"EventBridge_{origin.rule.rpartition('/')[2]}",
+        origin.region,
+        {"aws:SourceArn": origin.rule, "aws:SourceAccount": origin.account},
+    )
+
+
 class Delivery:
     """Takes events to the targets of the rules they match."""
 
@@ -106,16 +130,56 @@ class Delivery:
                 alone.targets = [target]
                 work: Any = (one_at_a_time(original), (alone, event))
             else:
-                work = (hook, (target, _input(target, document), Origin(rule.account_id, rule.region_name)))
-            threading.Thread(target=self._deliver, args=(rule, *work), daemon=True).start()
+                work = (
+                    hook,
+                    (target, _input(target, document), Origin(rule.account_id, rule.region_name, rule.arn)),
+                )
+            threading.Thread(target=self._deliver, args=(rule, target, document, *work), daemon=True).start()
 
-    def _deliver(self, rule: Any, function: Any, arguments: tuple[Any, ...]) -> None:
+    def _deliver(
+        self,
+        rule: Any,
+        target: dict[str, Any],
+        event: dict[str, Any],
+        function: Any,
+        arguments: tuple[Any, ...],
+    ) -> None:
         try:
             function(*arguments)
-        except Exception:
+        except Exception as error:
             if not self.server.stopping.is_set():
                 self.server.log_error(f"EventBridge rule {rule.name}")
                 _count_failed(rule)
+                self._bury(rule, target, event, error)
+
+    def _bury(self, rule: Any, target: dict[str, Any], event: dict[str, Any], error: Exception) -> None:
+        """Put an event that could not be delivered into the target's dead-letter queue.
+
+        What is refused is not tried again. https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
+        """
+        queue = (target.get("DeadLetterConfig") or {}).get("Arn")
+        if not queue:
+            return
+        _, _, _, region, account, name = queue.split(":", 5)
+        attributes = {
+            "RULE_ARN": rule.arn,
+            "TARGET_ARN": target["Arn"],
+            "ERROR_CODE": "NO_PERMISSIONS" if "not authorized" in str(error) else "SDK_CLIENT_ERROR",
+            "ERROR_MESSAGE": str(error)[:1024] or type(error).__name__,
+        }
+        try:
+            self.server.part(Authority).demand(
+                _EVENTS, "sqs:SendMessage", queue, region=region, context={"aws:SourceArn": rule.arn}
+            )
+            self.server.client("sqs", region, account).send_message(
+                QueueUrl=f"{self.server.endpoint}/{account}/{name}",
+                MessageBody=json.dumps(event),
+                MessageAttributes={
+                    k: {"DataType": "String", "StringValue": v} for k, v in attributes.items()
+                },
+            )
+        except Exception:
+            self.server.log_error(f"dead-letter queue of EventBridge rule {rule.name}")
 
     def put_event(  # noqa: PLR0917 (the order in which an event is told)
         self,
@@ -144,19 +208,34 @@ class Delivery:
             rule.send_to_targets(event)
 
     def _sns(self, target: dict[str, Any], event: Any, _: Any) -> None:
+        """By the topic's policy and its key's. EventBridge sends none of the source's keys along.
+
+        https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-sns-permissions
+        https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
+        """
         _, _, _, region, account, *_rest = target["Arn"].split(":")
+        authority = self.server.part(Authority)
+        authority.demand(_EVENTS, "sns:Publish", target["Arn"], region=region)
+        with MOTO_LOCK:
+            topic = policies_in_force.topic(target["Arn"])
+            key = policies_in_force.key(topic.kms_master_key_id or "", account, region) if topic else None
+        if key is not None:
+            for action in ("kms:GenerateDataKey", "kms:Decrypt"):
+                authority.demand(_EVENTS, action, key.arn, region=region)
         text = event if isinstance(event, str) else json.dumps(event)
         self.server.client("sns", region, account).publish(TopicArn=target["Arn"], Message=text)
 
-    def _states(self, target: dict[str, Any], event: Any, _: Any) -> None:
-        _, _, _, region, account, *_rest = target["Arn"].split(":")
-        self.server.client("stepfunctions", region, account).start_execution(
+    def _states(self, target: dict[str, Any], event: Any, origin: Any) -> None:
+        region = target["Arn"].split(":")[3]
+        role = role_of_target(self.server, target, origin)
+        self.server.part(Authority).client(role, "stepfunctions", region).start_execution(
             stateMachineArn=target["Arn"], name=str(uuid.uuid4()), input=json.dumps(event)
         )
 
     def _ecs(self, target: dict[str, Any], event: Any, origin: Any) -> None:
         parameters = target.get("EcsParameters") or {}
-        self.server.client("ecs", origin.region, origin.account).run_task(
+        role = role_of_target(self.server, target, origin)
+        self.server.part(Authority).client(role, "ecs", origin.region).run_task(
             cluster=target["Arn"],
             taskDefinition=parameters["TaskDefinitionArn"],
             count=parameters.get("TaskCount") or 1,

@@ -1,8 +1,8 @@
-"""Amazon S3: a bucket that denies insecure transport can be used all the same, and an object may be older than versioning.
+"""Amazon S3: a bucket's policy is judged by ``services/iam``, and an object may be older than versioning.
 
 Stands for: requests come over TLS, so a statement that denies what has ``aws:SecureTransport`` = false does not
 concern them. https://docs.aws.amazon.com/AmazonS3/latest/userguide/security-best-practices.html#transit
-This server speaks plain HTTP on 127.0.0.1, and moto does not look at a bucket policy's conditions.
+This server speaks plain HTTP on 127.0.0.1.
 
 Stands for: in a bucket with versioning, an object that was put before has the version ID null, and answers say so.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
@@ -10,10 +10,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/versioning-workflows.html
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-from moto.iam.access_control import IAMPolicy, PermissionResult
+from moto.iam.access_control import PermissionResult
 from moto.s3.models import FakeBucket, s3_backends
 
 from local_aws.kernel.calls import Answer, Call
@@ -24,13 +21,13 @@ _VERSION = "x-amz-version-id"
 
 
 def install(server: Server) -> None:
-    """Make every bucket pass over such statements; buckets are moto's, so there is one patch for all servers."""
+    """Keep moto from judging buckets' policies; buckets are moto's, so there is one patch for all servers."""
     patch(
         FakeBucket,
         "get_permission",
-        _permission,
-        because="a statement that denies plain HTTP denies everything: moto looks at no condition, and this server has no TLS",
-        upstream="moto should look at aws:SecureTransport",
+        lambda *_: PermissionResult.NEUTRAL,
+        because="a statement that denies plain HTTP denies everything: moto looks at no condition; services/iam has judged",
+        upstream="moto should look at conditions",
     )
 
     @server.operation("s3", "GetObject", "HeadObject")
@@ -44,25 +41,3 @@ def install(server: Server) -> None:
 def _is_versioned(call: Call) -> bool:
     bucket = s3_backends[call.account]["aws"].buckets.get(call.params.get("Bucket", ""))
     return bool(bucket is not None and bucket.is_versioned)
-
-
-def _permission(bucket: FakeBucket, action: str, resource: str) -> Any:
-    if bucket.policy is None:
-        return PermissionResult.NEUTRAL
-    document = json.loads(bucket.policy)
-    statements = document["Statement"]
-    statements = [statements] if isinstance(statements, dict) else statements
-    kept = [statement for statement in statements if not _is_about_plain_http(statement)]
-    return IAMPolicy(json.dumps({**document, "Statement": kept})).is_action_permitted(action, resource)
-
-
-def _is_about_plain_http(statement: dict[str, Any]) -> bool:
-    """Tell whether a statement holds for plain HTTP only."""
-    for values in (statement.get("Condition") or {}).values():
-        for key, value in values.items():
-            wanted = value if isinstance(value, list) else [value]
-            if key.lower() == "aws:securetransport" and all(
-                str(entry).lower() == "false" for entry in wanted
-            ):
-                return True
-    return False

@@ -1,6 +1,10 @@
 """Amazon SNS: what was published can be read by tests, at ``GET /_local/notifications``.
 
 Stands for a subscriber: https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
+
+Queues and functions get messages where their own policy lets SNS in, as
+https://docs.aws.amazon.com/sns/latest/dg/subscribe-sqs-queue-to-sns-topic.html and
+https://docs.aws.amazon.com/sns/latest/dg/lambda-console.html say; otherwise they are lost without a word.
 """
 
 from __future__ import annotations
@@ -9,8 +13,15 @@ import threading
 import time
 from typing import Any
 
-from local_aws.kernel.calls import Answer, Call
+from moto.sns.models import Subscription
+
+from local_aws.kernel.calls import Answer, ApiError, Call
+from local_aws.kernel.patches import patch
 from local_aws.kernel.server import Server
+from local_aws.services.iam import principals
+from local_aws.services.iam.authority import Authority
+
+_ACTIONS = {"sqs": "sqs:SendMessage", "lambda": "lambda:InvokeFunction"}
 
 
 class Notifications:
@@ -55,6 +66,30 @@ def install(server: Server) -> None:
     notifications = Notifications()
     server.notifications = notifications.all
     server.on_reset(notifications.reset)
+
+    def deliver(subscription: Any, *message: Any, **named: Any) -> None:
+        action = _ACTIONS.get(subscription.protocol)
+        topic = str(subscription.topic.arn)
+        try:
+            if action:
+                server.part(Authority).demand(
+                    principals.service("sns.amazonaws.com"),
+                    action,
+                    subscription.endpoint,
+                    region=topic.split(":")[3],
+                    context={"aws:SourceArn": topic, "aws:SourceAccount": topic.split(":")[4]},
+                )
+        except ApiError:
+            return
+        original(subscription, *message, **named)
+
+    original = patch(
+        Subscription,
+        "publish",
+        deliver,
+        because="moto delivers to queues and functions whose policies do not let SNS in",
+        upstream="moto should look at them",
+    )
 
     @server.operation("sns", "Publish")
     def publish(call: Call) -> Answer:

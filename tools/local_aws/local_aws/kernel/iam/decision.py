@@ -155,17 +155,12 @@ def _no(kind: str, request: Request) -> str:
 def sentence(request: Request, decision: Decision) -> str:
     """A denial in AWS's words.
 
-    https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html: a trust policy's names no resource, nor does
-    an action that takes none. S3 quotes the ARN, SNS writes its own name in capitals:
-    https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
-    https://github.com/hashicorp/terraform-provider-aws/issues/45018
+    A trust policy's names no resource: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
+    S3 quotes the ARN: https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
+    SNS writes its name in capitals: https://hackingthe.cloud/aws/enumeration/whoami/
     """
     resource = f'"{request.resource}"' if request.action.startswith("s3:") else request.resource
-    on = (
-        f" on resource: {resource}"
-        if request.resource != "*" and "trust policy" not in decision.reason
-        else ""
-    )
+    on = "" if "trust policy" in decision.reason else f" on resource: {resource}"
     action, reason = request.action, decision.reason
     if action.startswith("sns:"):
         action = "SNS:" + action.removeprefix("sns:")

@@ -38,11 +38,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import ClientError
+from moto.logs.models import logs_backends
+
 from local_aws.kernel.calls import ApiError, Call
 from local_aws.kernel.processes import Child
-from local_aws.kernel.server import Server
+from local_aws.kernel.server import MOTO_LOCK, Server
 from local_aws.kernel.shared import one_of
 from local_aws.services.codebuild import buildspec as buildspecs
+from local_aws.services.iam.authority import Authority
+from local_aws.services.iam.principals import Principal
 
 LAMBDA_TYPES = ("LINUX_LAMBDA_CONTAINER", "ARM_LAMBDA_CONTAINER")
 LAMBDA_MINUTES = 15
@@ -96,9 +101,8 @@ _SETTINGS = (
 
 @dataclass(frozen=True)
 class Source:
-    """An input of a build: a zip, the identifier of a secondary source, and the revision it was made from."""
+    """An input of a build: where its zip lies, the identifier of a secondary source, and the revision it was made from."""
 
-    data: bytes
     identifier: str = ""
     revision: str = ""
     location: str = ""
@@ -131,6 +135,19 @@ class Build:
     @property
     def id(self) -> str:
         return f"{self.project['name']}:{self.uuid}"
+
+    def acting(self) -> Principal:
+        """The project's role, as CodeBuild assumes it.
+
+        https://docs.aws.amazon.com/codebuild/latest/userguide/cross-service-confused-deputy-prevention.html
+        """
+        return self.server.part(Authority).act_as(
+            "codebuild.amazonaws.com",
+            self.project["serviceRole"],
+            f"AWSCodeBuild-{self.uuid}",
+            self.region,
+            {"aws:SourceArn": self.project["arn"], "aws:SourceAccount": self.account},
+        )
 
     @property
     def arn(self) -> str:
@@ -506,7 +523,7 @@ class _Run:
         for source in build.sources:
             where = self.source.with_name(source.identifier or "src")
             where.mkdir(parents=True, exist_ok=True)
-            _unzip(source.data, where)
+            _unzip(self._fetch(source), where)
         self.source.mkdir(parents=True, exist_ok=True)
         self.log.say(f"CODEBUILD_SRC_DIR={self.source}")
         text = build.spec_text
@@ -527,11 +544,24 @@ class _Run:
             (self.home / directory).mkdir()
         self.variables = self._environment()
 
+    def _fetch(self, source: Source) -> bytes:
+        """A source's zip, by the build's own role."""
+        bucket, _, key = source.location.removeprefix("arn:aws:s3:::").partition("/")
+        try:
+            s3 = self.server.part(Authority).client(self.build.acting(), "s3", self.build.region)
+            return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except (ApiError, ClientError) as error:
+            raise _Failed(
+                "CLIENT_ERROR", f"{error} for primary source and source version {source.location}"
+            ) from None
+
     def _environment(self) -> dict[str, str]:
         build, server = self.build, self.server
-        credentials = server.client("sts", build.region, build.account).assume_role(
-            RoleArn=build.project["serviceRole"], RoleSessionName=f"AWSCodeBuild-{build.uuid}"
-        )["Credentials"]
+        try:
+            keys = build.acting().keys
+        except ApiError as error:
+            raise _Failed("CLIENT_ERROR", error.message) from None
+        assert keys is not None  # noqa: S101 - for the type checker
         primary = next((source for source in build.sources if not source.identifier), None)
         search = [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
         values = {
@@ -539,9 +569,9 @@ class _Run:
             "HOME": str(self.home / "home"),
             "TMPDIR": str(self.home / "tmp"),
             "LANG": "C.UTF-8",
-            "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": credentials["SessionToken"],
+            "AWS_ACCESS_KEY_ID": keys[0],
+            "AWS_SECRET_ACCESS_KEY": keys[1],
+            "AWS_SESSION_TOKEN": keys[2],
             "AWS_REGION": build.region,
             "AWS_DEFAULT_REGION": build.region,
             "AWS_ENDPOINT_URL": server.endpoint,
@@ -770,10 +800,22 @@ class _Log:
         self._sent = time.monotonic()
         if group is None or not lines:
             return
-        logs = self._build.server.client("logs", self._build.region, self._build.account)
+        with contextlib.suppress(
+            ApiError, ClientError
+        ):  # a build runs without the permission, and leaves no log
+            self._put(group, stream, lines)
+
+    def _put(self, group: str, stream: str, lines: list[dict[str, Any]]) -> None:
+        build = self._build
+        authority, principal = build.server.part(Authority), build.acting()
+        logs = authority.client(principal, "logs", build.region)
         if not self._made:
-            with contextlib.suppress(logs.exceptions.ResourceAlreadyExistsException):
-                logs.create_log_group(logGroupName=group)
+            with MOTO_LOCK:
+                exists = group in logs_backends[build.account][build.region].groups
+            if not exists:
+                arn = f"arn:aws:logs:{build.region}:{build.account}:log-group:{group}"
+                authority.demand(principal, "logs:CreateLogGroup", arn, region=build.region)
+                build.server.client("logs", build.region, build.account).create_log_group(logGroupName=group)
             logs.create_log_stream(logGroupName=group, logStreamName=stream)
             self._made = True
         logs.put_log_events(logGroupName=group, logStreamName=stream, logEvents=lines)

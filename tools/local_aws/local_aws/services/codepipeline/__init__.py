@@ -33,6 +33,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from botocore.exceptions import ClientError
 from moto.events.models import events_backends
 
 from local_aws.kernel.calls import ApiError, Call
@@ -50,7 +51,10 @@ from local_aws.services.codepipeline.model import (
     Pipeline,
     Stage,
 )
+from local_aws.services.events import role_of_target
 from local_aws.services.git import BareRepository, RefChange
+from local_aws.services.iam.authority import Authority
+from local_aws.services.iam.principals import Principal
 
 _VARIABLE = re.compile(r"#\{([A-Za-z0-9@\-_]+)\.([A-Za-z0-9@\-_]+)\}")
 _NAME = re.compile(r"[A-Za-z0-9.@\-_]{1,100}")
@@ -256,6 +260,7 @@ class CodePipeline:
 
     def _perform(self, pipeline: Pipeline, execution: Execution, run: ActionRun) -> None:
         kind = run.declaration["actionTypeId"]
+        authority = self.server.part(Authority)
         provider = PROVIDERS.get((kind["category"], kind["provider"]))
         if provider is None:
             raise ActionFailed(
@@ -271,13 +276,27 @@ class CodePipeline:
             bucket, key = execution.artifacts[entry["name"]]
             run.inputs.append({"name": entry["name"], "s3location": {"bucket": bucket, "key": key}})
 
+        try:
+            # For which pipeline it assumes a role, CodePipeline is documented to say nowhere.
+            principal = authority.act_as(
+                "codepipeline.amazonaws.com",
+                run.declaration.get("roleArn") or pipeline.declaration["roleArn"],
+                execution.id,
+                pipeline.region,
+            )
+        except ApiError as error:
+            raise ActionFailed("PermissionError", error.message) from None
+
         def read(name: str) -> bytes:
             bucket, key = execution.artifacts[name]
-            s3 = self.server.client("s3", pipeline.region, pipeline.account)
-            return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+            try:
+                s3 = authority.client(principal, "s3", pipeline.region)
+                return bytes(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+            except ClientError as error:
+                raise ActionFailed("PermissionError", str(error)) from None
 
-        def write(name: str, data: bytes) -> None:
-            bucket, key = self._store(pipeline, name, data)
+        def write(name: str, data: bytes, by: Principal | None = None) -> None:
+            bucket, key = self._store(pipeline, name, data, by or principal)
             execution.artifacts[name] = (bucket, key)
             run.outputs.append({"name": name, "s3location": {"bucket": bucket, "key": key}})
 
@@ -286,9 +305,13 @@ class CodePipeline:
                 run.updated = time.time()
                 pipeline.changed.notify_all()
 
-        provider(self.server, ActionContext(pipeline, execution, run, read, write, changed))
+        context = ActionContext(pipeline, execution, run, read, write, changed, principal)
+        try:
+            provider(self.server, context)
+        except ApiError as error:  # a permission that the role lacks
+            raise ActionFailed("PermissionError", error.message) from None
 
-    def _store(self, pipeline: Pipeline, name: str, data: bytes) -> tuple[str, str]:
+    def _store(self, pipeline: Pipeline, name: str, data: bytes, by: Principal) -> tuple[str, str]:
         store = pipeline.store()
         unique = "".join(secrets.choice(_KEY_CHARACTERS) for _ in range(7))
         # CodePipeline cuts both names: see "Folder names are truncated" in its troubleshooting guide.
@@ -297,7 +320,7 @@ class CodePipeline:
         if store.get("encryptionKey"):
             encryption["SSEKMSKeyId"] = store["encryptionKey"]["id"]
         try:
-            self.server.client("s3", pipeline.region, pipeline.account).put_object(
+            self.server.part(Authority).client(by, "s3", pipeline.region).put_object(
                 Bucket=store["location"], Key=key, Body=data, ContentType="application/zip", **encryption
             )
         except Exception as error:  # whatever S3 refuses it for
@@ -815,6 +838,12 @@ def install(server: Server) -> None:
         """Start the pipeline that an EventBridge rule has as its target."""
         del event
         _, _, _, region, account, name = str(rule_target["Arn"]).split(":", 5)
+        server.part(Authority).demand(
+            role_of_target(server, rule_target, sender),
+            "codepipeline:StartPipelineExecution",
+            rule_target["Arn"],
+            region=region,
+        )
         rule = _rule_of(sender.account, sender.region, rule_target)
         service.start(service.find(account, region, name), ("CloudWatchEvent", rule))
 

@@ -21,6 +21,7 @@ from local_aws.services import codebuild, codecommit
 from local_aws.services import codeconnections as connections
 from local_aws.services.codepipeline.model import ActionContext, ActionFailed
 from local_aws.services.git import BareRepository, Commit
+from local_aws.services.iam.authority import Authority
 
 Provider = Callable[[Server, ActionContext], None]
 
@@ -48,6 +49,9 @@ def source_codecommit(server: Server, context: ActionContext) -> None:
             f"The action failed because no repository named {name} was found. Make sure you are using the "
             "correct repository name, and then try again.",
         ) from None
+    # https://docs.aws.amazon.com/codepipeline/latest/userguide/security-iam.html#how-to-custom-role
+    for action in ("GetBranch", "GetCommit", "UploadArchive", "GetUploadArchiveStatus"):
+        _demand(server, context, f"codecommit:{action}", repository.arn)
     commit = _tip(context, repository.bare, branch, f"AWS CodeCommit repository {name}")
     context.run.variables = {
         "RepositoryName": name,
@@ -83,6 +87,8 @@ def source_connection(server: Server, context: ActionContext) -> None:
             f"Connection {arn} has no repository: POST /_local/connections with its path as "
             '{"arn": ..., "status": "AVAILABLE", "repository": ...}.',
         )
+    # https://docs.aws.amazon.com/codepipeline/latest/userguide/action-reference-CodestarConnectionSource.html
+    _demand(server, context, _use_connection(arn), arn)
     commit = _tip(context, connection.repository, branch, f"repository {full_name}")
     context.run.variables = {
         "ConnectionArn": arn,
@@ -99,6 +105,19 @@ def source_connection(server: Server, context: ActionContext) -> None:
     url += f"&FullRepositoryId={full_name}&Commit={commit.id}"
     summary = {"ProviderType": connection.provider, "CommitMessage": commit.message.rstrip("\n")}
     _deliver(context, connection.repository, commit, url, json.dumps(summary))
+
+
+def _demand(server: Server, context: ActionContext, action: str, resource: str) -> None:
+    """Ask for what CodePipeline does in the role's name without a call of its own here."""
+    server.part(Authority).demand(context.principal, action, resource, region=context.pipeline.region)
+
+
+def _use_connection(arn: str) -> str:
+    """The service was renamed, and its connections are of the one or the other.
+
+    https://docs.aws.amazon.com/dtconsole/latest/userguide/rename.html
+    """
+    return f"{arn.split(':')[2]}:UseConnection"
 
 
 def _tip(context: ActionContext, bare: BareRepository, branch: str, where: str) -> Commit:
@@ -157,7 +176,6 @@ def build_codebuild(server: Server, context: ActionContext) -> None:
         bucket, key = context.execution.artifacts[name]
         sources.append(
             codebuild.Source(
-                context.read(name),
                 identifier="" if name == primary else name,
                 revision=context.execution.commits.get(name, ""),
                 location=f"arn:aws:s3:::{bucket}/{key}",
@@ -170,6 +188,9 @@ def build_codebuild(server: Server, context: ActionContext) -> None:
             if entry.get("type", "PLAINTEXT") != "PLAINTEXT":
                 raise ActionFailed("ConfigurationError", f"local_aws has no {entry['type']} variables")
             variables[entry["name"]] = entry["value"]
+        project_arn = f"arn:aws:codebuild:{pipeline.region}:{pipeline.account}:project/{context.required('ProjectName')}"
+        for action in ("codebuild:StartBuild", "codebuild:BatchGetBuilds"):
+            _demand(server, context, action, project_arn)
         build = codebuild.of(server).start(
             pipeline.account,
             pipeline.region,
@@ -208,7 +229,8 @@ def build_codebuild(server: Server, context: ActionContext) -> None:
                 "JobFailed",
                 f"The build of {project} made no artifact for {name}: see artifacts in its buildspec",
             )
-        context.write(name, data)
+        # https://docs.aws.amazon.com/codebuild/latest/userguide/setting-up-service-role.html: by the build's own role
+        context.write(name, data, build.acting())
 
 
 def approval_manual(server: Server, context: ActionContext) -> None:
@@ -242,7 +264,7 @@ def approval_manual(server: Server, context: ActionContext) -> None:
         message = {"region": pipeline.region, "consoleLink": home, "approval": approval}
         subject = f"APPROVAL NEEDED: AWS CodePipeline {pipeline.name} for action {run.name}"
         try:
-            server.client("sns", pipeline.region, pipeline.account).publish(
+            server.part(Authority).client(context.principal, "sns", pipeline.region).publish(
                 TopicArn=configuration["NotificationArn"], Subject=subject[:100], Message=json.dumps(message)
             )
         except Exception as error:  # whatever SNS refuses it for
@@ -281,8 +303,9 @@ def invoke_stepfunctions(server: Server, context: ActionContext) -> None:
         raise ActionFailed("ConfigurationError", f"InputType is {kind!r}; write Literal or FilePath")
     prefix = context.configuration.get("ExecutionNamePrefix")
     region = machine.split(":")[3]
-    states = server.client("stepfunctions", region, machine.split(":")[4])
+    states = server.part(Authority).client(context.principal, "stepfunctions", region)
     try:
+        states.describe_state_machine(stateMachineArn=machine)
         arn = states.start_execution(
             stateMachineArn=machine, name=f"{prefix}-{run.id}" if prefix else run.id, input=text
         )["executionArn"]

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from local_aws.services.iam.principals import Principal
+
 FINAL = ("Succeeded", "Failed", "Stopped", "Superseded", "Cancelled")
 
 
@@ -230,10 +232,12 @@ class ActionContext:
     run: ActionRun
     read: Callable[[str], bytes]
     """The zip of an input artifact."""
-    write: Callable[[str, bytes], None]
-    """Store the zip of an output artifact."""
+    write: Callable[..., None]
+    """Store the zip of an output artifact: its name, its bytes, and by whom where that is not the pipeline's role."""
     changed: Callable[[], None]
     """Tell that the run's members have changed."""
+    principal: Principal
+    """The pipeline's role, or the action's own."""
 
     @property
     def configuration(self) -> dict[str, str]:

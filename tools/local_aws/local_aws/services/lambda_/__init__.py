@@ -23,7 +23,6 @@ import hashlib
 import io
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -44,6 +43,9 @@ from local_aws.kernel.calls import Answer, ApiError, Call
 from local_aws.kernel.patches import patch
 from local_aws.kernel.processes import Child
 from local_aws.kernel.server import MOTO_LOCK, Server
+from local_aws.services.iam import principals
+from local_aws.services.iam.authority import Authority
+from local_aws.services.iam.principals import Principal
 from local_aws.services.lambda_ import configuration as lambda_configuration
 from local_aws.services.lambda_.environment import runtime_directory
 
@@ -90,6 +92,7 @@ class Worker:
         self.number = number
         self.log_stream = log_stream
         self.child: Child | None = None
+        self.principal: Principal | None = None
         self.ready = False
         self.dead = False
         self.invocation: Invocation | None = None
@@ -211,8 +214,6 @@ class Lambdas:
         self._workers: dict[str, Worker] = {}
         self._running: dict[str, int] = {}
         self._code_lock = threading.Lock()
-        self._credentials_lock = threading.Lock()
-        self._role_credentials: dict[tuple[str, str], tuple[str, str, str]] = {}
         self._runtime: Path | None = None
         (server.state_dir / "logs").mkdir(parents=True, exist_ok=True)
 
@@ -443,7 +444,7 @@ class Lambdas:
 
     def _environment(self, worker: Worker, code: Path, runtime: Path, scratch: Path) -> dict[str, str]:
         function = worker.pool.function
-        key, secret, token = self._credentials(function)
+        key, secret, token = self._credentials(worker)
         server = self.server
         reserved = {
             "_HANDLER": str(function.handler),
@@ -482,20 +483,21 @@ class Lambdas:
         }
         return {**here, **{k: str(v) for k, v in function.environment_vars.items()}, **reserved}
 
-    def _credentials(self, function: Any) -> tuple[str, str, str]:
-        """Credentials of the function's role, as Lambda assumes it."""
-        key = (function.function_arn, function.role)
-        with self._credentials_lock:
-            if key not in self._role_credentials:
-                sts = self.server.client("sts", function.region, function.account_id)
-                name = re.sub(r"[^\w+=,.@-]", "-", function.function_name)[:64].ljust(2, "-")
-                answer = sts.assume_role(RoleArn=function.role, RoleSessionName=name)["Credentials"]
-                self._role_credentials[key] = (
-                    answer["AccessKeyId"],
-                    answer["SecretAccessKey"],
-                    answer["SessionToken"],
-                )
-            return self._role_credentials[key]
+    def _credentials(self, worker: Worker) -> tuple[str, str, str]:
+        """Credentials of the function's role, as Lambda assumes it; with tracing on it asks whether that may write traces.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/lambda-intro-execution-role.html
+        """
+        function, authority = worker.pool.function, self.server.part(Authority)
+        worker.principal = authority.act_as(
+            "lambda.amazonaws.com", function.role, function.function_name, function.region
+        )
+        if str((function.tracing_config or {}).get("Mode")) == "Active":
+            for action in ("xray:PutTraceSegments", "xray:PutTelemetryRecords"):
+                with contextlib.suppress(ApiError):  # no traces then
+                    authority.demand(worker.principal, action, "*", region=function.region)
+        assert worker.principal.keys is not None  # noqa: S101 - for the type checker
+        return worker.principal.keys
 
     def kill_worker(self, worker_id: str) -> None:
         worker = self._workers.get(worker_id)
@@ -536,6 +538,8 @@ class Lambdas:
         with self._lock, contextlib.suppress(OSError), path.open("a", encoding="utf-8") as log:
             log.write(message + "\n")
         group = lambda_configuration.log_group(function)
+        if not self._may_log(worker, group):
+            return
         with MOTO_LOCK, contextlib.suppress(Exception):  # a deleted log group must not end the worker
             logs = function.logs_backend
             logs.ensure_log_group(group)
@@ -543,6 +547,18 @@ class Lambdas:
             logs.put_log_events(
                 group, worker.log_stream, [{"timestamp": int(time.time() * 1000), "message": message}]
             )
+
+    def _may_log(self, worker: Worker, group: str) -> bool:
+        """Without the permission a function runs and leaves no log."""
+        function = worker.pool.function
+        arn = f"arn:aws:logs:{function.region}:{function.account_id}:log-group:{group}:log-stream:{worker.log_stream}"
+        try:
+            if worker.principal is not None:
+                for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+                    self.server.part(Authority).demand(worker.principal, action, arn, region=function.region)
+        except ApiError:
+            return False
+        return True
 
     # --- Runtime API --------------------------------------------------------------------------------------
 
@@ -631,7 +647,16 @@ def install(server: Server) -> None:
             lambdas.forget(call.params["FunctionName"].rpartition(":")[2])
         return answer
 
-    def target(target: dict[str, Any], event: dict[str, Any], _: Any) -> None:
+    def target(target: dict[str, Any], event: dict[str, Any], origin: Any) -> None:
+        # By the function's policy. EventBridge sends the rule's ARN and no account:
+        # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
+        server.part(Authority).demand(
+            principals.service("events.amazonaws.com"),
+            "lambda:InvokeFunction",
+            target["Arn"],
+            region=origin.region,
+            context={"aws:SourceArn": origin.rule},
+        )
         lambdas.invoke_event(target["Arn"], json.dumps(event).encode())
 
     server.targets["lambda"] = target

@@ -25,11 +25,13 @@ The event "Step Functions Execution Status Change" is put by ``executions.py``.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import json
 import logging
 import re
+import sys
 import threading
 import time
 import uuid
@@ -42,18 +44,20 @@ from botocore.config import Config
 from moto.logs.models import logs_backends
 from moto.stepfunctions.parser.api import ExecutionAbortedEventDetails, HistoryEventType
 from moto.stepfunctions.parser.asl.antlr.runtime.ASLParser import ASLParser
+from moto.stepfunctions.parser.asl.component.common.timeouts.timeout import TimeoutSeconds
 from moto.stepfunctions.parser.asl.eval.evaluation_details import ExecutionDetails
 from moto.stepfunctions.parser.asl.eval.event.event_detail import EventDetails
 from moto.stepfunctions.parser.asl.eval.event.logging import is_logging_enabled_for
 from moto.stepfunctions.parser.asl.eval.program_state import ProgramRunning, ProgramStopped
 from moto.stepfunctions.parser.asl.parse.asl_parser import AmazonStateLanguageParser
-from moto.stepfunctions.parser.asl.utils import boto_client
 from moto.stepfunctions.parser.backend.execution import Execution
 from moto.stepfunctions.parser.models import stepfunctions_parser_backends
 
 from local_aws.kernel.calls import Answer, ApiError, Call
 from local_aws.kernel.patches import patch
 from local_aws.kernel.server import MOTO_LOCK, Server
+from local_aws.services.iam.authority import Authority
+from local_aws.services.iam.principals import Principal
 
 INPUT_BYTES = 256 * 1024
 _NAME = re.compile(r"[^\s<>{}\[\]?*\"#%\\^|~`$&,;:/\x00-\x1f\x7f-\x9f]{1,80}")
@@ -135,7 +139,34 @@ def save_machine(call: Call) -> Answer:
                 f"{entry['code']}: {entry['message']} at {entry['location']}" for entry in diagnostics
             )
             raise ApiError("InvalidDefinition", f"Invalid State Machine Definition: '{found}'")
+    _check_log_delivery(call)
     return call.forward()
+
+
+# https://docs.aws.amazon.com/step-functions/latest/dg/cw-logs.html
+_LOG_DELIVERY = (
+    *("CreateLogDelivery", "GetLogDelivery", "UpdateLogDelivery", "DeleteLogDelivery", "ListLogDeliveries"),
+    *("PutResourcePolicy", "DescribeResourcePolicies", "DescribeLogGroups"),
+)
+
+
+def _check_log_delivery(call: Call) -> None:
+    """With logging on, the machine's role has to be allowed to set up its delivery."""
+    if (call.input.get("loggingConfiguration") or {}).get("level", "OFF") == "OFF":
+        return
+    arn = call.input.get("stateMachineArn")
+    name = call.input.get("name") or str(arn).rpartition(":")[2]
+    role_arn = call.input.get("roleArn") or _machine(call, str(arn)).roleArn
+    machine_arn = f"arn:aws:states:{call.region}:{call.account}:stateMachine:{name}"
+    principal = _assume(call, machine_arn, role_arn)
+    try:
+        for action in _LOG_DELIVERY:
+            call.server.part(Authority).demand(principal, f"logs:{action}", "*", region=call.region)
+    except ApiError as error:
+        raise ApiError(
+            "AccessDeniedException",
+            f"The state machine IAM Role is not authorized to access the Log Destination: {error.message}",
+        ) from None
 
 
 # --- machines and versions --------------------------------------------------------------------------------
@@ -229,10 +260,43 @@ def start_execution(call: Call) -> dict[str, Any]:
                 if other.status == "RUNNING" and other.execution_input == text:
                     return {"executionArn": other.execution_arn, "startDate": _epoch(other.start_date)}
                 raise ApiError("ExecutionAlreadyExists", f"Execution Already Exists: '{other.execution_arn}'")
+        _act(call, machine, (version or machine).roleArn)
         execution = _execution(call, machine, version or machine, name, text)
         machine.executions.append(execution)
         execution.start()
     return {"executionArn": execution.execution_arn, "startDate": _epoch(execution.start_date)}
+
+
+def _act(call: Call, machine: Any, role_arn: str) -> None:
+    """Assume the machine's role; with tracing on, ask whether it may write traces.
+
+    https://docs.aws.amazon.com/step-functions/latest/dg/procedure-create-iam-role.html
+    https://docs.aws.amazon.com/step-functions/latest/dg/concepts-xray-tracing.html
+    """
+    authority = call.server.part(Authority)
+    principal = _assume(call, machine.arn, role_arn)
+    call.server.part(_Clients).acting[role_arn] = principal
+    if (machine.tracingConfiguration or {}).get("enabled"):
+        for action in ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets"):
+            with contextlib.suppress(ApiError):  # no traces then
+                authority.demand(principal, f"xray:{action}", "*", region=call.region)
+
+
+def _assume(call: Call, machine_arn: str, role_arn: str) -> Principal:
+    try:
+        return call.server.part(Authority).act_as(
+            "states.amazonaws.com",
+            role_arn,
+            machine_arn.rpartition(":")[2],
+            call.region,
+            {"aws:SourceArn": machine_arn, "aws:SourceAccount": call.account},
+        )
+    except ApiError:
+        raise ApiError(
+            "AccessDeniedException",
+            "Neither the global service principal states.amazonaws.com, nor the regional one is authorized to assume the "
+            "provided role.",
+        ) from None
 
 
 class _Execution(Execution):  # type: ignore[misc]  # moto has no types
@@ -466,23 +530,39 @@ class _Log:
             group.put_log_events(self._stream, [entry])
 
 
-class _Boto3:
-    """Gives the interpreter one client for each service and Region; making one for each task takes long."""
+class _Clients:
+    """Gives the interpreter one client for each role, service and Region; making one for each task takes long."""
 
     def __init__(self, server: Server) -> None:
         self._server = server
         self._session = boto3.session.Session()
-        self._clients: dict[tuple[str, str], Any] = {}
+        self._clients: dict[tuple[str, str, str], Any] = {}
+        self.acting: dict[str, Principal] = {}
+        """Role of a machine -> the session that its executions have."""
         self._lock = threading.Lock()
 
-    def client(self, *, service_name: str, region_name: str, config: Config, **arguments: Any) -> Any:
+    def client(self, region: str, service: str, state_credentials: Any = None) -> Any:
+        """A client with a session of the machine's role, as Step Functions assumes it for an execution."""
+        principal = self.acting[state_credentials.role_arn]
+        assert principal.keys is not None  # noqa: S101 - for the type checker
         with self._lock:
-            key = (service_name, region_name)
+            key = (service, region, principal.keys[0])
             if key not in self._clients:
-                own = Config(max_pool_connections=200, proxies={})
-                arguments["endpoint_url"] = self._server.endpoint
                 self._clients[key] = self._session.client(
-                    service_name, region_name=region_name, config=config.merge(own), **arguments
+                    service,
+                    region_name=region,
+                    endpoint_url=self._server.endpoint,
+                    aws_access_key_id=principal.keys[0],
+                    aws_secret_access_key=principal.keys[1],
+                    aws_session_token=principal.keys[2],
+                    config=Config(
+                        parameter_validation=False,
+                        retries={"total_max_attempts": 1},
+                        connect_timeout=TimeoutSeconds.DEFAULT_TIMEOUT_SECONDS,
+                        read_timeout=TimeoutSeconds.DEFAULT_TIMEOUT_SECONDS,
+                        max_pool_connections=200,
+                        proxies={},
+                    ),
                 )
             return self._clients[key]
 
@@ -507,13 +587,17 @@ OPERATIONS: dict[str, Callable[[Call], Answer | dict[str, Any]]] = {
 def install(server: Server) -> None:
     for name, operation in OPERATIONS.items():
         server.operation("states", name)(functools.partial(operation))
-    patch(
-        boto_client,
-        "boto3",
-        _Boto3(server),
-        because="the interpreter makes a client for each call that a state makes, and reads AWS's endpoints for each",
-        upstream="moto could keep its clients",
-    )
+    clients = _Clients(server)
+    server.add(clients)
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("moto.stepfunctions.") and "boto_client_for" in vars(module):
+            patch(
+                module,
+                "boto_client_for",
+                clients.client,
+                because="the interpreter makes a client for each call that a state makes, with keys of nobody",
+                upstream="moto could keep its clients, and give them the role's keys",
+            )
     patch(
         ASLParser,
         "state_machine",
