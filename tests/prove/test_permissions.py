@@ -1,0 +1,261 @@
+"""Every permission is needed, none is missing, and a judge that is not ours says the same.
+
+A run of its own: a push through the gate to two accounts in two Regions, one that fails and goes back, one that is stopped, a
+rollback by hand. What embedded AWS was asked meanwhile is recorded, and judged again here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from local_aws.client import HANG_SECONDS, LocalAws
+from local_aws.estate import ACCOUNT, Estate, container
+from local_aws.services.iam.report import Held, asked, held, refused, refused_without
+from policy_sentry.querying.actions import get_action_data
+from stack import Stack
+
+from scripts import terraform_cli_config
+from scripts.checkout import BUILD, ROOT
+from scripts.terraform import Terraform
+
+OTHER, OTHER_REGION = "222222222222", "eu-west-1"
+EXTERNAL_ID = "releases-of-the-platform-team"
+HERE = Path(__file__).parent / "permissions"
+JUDGE = "@cloud-copilot/iam-simulate@0.1.173"
+CLUSTER = "shop"
+CRASH = {"image": "crash", "outcome": "circuit_breaker_rollback", "seconds": 1}
+
+# Statements that no call of this run needed, by role without the module's name, kind and Sid: why they are there all the same.
+REASONS: dict[str, str] = json.loads((HERE / "unneeded.json").read_text(encoding="utf-8"))
+
+
+class There:
+    """Clients of the target account in its Region."""
+
+    def __init__(self, aws: LocalAws) -> None:
+        self._aws = aws
+
+    def client(self, service: str) -> Any:
+        return self._aws.client(service, OTHER_REGION, account=OTHER)
+
+
+def target_account(aws: LocalAws, folder: Path) -> dict[str, str]:
+    """Apply ``modules/deployment_role`` in the other account; its outputs."""
+    folder.mkdir()
+    # Relative: of an absolute path Terraform copies the module's folder alone.
+    source = os.path.relpath(ROOT / "modules" / "deployment_role", folder.resolve())
+    (folder / "main.tf").write_text(
+        f"""
+        provider "aws" {{
+          skip_credentials_validation = true
+          skip_region_validation      = true
+          max_retries                 = 2
+        }}
+        module "role" {{
+          source       = "{source}"
+          orchestrator = {{ account_id = "{ACCOUNT}" }}
+          external_id  = "{EXTERNAL_ID}"
+        }}
+        output "role_arn" {{ value = module.role.role_arn }}
+        output "reader_role_arn" {{ value = module.role.reader_role_arn }}
+        """
+    )
+    keys = {"AWS_ACCESS_KEY_ID": OTHER, "AWS_SECRET_ACCESS_KEY": "local"}
+    terraform = Terraform(folder, {**aws.environment(OTHER_REGION), **keys}, example=folder)
+    terraform.init()
+    terraform.apply()
+    return {name: str(output["value"]) for name, output in terraform.outputs().items()}
+
+
+class Run:
+    """The module with a gate and a second target, and an estate in both accounts."""
+
+    def __init__(self, aws: LocalAws, folder: Path) -> None:
+        other = target_account(aws, folder / "other")
+        target = {**other, "region": OTHER_REGION, "external_id": EXTERNAL_ID}
+        variables = ["-var", "approval={}", "-var", f"targets={json.dumps({'other': target})}"]
+        terraform = Terraform(folder, aws.environment(), variables)
+        terraform.init()
+        terraform.apply()
+        outputs = {name: output["value"] for name, output in terraform.outputs().items()}
+        self.stack = Stack(aws, outputs, folder)
+        for clients, account in ((aws, ACCOUNT), (There(aws), OTHER)):
+            estate = Estate(clients, account)
+            cluster = estate.cluster(CLUSTER)
+            for name in ("api", "worker"):
+                estate.service(CLUSTER, name, estate.family(name, [container("app", image(name, "1"))]))
+            estate.rule(
+                "cleanup", cluster, estate.family("cleanup", [container("app", image("cleanup", "1"))])
+            )
+            key = clients.client("kms").create_key()["KeyMetadata"]["Arn"]
+            estate.schedule(
+                "nightly",
+                cluster,
+                estate.family("nightly", [container("app", image("nightly", "1"))]),
+                KmsKeyArn=key,
+            )
+
+    def manifest(self, **tags: str) -> str:
+        lines: dict[str, list[str]] = {"tasks": [], "services": []}
+        for target in ("default", "other"):
+            for name, tag in tags.items():
+                kind = "services" if name in ("api", "worker") else "tasks"
+                where = {
+                    "cleanup": "cwRuleName: cleanup",
+                    "nightly": "scheduleName: nightly",
+                }.get(name, f"clusterName: {CLUSTER}\n    serviceName: {name}")
+                lines[kind].append(
+                    f"  - service: app\n    {where}\n    image: {image(name, tag)}\n    target: {target}\n"
+                )
+        return "".join(f"{kind}:\n{''.join(entries)}" for kind, entries in lines.items() if entries)
+
+    def push(self, manifest: str) -> dict[str, Any]:
+        """Push, approve, and wait for the pipeline's end."""
+        client, name = self.stack.client("codepipeline"), self.stack.outputs["pipeline_name"]
+        commit = self.stack.push(manifest)
+        deadline = time.monotonic() + HANG_SECONDS
+        while time.monotonic() < deadline:
+            stages = client.get_pipeline_state(name=name)["stageStates"]
+            approve = next(s for s in stages if s["stageName"] == "Approve")
+            latest = approve["actionStates"][0].get("latestExecution", {})
+            if latest.get("status") == "InProgress" and latest.get("token"):
+                client.put_approval_result(
+                    pipelineName=name,
+                    stageName="Approve",
+                    actionName="Approve",
+                    result={"summary": "seen", "status": "Approved"},
+                    token=latest["token"],
+                )
+                break
+            build = next(s for s in stages if s["stageName"] == "Build")
+            if build.get("latestExecution", {}).get("status") == "Failed":
+                break
+            time.sleep(0.3)
+        return self.stack.wait_for_pipeline(commit)
+
+
+def image(name: str, tag: str) -> str:
+    return f"public.ecr.aws/shop/{name}:{tag}"
+
+
+@pytest.fixture(scope="module")
+def record(aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    terraform_cli_config.main()
+    run = Run(aws, tmp_path_factory.mktemp("permissions"))
+    stack = run.stack
+    landed = run.push(run.manifest(api="2", worker="2", cleanup="2", nightly="2"))
+    assert landed["status"] == "Succeeded", landed
+    aws.rollouts([CRASH])
+    failed = run.push(run.manifest(api="3", worker="3-crash", cleanup="3", nightly="3"))
+    assert failed["status"] == "Failed", failed
+    assert stack.release_of(failed).error == "EcsRelease.ROLLED_BACK"
+    stack.wait_for_clean_up()
+    aws.rollouts([{"service": "api", "outcome": "stall"}])
+    stopped = stack.start(run.manifest(api="4"))
+    deadline = time.monotonic() + HANG_SECONDS
+    while "Wait" not in str(stack.client("stepfunctions").get_execution_history(executionArn=stopped)):
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+    stack.client("stepfunctions").stop_execution(executionArn=stopped)
+    ended = stack.wait(stopped)
+    while ended.record.status != "ABORTED":
+        assert time.monotonic() < deadline
+        time.sleep(0.3)
+        ended = stack.wait(stopped)
+    aws.rollouts([])
+    assert stack.release(run.manifest(api="5", worker="5", cleanup="5", nightly="5")).status == "SUCCEEDED"
+    stack.wait_for_clean_up()
+    document = aws.permissions()
+    (BUILD / "permissions.json").write_text(json.dumps(document), encoding="utf-8")  # to look at
+    return document
+
+
+def short(statement: Held) -> str:
+    """Such as ``ecs-release-report identity Trace``; whose target account does not matter, nor which session."""
+    return f"{statement.holder.rpartition('/')[2]} {statement.kind} {statement.name}"
+
+
+def test_nothing_was_refused(record: dict[str, Any]) -> None:
+    """What a run does is allowed, all of it."""
+    assert refused(record) == []
+
+
+def test_each_statement_was_needed_or_says_why_it_is_there(record: dict[str, Any]) -> None:
+    """Mutation: without a statement at least one recorded request is refused."""
+    statements = held(record)
+    unneeded = {short(s) for s in statements if not refused_without(record, s)}
+    unneeded -= {short(s) for s in statements if refused_without(record, s)}  # needed in one of the accounts
+
+    print(f"{len(statements)} statements, {len(unneeded)} that no request needed")
+    assert unneeded - set(REASONS) == set(), (
+        "no request needed these; take them out, or say why in unneeded.json"
+    )
+    assert set(REASONS) - unneeded == set(), "these are needed now; take them out of unneeded.json"
+
+
+def test_the_resources_asked_for_have_the_reference_s_form(record: dict[str, Any]) -> None:
+    """ARNs are those of the Service Authorization Reference for their action."""
+    wrong = set()
+    for entry in record["requests"]:
+        service, _, name = entry["action"].partition(":")
+        lines = next(iter(get_action_data(service, name).values()))
+        forms = {line["resource_arn_format"] for line in lines}
+        if entry["resource"] != "*" and not any(_has_form(entry["resource"], form) for form in forms):
+            wrong.add((entry["action"], entry["resource"], tuple(sorted(forms))))
+    assert {action for action, *_ in wrong} <= {"logs:CreateLogStream"}, wrong  # see calls.json
+
+
+def _has_form(arn: str, form: str) -> bool:
+    """A form's ``${...}`` stand for anything."""
+
+    pattern = "".join(
+        ".*" if part.startswith("${") else re.escape(part) for part in re.split(r"(\$\{[^}]+\})", form)
+    )
+    return re.fullmatch(pattern, arn) is not None
+
+
+def test_the_second_judge_agrees(record: dict[str, Any], tmp_path: Path) -> None:
+    """All (policies, request) pairs, by https://github.com/cloud-copilot/iam-simulate, run as a program of its own."""
+    if shutil.which("npm") is None or shutil.which("node") is None:
+        pytest.skip("npm is not installed, so no second judge judged")
+    home = BUILD / "second-judge"
+    home.mkdir(parents=True, exist_ok=True)
+    if not (home / "node_modules" / "@cloud-copilot").is_dir():
+        subprocess.run(
+            ["npm", "install", "--no-audit", "--no-fund", "--cache", str(BUILD / "npm"), JUDGE],
+            cwd=home,
+            check=True,
+            capture_output=True,
+            timeout=HANG_SECONDS,
+        )
+    shutil.copy(HERE / "second_judge.mjs", home)
+    (home / "record.json").write_text(json.dumps(record), encoding="utf-8")
+    said = subprocess.run(
+        ["node", "second_judge.mjs", "record.json"],
+        cwd=home,
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=HANG_SECONDS,
+    ).stdout
+    verdicts = [json.loads(line) for line in said.splitlines()]
+    assert len(verdicts) == len(record["requests"]) > 0
+
+    differ = []
+    for (place, verdict, *why), (request, _, entry) in zip(verdicts, asked(record), strict=True):
+        if (verdict == "Allowed") is not entry["allowed"]:
+            differ.append(
+                (place, request.caller.arn, request.action, request.resource, verdict, entry["reason"], why)
+            )
+    counts = Counter(verdict for _, verdict, *_ in verdicts)
+    print(f"second judge: {dict(counts)}")
+    assert differ == []
