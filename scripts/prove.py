@@ -29,6 +29,7 @@ PROOFS = {
     "a throttled account": ("throttled_account",),
     "killed, interrupted, upgraded": ("killed_workers", "interrupted", "upgrade"),
     "two hundred, later pages": ("many", "later_pages"),
+    "permissions, judged twice": ("permissions",),
     "the first run": ("first_run_policy", "smoke_interrupted"),
 }
 _AT_ONCE = 3

@@ -146,6 +146,8 @@ def wait_until_updated(stack: Stack, execution: str, name: str) -> None:
 
 @pytest.fixture(scope="module")
 def upgrade(released: Path, aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Upgrade:
+    # The released version lacks iam:PassRole where it updates a service (keidarcy/e1s#429): on AWS it could not release at all.
+    aws.authorisation(False)
     folder = tmp_path_factory.mktemp("upgrade")
     old = Terraform(folder, aws.environment(), example=released / "examples" / "local")
     old.init()

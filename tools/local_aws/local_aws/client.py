@@ -213,6 +213,10 @@ class LocalAws:
         published: list[dict[str, Any]] = self.control("notifications")
         return published
 
+    def authorisation(self, enabled: bool) -> None:
+        """Switch the look at permissions off, or on again."""
+        self.control("iam", {"enabled": enabled})
+
     def permissions(self) -> dict[str, Any]:
         """Return what was authorised and refused so far, with the policies: see ``services/iam/report.py``."""
         document: dict[str, Any] = self.control("iam")
