@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 # How the languages mark what is to be filled in.
-_MARKS = (
+_MARKS: tuple[str, ...] = (
     "__{}__",
     "_{}_",
     "${{{}}}",

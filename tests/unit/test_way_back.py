@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from ecs_release.aws.clients import Target
 from ecs_release.aws.raw import RAW
 from ecs_release.aws.registry import Meaning, Registry
-from ecs_release.aws.services import ServiceState
+from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.task_definitions import CONTENT_TAG, TaskDefinition, content_digest
 from ecs_release.manifest import Service
 from ecs_release.manifest.images import with_digest

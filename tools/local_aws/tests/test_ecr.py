@@ -18,11 +18,12 @@ def test_each_name_is_answered_by_itself(aws: LocalAws) -> None:
     ecr.create_repository(repositoryName=name)
     digests = []
     for content in ("a", "b"):
-        config = {"digest": content, "size": 1}
-        manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "config": config})
+        layer = {"digest": content, "size": 1}
+        manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "layers": [layer], "config": layer})
         put = ecr.put_image(repositoryName=name, imageTag="moving", imageManifest=manifest)
         digests.append(put["image"]["imageId"]["imageDigest"])
     old, new = digests
+    assert old != new
     none = "sha256:" + "0" * 64
     asked = [{"imageTag": "moving"}, {"imageDigest": old}, {"imageDigest": none}, {"imageTag": "none"}]
     answer = ecr.batch_get_image(repositoryName=name, imageIds=asked)

@@ -1,6 +1,8 @@
-"""Amazon ECR: BatchGetImage tells which of the images asked for it has not, each by the name it was asked by.
+"""Amazon ECR: an image that loses its tag to another stays, untagged, and BatchGetImage answers each name by itself.
 
-moto names a failure by its tag alone, also where a digest was asked for, and an image by the tag it got last
+moto removes an image whose tag is pushed again, where ECR only moves the tag
+(https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push.html). It names a failure by its tag alone, also where a digest was
+asked for, and an image by the tag it got last
 (https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetImage.html, API_ImageIdentifier.html).
 """
 
@@ -15,7 +17,22 @@ _MOST = 100
 
 
 def install(server: Server) -> None:
-    """Answer BatchGetImage from moto's repositories."""
+    """Answer PutImage and BatchGetImage from moto's repositories."""
+
+    @server.operation("ecr", "PutImage")
+    def put_image(call: Call) -> Any:
+        from moto.ecr.models import ecr_backends  # noqa: PLC0415 (moto loads backends on demand)
+
+        name, tag = call.input.get("repositoryName"), call.input.get("imageTag")
+        repository = ecr_backends[call.account][call.region].repositories.get(name)
+        losing = [image for image in repository.images if tag in image.image_tags] if repository else []
+        answer = call.forward()
+        for image in losing if answer.status < 300 else ():
+            if image not in repository.images:
+                image.remove_tag(tag)
+                image.image_tag = None
+                repository.images.append(image)
+        return answer
 
     @server.operation("ecr", "BatchGetImage")
     def batch_get_image(call: Call) -> Any:
