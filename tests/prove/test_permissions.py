@@ -6,12 +6,14 @@ rollback by hand. What embedded AWS was asked meanwhile is recorded, and judged 
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import shutil
 import subprocess
 import time
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -148,9 +150,13 @@ def image(name: str, tag: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def record(aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def run(aws: LocalAws, tmp_path_factory: pytest.TempPathFactory) -> Run:
     terraform_cli_config.main()
-    run = Run(aws, tmp_path_factory.mktemp("permissions"))
+    return Run(aws, tmp_path_factory.mktemp("permissions"))
+
+
+@pytest.fixture(scope="module")
+def record(aws: LocalAws, run: Run) -> dict[str, Any]:
     stack = run.stack
     landed = run.push(run.manifest(api="2", worker="2", cleanup="2", nightly="2"))
     assert landed["status"] == "Succeeded", landed
@@ -259,3 +265,35 @@ def test_the_second_judge_agrees(record: dict[str, Any], tmp_path: Path) -> None
     counts = Counter(verdict for _, verdict, *_ in verdicts)
     print(f"second judge: {dict(counts)}")
     assert differ == []
+
+
+def test_without_pass_role_in_the_step_s_session_policy_a_release_fails_in_aws_s_words(
+    run: Run, record: dict[str, Any]
+) -> None:
+    """As it was before keidarcy/e1s#429 was read: UpdateService passes the roles of the task definition that it names."""
+    assert record, "the record is made first, without this"
+    stack, name = run.stack, "ecs-release-update-service"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(ROOT / "lambda_src" / "package.zip") as old, zipfile.ZipFile(packed, "w") as new:
+        for entry in old.namelist():
+            data = old.read(entry)
+            if entry == "ecs_release/aws/permissions.json":
+                document = json.loads(data)
+                document["calls"]["ecs:UpdateService"]["authorisedAs"].remove("iam:PassRole")
+                data = json.dumps(document).encode()
+            new.writestr(entry, data)
+    function, states = stack.client("lambda"), stack.client("stepfunctions")
+    made = function.update_function_code(FunctionName=name, ZipFile=packed.getvalue(), Publish=True)
+    version = made["Version"] if made["Version"].isdigit() else made["FunctionArn"].rpartition(":")[2]
+    machine = stack.outputs["state_machine_arn"]
+    definition = states.describe_state_machine(stateMachineArn=machine)["definition"]
+    states.update_state_machine(
+        stateMachineArn=machine,
+        definition=re.sub(rf"(:function:{name}):\d+", rf"\1:{version}", definition),
+    )
+
+    outcome = stack.release(run.manifest(api="6"))
+
+    assert outcome.error == "EcsRelease.ROLLED_BACK"
+    assert "is not authorized to perform: iam:PassRole on resource: arn:aws:iam::" in outcome.cause
+    assert "because no session policy allows the iam:PassRole action" in outcome.cause
