@@ -1,5 +1,5 @@
 // Judges the recorded requests again, by a program that is not ours: https://github.com/cloud-copilot/iam-simulate
-// node second_judge.mjs <record.json>: for each request one line of JSON, [its place, verdict] or [its place, "error", why].
+// node second_judge.mjs <record.json>: for each request one line of JSON, [its place, verdict, the condition keys it passed over].
 import { readFileSync } from "node:fs";
 import { runSimulation } from "@cloud-copilot/iam-simulate";
 
@@ -29,7 +29,9 @@ async function judge(request, session) {
     },
     {},
   );
-  return answer.resultType === "error" ? ["error", JSON.stringify(answer.errors)] : [answer.overallResult];
+  if (answer.resultType === "error") return ["error", [], JSON.stringify(answer.errors)];
+  const results = answer.results ?? [answer.result];
+  return [answer.overallResult, results.flatMap((one) => one.ignoredContextKeys ?? [])];
 }
 
 for (const [place, request] of record.requests.entries()) {
