@@ -173,7 +173,11 @@ def record(aws: LocalAws, run: Run) -> dict[str, Any]:
     aws.rollouts([{"service": "api", "outcome": "stall"}])
     stopped = stack.start(run.manifest(api="4"))
     deadline = time.monotonic() + HANG_SECONDS
-    while "Wait" not in str(stack.client("stepfunctions").get_execution_history(executionArn=stopped)):
+    history, latest = (
+        stack.client("stepfunctions").get_execution_history,
+        {"executionArn": stopped, "reverseOrder": True},
+    )
+    while "Wait" not in str(history(**latest)):
         assert time.monotonic() < deadline
         time.sleep(0.3)
     stack.client("stepfunctions").stop_execution(executionArn=stopped)
