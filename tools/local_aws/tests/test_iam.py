@@ -106,10 +106,10 @@ def test_an_action_that_the_table_does_not_know_says_where_to_add_it(aws: LocalA
     client = aws.client("ecs", credentials=session(aws, anyone(aws)))
 
     with pytest.raises(
-        ClientError, match=r"does not know what AWS authorises ecs:ListClusters as.*calls\.json"
+        ClientError, match=r"does not know what AWS authorises ecs:ListTaskDefinitionFamilies as.*calls\.json"
     ):
-        client.list_clusters()
-    aws.client("ecs").list_clusters()
+        client.list_task_definition_families()
+    aws.client("ecs").list_task_definition_families()
 
 
 # --- AssumeRole ---------------------------------------------------------------------------------------------
