@@ -1,8 +1,8 @@
 """Amazon ECR: an image that loses its tag to another stays, untagged, and BatchGetImage answers each name by itself.
 
 moto removes an image whose tag is pushed again, where ECR only moves the tag
-(https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push.html). It names a failure by its tag alone, also where a digest was
-asked for, and an image by the tag it got last
+(https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push.html). It names a failure by its tag alone, also where a digest
+was asked for, and an image by the tag it got last
 (https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetImage.html, API_ImageIdentifier.html).
 """
 
