@@ -6,6 +6,7 @@ What a part prints is shown part by part, in the order they are given; the next 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -28,12 +29,13 @@ _SILENCE_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Result:
-    """What a part counted."""
+    """What a part counted, and a line of its own for the summary."""
 
     passed: int = 0
     failed: int = 0
     skipped: int = 0
     seconds: float = 0.0
+    note: str = ""
 
 
 class Commands:
@@ -104,6 +106,8 @@ def run(command: str, parts: Mapping[str, Part], at_once: int) -> int:
     for name, result in results.items():
         skipped = f", {result.skipped} skipped (see above)" if result.skipped else ""
         print(f"{name:<32}{result.passed:>6} passed, {result.failed} failed{skipped}  {result.seconds:.0f} s")
+    for note in filter(None, (result.note for result in results.values())):
+        print(note)
     failed = sum(result.failed for result in results.values())
     print(f"{f'make {command}':<32}{time.monotonic() - began:>6.0f} s")
     print(f"{sum(result.passed for result in results.values())} passed, {failed} failed", flush=True)
@@ -153,8 +157,14 @@ def pytest_part(
     suites: Sequence[str],
     env: Mapping[str, str] | None = None,
     python: Path = Path(sys.executable),
+    covering: Path | None = None,
 ) -> Part:
-    """Run suites in one process, so that what they share is made once. What hypothesis draws is always the same."""
+    """Run suites in one process, so that what they share is made once. What hypothesis draws is always the same.
+
+    Parameters
+    ----------
+    covering : a folder whose lines are counted that the suites run; those that they do not run are listed at the end.
+    """
 
     def part(commands: Commands, folder: Path, log: Path) -> Result:
         report = folder / "pytest.xml"
@@ -166,7 +176,12 @@ def pytest_part(
             "-o",
             "junit_family=xunit2",
         ]
-        status = commands.run([str(python), "-m", "pytest", *options, *suites], log, env)
+        counted = folder / "coverage.json"
+        own = dict(env or {})
+        if covering:
+            options += ["-p", "scripts.coverage_plugin"]
+            own |= {"COVERAGE_OF": str(covering), "COVERAGE_JSON": str(counted)}
+        status = commands.run([str(python), "-m", "pytest", *options, *suites], log, own)
         if not report.exists():
             return Result(failed=1)
         root = ElementTree.parse(report).getroot()  # noqa: S314 (pytest has just written it)
@@ -175,9 +190,22 @@ def pytest_part(
             return sum(int(suite.get(key, 0)) for suite in root.iter("testsuite"))
 
         failed, skipped = count("failures") + count("errors"), count("skipped")
-        return Result(count("tests") - failed - skipped, max(failed, int(status != 0)), skipped)
+        passed = count("tests") - failed - skipped
+        note = _coverage(counted, covering) if covering else ""
+        return Result(passed, max(failed, int(status != 0)), skipped, note=note)
 
     return part
+
+
+def _coverage(counted: Path, covering: Path) -> str:
+    """A line for the summary."""
+    if not counted.exists():
+        return ""
+    total = json.loads(counted.read_text())["totals"]
+    return (
+        f"lines of {covering} run: {total['percent_covered']:.1f} %, {total['covered_lines']:,} of "
+        f"{total['num_statements']:,}"
+    )
 
 
 def command_part(*command: str, env: Mapping[str, str] | None = None) -> Part:

@@ -10,19 +10,24 @@ from scripts.parts import Commands, Part, Result, command_part, pytest_part, run
 
 # Longest first. Suites that apply the module do so once each, to a server of their own; the gate is applied with other inputs than
 # the rest of tests/local. Much of their time is waiting for rollouts and leases, so there are more at once than cores.
+_DRAWN = ("tests/faults/test_chaos.py", "tests/faults/test_throttled.py")
 SUITES = {
-    "tests/faults": ("tests/faults",),
+    "tests/faults": ("tests/faults", *(f"--ignore={path}" for path in _DRAWN)),
+    "tests/faults, drawn": _DRAWN,
     "tests/local": ("tests/local", "--ignore=tests/local/test_gate.py"),
     "the gate": ("tests/local/test_gate.py",),
     "tools/local_aws": ("tools/local_aws/tests",),
-    "tests/unit, attacks, statemachine": ("tests/unit", "tests/attacks", "tests/statemachine"),
 }
+# In this process the product runs itself, without Lambda between: here it is seen which of its lines no test needs.
+IN_PROCESS = ("tests/unit", "tests/attacks", "tests/statemachine")
+PRODUCT = Path("lambda_src/ecs_release")
 _AT_ONCE = 3
 
 
 def main() -> int:
     """Run everything; 0 when nothing failed."""
     parts: dict[str, Part] = {name: pytest_part(suites) for name, suites in SUITES.items()}
+    parts["tests/unit, attacks, statemachine"] = pytest_part(IN_PROCESS, covering=PRODUCT)
     parts["terraform test"] = _terraform
     parts["make smoke"] = command_part(sys.executable, "-m", "scripts.smoke_embedded")
     parts["package"] = command_part(sys.executable, "scripts/package.py", "--check")

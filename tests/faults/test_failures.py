@@ -16,6 +16,7 @@ import pytest
 from arena import CLUSTER, Arena, scheduled, service, task, until
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.permissions import STEPS
+from local_aws.client import HANG_SECONDS
 from stack import Outcome
 from world import container, image
 
@@ -24,8 +25,9 @@ THROTTLED = ("r05-a", "r05-b", "r05-c")
 
 @dataclass
 class Scene:
-    """A release that has ended, and what was seen on the way."""
+    """A release that has ended, the orchestrator it ran on, and what was seen on the way."""
 
+    arena: Arena
     outcome: Outcome
     document: dict[str, Any]
     notes: dict[str, Any] = field(default_factory=dict)
@@ -34,9 +36,9 @@ class Scene:
         return next(i for i in self.outcome.items.values() if i.name.rpartition("/")[2] == name)
 
 
-@pytest.fixture(scope="module")
-def adverse(arena: Arena) -> Scene:
+def adversity(main: Arena) -> Scene:
     """A release of nineteen items among faults that all of them get over."""
+    arena = main.another("adverse")
     arena.services("r04", "r02-lost", "r02-killed", *THROTTLED, "r22", "r06-other")
     family = arena.world.family("r06", [container("app", "r06:1")])
     for name in ("r06-a", "r06-b", "r06-c"):
@@ -115,7 +117,16 @@ def adverse(arena: Arena) -> Scene:
             ("update-service", "ecs:UpdateService"),
         )
     ]
-    return Scene(arena.wait(execution), document, notes)
+    return Scene(arena, arena.wait(execution), document, notes)
+
+
+IN_THE_BACKGROUND = {"adverse": adversity}
+
+
+@pytest.fixture(scope="module")
+def adverse(arena: Arena) -> Scene:
+    found: Scene = arena.background["adverse"].result(HANG_SECONDS)
+    return found
 
 
 def five_targets(arena: Arena) -> None:
@@ -160,11 +171,13 @@ def assert_one_of_each(arena: Arena, *services: str) -> None:
         assert arena.deployments(name) == 2, name
 
 
+@pytest.mark.takes_long
 def test_the_release_gets_over_all_of_it(adverse: Scene) -> None:
     assert adverse.outcome.status == "SUCCEEDED", adverse.outcome.cause
     assert adverse.outcome.record.status == "SUCCEEDED"
 
 
+@pytest.mark.takes_long
 def test_02_update_service_applied_and_response_lost(arena: Arena, adverse: Scene) -> None:
     assert_one_of_each(arena, "r02-lost", "r02-killed")
     for name in ("r02-lost", "r02-killed"):
@@ -175,12 +188,14 @@ def test_02_update_service_applied_and_response_lost(arena: Arena, adverse: Scen
         assert item.before.endswith(f"{name}:1")
 
 
+@pytest.mark.takes_long
 def test_04_the_same_invocation_twice_in_parallel(arena: Arena, adverse: Scene) -> None:
     assert_one_of_each(arena, "r04")
     for answer in adverse.notes["second invocations"]:
         assert answer["failed"] == 0, answer
 
 
+@pytest.mark.takes_long
 def test_05_throttling_storm(arena: Arena, adverse: Scene) -> None:
     assert_one_of_each(arena, *THROTTLED)
     assert arena.rule_runs("r05-job") == "r05-job:2"
@@ -192,6 +207,7 @@ def test_05_throttling_storm(arena: Arena, adverse: Scene) -> None:
     assert f"AWS throttled {adverse.outcome.record.throttles} calls" in message["message"]
 
 
+@pytest.mark.takes_long
 def test_06_concurrent_revisions_of_one_family(arena: Arena, adverse: Scene) -> None:
     assert arena.all_revisions("r06") == ["r06:1", "r06:2", "r06:3"]
     assert arena.runs("r06-a") == arena.runs("r06-b")
@@ -203,16 +219,18 @@ def test_06_concurrent_revisions_of_one_family(arena: Arena, adverse: Scene) -> 
     assert times[1] - times[0] > 0.9
 
 
+@pytest.mark.takes_long
 def test_10_desired_count_0(arena: Arena, adverse: Scene) -> None:
     assert adverse.item("r10").verdict == "UNVERIFIED"
     assert "desired count is 0" in adverse.item("r10").reason
     assert adverse.outcome.output["counts"] == {"SUCCEEDED": 16, "UNVERIFIED": 1}
-    assert arena.status(adverse.outcome.id)["items"][0]["name"] == f"{CLUSTER}/r10"
+    assert adverse.arena.status(adverse.outcome.id)["items"][0]["name"] == f"{CLUSTER}/r10"
     (message,) = adverse.outcome.messages
     assert f"Not verified:\n  {CLUSTER}/r10: UNVERIFIED: desired count is 0" in message["message"]
     assert any("r10: desired count is 0" in warning for warning in adverse.outcome.record.warnings)
 
 
+@pytest.mark.takes_long
 def test_20_rule_with_several_targets_not_all_ecs(arena: Arena, adverse: Scene) -> None:
     assert adverse.item("r20-job").verdict == "SUCCEEDED"
     expected = json.loads(json.dumps(adverse.notes["targets"]))
@@ -226,11 +244,13 @@ def test_20_rule_with_several_targets_not_all_ecs(arena: Arena, adverse: Scene) 
     assert arena.all_revisions("r20-other") == ["r20-other:1"]
 
 
+@pytest.mark.takes_long
 def test_21_put_targets_with_failed_entries(arena: Arena, adverse: Scene) -> None:
     assert adverse.item("r21-job").verdict == "SUCCEEDED"
     assert arena.rule_runs("r21-job") == "r21-job:2"
 
 
+@pytest.mark.takes_long
 def test_22_credentials_of_a_long_release_expire(arena: Arena, adverse: Scene) -> None:
     # A call that is refused because the credentials have expired is done again with new ones.
     assert_one_of_each(arena, "r22")
@@ -252,6 +272,7 @@ def test_22_credentials_are_renewed_before_they_expire(arena: Arena, monkeypatch
     assert credentials.get_frozen_credentials() != first
 
 
+@pytest.mark.takes_long
 def test_33_a_rule_names_a_family_without_a_revision(arena: Arena, adverse: Scene) -> None:
     item = adverse.item("r33-job")
     assert not item.pinned
@@ -266,8 +287,9 @@ def test_33_a_rule_names_a_family_without_a_revision(arena: Arena, adverse: Scen
 
 
 @pytest.fixture(scope="module")
-def again(arena: Arena, adverse: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def again(adverse: Scene, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The same release again, by the command, while the topic can't be reached."""
+    arena = adverse.arena
     arena.free()
     # Other orchestrators notify as well meanwhile; the item r10 is in this message alone (SNS gets it URL-encoded).
     lost = {"match": r"NO_CHANGE.*%2Fr10%3A", "kind": "error", "error": "AuthorizationError"}
@@ -287,6 +309,7 @@ def again(arena: Arena, adverse: Scene, tmp_path_factory: pytest.TempPathFactory
     }
 
 
+@pytest.mark.takes_long
 def test_28_the_same_release_again(adverse: Scene, again: dict[str, Any]) -> None:
     assert again["exit"] == 0
     assert again["document"]["status"] == "NO_CHANGE"
@@ -298,7 +321,7 @@ def test_28_the_same_release_again(adverse: Scene, again: dict[str, Any]) -> Non
     assert {key: again["before"][key] for key in mine} == {key: again["after"][key] for key in mine}
 
 
-def test_28_what_is_live_is_verified_all_the_same(arena: Arena, again: dict[str, Any]) -> None:
+def test_28_what_is_live_is_verified_all_the_same(arena: Arena) -> None:
     arena.services("r28-sick")
     arena.rollouts({"service": "r28-sick", "outcome": "fail", "seconds": 1})
     sick = arena.world.family("r28-sick", [container("app", "r28-sick:2")])
@@ -314,7 +337,9 @@ def test_28_what_is_live_is_verified_all_the_same(arena: Arena, again: dict[str,
     assert arena.deployments("r28-sick") == 2
 
 
-def test_26_notification_fails(arena: Arena, again: dict[str, Any]) -> None:
+@pytest.mark.takes_long
+def test_26_notification_fails(adverse: Scene, again: dict[str, Any]) -> None:
+    arena = adverse.arena
     assert again["exit"] == 0
     release = again["document"]["release"]
     assert not [n for n in arena.aws.notifications() if release in n["message"]]
@@ -373,7 +398,7 @@ def rejected(arena: Arena) -> Scene:
     outcome = arena.release(document)
     after = arena.world.picture()
     touched = {k for k in before | after if ("q-" in k) and before.get(k) != after.get(k)}
-    return Scene(outcome, document, {"touched": touched})
+    return Scene(arena, outcome, document, {"touched": touched})
 
 
 def elsewhere(arena: Arena) -> None:

@@ -33,6 +33,24 @@ def test_the_last_line_counts_all_parts_and_the_exit_status_goes_by_it(tmp_path:
     assert done.stdout.splitlines()[-1] == "1 passed, 1 failed"
 
 
+def test_lines_that_no_test_runs_are_listed_and_counted_in_the_summary(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "half.py").write_text("def decide(x):\n    if x:\n        return 1\n    return 2\n")
+    suite = tmp_path / "test_half.py"
+    suite.write_text("import half\ndef test(): assert half.decide(True) == 1\n")
+    program = (
+        "import sys; from pathlib import Path; from scripts.parts import pytest_part, run;"
+        f"part = pytest_part(['--rootdir={tmp_path}', '-c', '/dev/null', {str(suite)!r}], {{'PYTHONPATH': 'PATH'}},"
+        f" covering=Path({str(tmp_path / 'code')!r})); sys.exit(run('unit', {{'half': part}}, 1))"
+    ).replace("PATH'}", f"{tmp_path / 'code'}'}}")
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"half\.py +4 +1 +75% +4$", done.stdout, re.MULTILINE), done.stdout
+    assert f"lines of {tmp_path / 'code'} run: 75.0 %, 3 of 4" in done.stdout.splitlines()[-3:]
+
+
 def test_a_python_that_is_not_on_path_is_found_where_pyenv_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
