@@ -21,6 +21,7 @@ from botocore.loaders import create_loader
 
 from ecs_release.aws.answers import understanding
 from ecs_release.aws.clients import Connections
+from ecs_release.aws.platforms import platforms_of
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import OddAnswerError, UnavailableError
 from ecs_release.manifest.images import EcrImage, ecr_image, looks_like_ecr
@@ -45,9 +46,6 @@ _MANIFEST_TYPES = (
 _IMAGES_MOST = 100
 """https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetImage.html"""
 
-# cpuArchitecture of a task definition -> architecture in an image index (GOARCH)
-_ARCHITECTURES = {"X86_64": "amd64", "ARM64": "arm64"}
-
 
 @dataclass(frozen=True)
 class RegistryImage:
@@ -56,7 +54,7 @@ class RegistryImage:
     Attributes
     ----------
     digest : what the tag means now; None when ECR does not say.
-    platforms : ``os/architecture`` of an image index; empty for an image built for one platform, which does not say.
+    platforms : of an image index, see :func:`platforms_of`; empty for an image built for one platform, which does not say.
     movable : the image is named by a tag, and its repository lets tags be overwritten.
     missing : ECR's code for not having it; None of an image that is there, or of which nobody knows.
     not_asked : why ECR was not asked about it, or None.
@@ -69,10 +67,6 @@ class RegistryImage:
     missing: str | None = None
     not_asked: str | None = None
     untold: str | None = None
-
-    def runs_on(self, platform: str) -> bool:
-        """Whether the image runs on ``os/architecture``, as far as it says."""
-        return not self.platforms or platform in self.platforms
 
 
 @dataclass(frozen=True)
@@ -99,11 +93,6 @@ class Meaning:
         (https://github.com/aws/amazon-ecs-agent/issues/2201, https://github.com/aws/amazon-ecs-agent/issues/3576).
         """
         return digest == self.digest or digest in self.manifests
-
-
-def platform_of(cpu_architecture: str) -> str:
-    """The ``os/architecture`` of a task definition's cpuArchitecture."""
-    return f"linux/{_ARCHITECTURES.get(cpu_architecture, cpu_architecture.lower())}"
 
 
 class Registry:
@@ -245,14 +234,7 @@ class Registry:
             imageIds=[{"imageDigest": digest}],
             acceptedMediaTypes=list(_INDEX_TYPES),
         )["images"]
-        index = json.loads(images[0]["imageManifest"]) if images else {}
-        platforms = [entry.get("platform", {}) for entry in index.get("manifests", ())]
-        # Attestations stand in an index as unknown/unknown.
-        return tuple(
-            dict.fromkeys(
-                f"{p['os']}/{p['architecture']}" for p in platforms if p.get("os") not in (None, "unknown")
-            )
-        )
+        return platforms_of(json.loads(images[0]["imageManifest"])) if images else ()
 
 
 def tag_moves(repository: RepositoryTypeDef, tag: str) -> bool:

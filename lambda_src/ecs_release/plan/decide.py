@@ -11,8 +11,9 @@ from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
-from ecs_release.aws.answers import understanding
-from ecs_release.aws.registry import RegistryImage, not_asked, platform_of
+from ecs_release.aws.answers import entries, mapping, text, understanding
+from ecs_release.aws.platforms import TaskPlatform, fit, on_fargate, platform_of
+from ecs_release.aws.registry import RegistryImage, not_asked
 from ecs_release.aws.task_definitions import (
     CONTENT_TAG,
     MAX_TAGS,
@@ -225,14 +226,14 @@ def _prepared_checks(
     if tags >= MAX_TAGS:
         revision = f"{definition.family}:{definition.revision}"
         findings.append(Finding("E240", {"revision": revision, "tags": str(tags), "tag": CONTENT_TAG}))
-    architecture = definition.body.get("runtimePlatform", {}).get("cpuArchitecture", "X86_64")
+    platform = platform_of(mapping(definition.body, "runtimePlatform"), fargate=_on_fargate(live))
     for change in changes.values():
         if change["from"] == change["to"]:
             continue
         found = live.registry.get(change["to"]) or RegistryImage(not_asked=not_asked(change["to"]))
         if found.digest:
             change["digest"] = found.digest
-        findings += _registry_findings(change["to"], found, architecture)
+        findings += _registry_findings(change["to"], found, platform)
     roles = [definition.body.get("taskRoleArn"), definition.body.get("executionRoleArn")]
     if live.selection is not None:
         roles += [target.get("Target", target).get("RoleArn") for target in live.selection.targets]
@@ -244,18 +245,33 @@ def _prepared_checks(
     return findings
 
 
-def _registry_findings(image: str, found: RegistryImage, architecture: str) -> Iterator[Finding]:
+def _on_fargate(live: Live) -> bool:
+    """Whether every task of it is known to run on Fargate."""
+    if live.service is not None:
+        body = live.service.body
+        strategy = entries(body, "capacityProviderStrategy")
+        return on_fargate(strategy, text(body, "launchType"), "capacityProvider")
+    targets = (
+        [mapping(t.get("Target", t), "EcsParameters") for t in live.selection.targets]
+        if live.selection
+        else []
+    )
+    return bool(targets) and all(
+        on_fargate(entries(t, "CapacityProviderStrategy"), text(t, "LaunchType"), "capacityProvider")
+        for t in targets
+    )
+
+
+def _registry_findings(image: str, found: RegistryImage, wanted: TaskPlatform) -> Iterator[Finding]:
     """What the registry says of an image, or that nobody has asked it."""
-    wanted = platform_of(architecture)
     if found.movable:
         yield Finding("W223")
     if found.missing:
         yield Finding("E241", {"image": image, "code": found.missing})
-    if not found.runs_on(wanted):
-        have = ", ".join(found.platforms)
-        yield Finding(
-            "E242", {"image": image, "platforms": have, "architecture": architecture, "wanted": wanted}
-        )
+    codes = {"no": "E242", "unknown": "W250", "other build": "W251"}
+    if (code := codes.get(fit(found.platforms, wanted))) is not None:
+        built = {"image": image, "platforms": ", ".join(found.platforms)}
+        yield Finding(code, {**built, "wanted": str(wanted), "family": wanted.family})
     if found.not_asked:
         yield Finding("W224", {"image": image, "why": found.not_asked})
     if found.untold:

@@ -75,7 +75,8 @@ CODES = {
     "E241": Kind("an image that ECR does not have", "ECR has no image {image} ({code})."),
     "E242": Kind(
         "an image for another architecture",
-        "{image} was built for {platforms}, and the task definition runs on {architecture} ({wanted}).",
+        "{image} was built for {platforms}, and its tasks run on {wanted}.",
+        overridable=True,
     ),
     "E243": Kind(
         "a role that may not be passed on",
@@ -204,6 +205,19 @@ CODES = {
         "a rollout that is running now",
         "a rollout of it is running now ({deployment}), and this release would take its place; wait for its end.",
         "a rollout of it is running now, and this release would take its place; wait for its end.",
+        overridable=True,
+    ),
+    "W250": Kind(
+        "nobody knows on which platform its tasks run",
+        "{image} was built for {platforms}, and its tasks run on {wanted}, as far as is known; name a runtimePlatform in the task "
+        "definition, or see to it that all instances are of that kind.",
+        "the images were built for platforms that its tasks may not run on; name a runtimePlatform in the task definition.",
+        overridable=True,
+    ),
+    "W251": Kind(
+        "an image for another build of Windows",
+        "{image} was built for {platforms}, and its tasks run on {family}; Windows runs containers of its own build.",
+        "the images were built for another build of Windows than its tasks run on.",
         overridable=True,
     ),
     "W252": Kind(
