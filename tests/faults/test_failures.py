@@ -485,5 +485,5 @@ def test_24_image_missing_or_built_for_another_architecture(rejected: Scene) -> 
     assert_rejected(
         rejected,
         "ECR has no image 123456789012.dkr.ecr.us-east-1.amazonaws.com/q-empty:9",
-        "q-arm:amd64 was built for linux/amd64, and the task definition runs on ARM64 (linux/arm64)",
+        "q-arm:amd64 was built for linux/amd64, and its tasks run on linux/arm64",
     )

@@ -30,6 +30,7 @@ def decide(
     registry: RegistryImage | None = None,
     hold: dict[str, Any] | None = None,
     timeout: int = 60,
+    ignore: tuple[str, ...] = (),
     **more: Any,
 ) -> PlannedItem:
     """The plan of one service with a circuit breaker and a completed deployment."""
@@ -56,7 +57,9 @@ def decide(
         definition=definition,
         **{"completed": ARN, "registry": {to: registry or RegistryImage(DIGEST)}, **more},
     )
-    item = Service(images={"api": to}, exact=False, cluster="c", service="api", timeout_minutes=timeout)
+    item = Service(
+        images={"api": to}, exact=False, cluster="c", service="api", timeout_minutes=timeout, ignore=ignore
+    )
     holds = {("default", "service", "c/api"): hold} if hold else {}
     (planned,) = make_plan([item], [found], None, holds)
     return planned

@@ -136,6 +136,7 @@ def _item(group: list[Keys]) -> Item:
         "target": texts.get("target", "default"),
         "wave": int(texts.get("wave", "0")),
         "timeout_minutes": int(texts.get("timeoutMinutes", "60")),
+        "ignore": tuple(sorted({code for entry in group for code in entry.codes})),
         "path": group[0].path,
     }
     if group[0].kind == "service":

@@ -21,6 +21,7 @@ class _Item(ABC):
     exact : True for the ``images`` form: the containers must exist. False for ``service`` + ``image``, where in a task definition
         with one container another name is only a warning.
     target : the account and Region it is in, by the name that the module was given.
+    ignore : codes of the plan's findings that are known and accepted, sorted.
     path : where it stands, for example ``services[3]``; of the first entry when several were merged. No part of what makes two
         items equal.
     """
@@ -30,6 +31,7 @@ class _Item(ABC):
     target: str = "default"
     wave: int = 0
     timeout_minutes: int = 60
+    ignore: tuple[str, ...] = ()
     path: str = field(default="", compare=False)
 
     kind: ClassVar[Literal["service", "task"]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["label", "name", "image", "images", "integer", "choice", "entries"]
+Kind = Literal["label", "name", "image", "images", "integer", "choice", "codes", "entries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,20 @@ _TIMEOUT = Field(
     default="60",
 )
 
+# The codes of the plan's findings that may be ignored (plan/findings.py, ``overridable``; a test holds the two in step).
+OVERRIDABLE = (
+    *("E242", "E250"),
+    *("W220", "W221", "W222", "W223", "W224", "W225", "W240", "W244", "W245", "W246", "W247", "W248", "W249"),
+    *("W250", "W251", "W252", "W253"),
+)
+_IGNORE = Field(
+    "ignore",
+    "codes",
+    "Codes of the plan's findings that are known and accepted here; they stay visible, as ignored.",
+    "[W248]",
+    choices=OVERRIDABLE,
+)
+
 SERVICE_FIELDS: tuple[Field, ...] = (
     _SERVICE,
     _ecs_name("clusterName", "Name of the ECS cluster the service runs in.", "test-cluster"),
@@ -109,6 +123,7 @@ SERVICE_FIELDS: tuple[Field, ...] = (
     _TARGET,
     _WAVE,
     _TIMEOUT,
+    _IGNORE,
 )
 
 TASK_FIELDS: tuple[Field, ...] = (
@@ -136,6 +151,7 @@ TASK_FIELDS: tuple[Field, ...] = (
     _TARGET,
     _WAVE,
     _TIMEOUT,
+    _IGNORE,
 )
 
 TOP_LEVEL_FIELDS: tuple[Field, ...] = (

@@ -59,6 +59,7 @@ CODES = {
     "E072": "an ARN where a name is expected",
     "E073": "a number that is not one, or out of its range",
     "E074": "a word that is none of the choices",
+    "E075": "a code that can't be ignored",
     # Entries that belong together
     "E090": "the same container twice",
     "E091": "entries of one item that disagree",

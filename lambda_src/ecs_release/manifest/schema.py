@@ -99,7 +99,7 @@ def _property(one: Field) -> dict[str, Any]:
     described: dict[str, Any] = {"description": f"{one.meaning} {one.rule}".strip(), **_type(one)}
     if one.default:
         described["default"] = int(one.default) if one.kind == "integer" else one.default
-    if one.example and one.kind != "images":
+    if one.example and one.kind not in ("images", "codes"):
         described["examples"] = [int(one.example) if one.kind == "integer" else one.example]
     return described
 
@@ -112,6 +112,8 @@ def _type(one: Field) -> dict[str, Any]:
     if one.kind == "entries":
         items = {"$ref": f"#/definitions/{one.name.removesuffix('s')}"}
         return {"type": ["array", "null"], "maxItems": MOST_ENTRIES, "items": items}
+    if one.kind == "codes":
+        return {"type": "array", "items": {"enum": list(one.choices)}}
     if one.kind == "choice":
         return {"enum": list(one.choices)}
     if one.kind == "integer":

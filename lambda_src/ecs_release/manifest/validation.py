@@ -94,6 +94,8 @@ def _entries(item: Item) -> list[dict[str, Any]]:
             if item.target_id is not None:
                 common["targetId"] = item.target_id
     common |= {"target": item.target, "wave": item.wave, "timeoutMinutes": item.timeout_minutes}
+    if item.ignore:
+        common["ignore"] = list(item.ignore)
     if item.exact:
         return [{"images": dict(item.images), **common}]
     return [{"service": container, "image": image, **common} for container, image in item.images.items()]

@@ -43,6 +43,8 @@ class Keys:
         The values that are right.
     images, containers
         Container name -> image, and -> where it is written, from ``images``; those that are right.
+    codes
+        The codes of ``ignore``; those that are right.
     """
 
     path: str
@@ -53,6 +55,7 @@ class Keys:
     texts: dict[str, str] = field(default_factory=dict)
     images: dict[str, str] = field(default_factory=dict)
     containers: dict[str, Scalar] = field(default_factory=dict)
+    codes: list[str] = field(default_factory=list)
 
     def has(self, name: str) -> bool:
         """Return whether the key is written, be its value right or wrong."""
@@ -153,6 +156,8 @@ def _value_problems(keys: Keys, one: Field, value: Node) -> list[Problem]:
         return _list_problems(one, value, path)
     if one.kind == "images":
         return _images_problems(keys, one, value, path)
+    if one.kind == "codes":
+        return _codes_problems(keys, one, value, path)
     problems = list(_scalar_problems(one, value, path, keys.keys[one.name]))
     if not _has_error(problems) and isinstance(value, Scalar):
         keys.texts[one.name] = value.text
@@ -215,6 +220,27 @@ def _images_problems(keys: Keys, one: Field, value: Node, path: str) -> list[Pro
             keys.images[name.text] = pair.value.text
             keys.containers[name.text] = name
         found += problems
+    return found
+
+
+def _codes_problems(keys: Keys, one: Field, value: Node, path: str) -> list[Problem]:
+    advice = f"write {one.name}: {one.example}"
+    if not isinstance(value, Sequence):
+        if is_nothing(value) or (isinstance(value, Scalar) and not value.text.strip()):
+            return [keys.problem("E055", one.name, f"{one.name} is empty, and a value is required; {advice}")]
+        message = f"{one.name} is {kind_of(value)}, not a list of codes; {advice}"
+        return [Problem("E052", value.line, value.column, path, message)]
+    found = []
+    for place, node in enumerate(value.values):
+        here = f"{path}[{place}]"
+        if not isinstance(node, Scalar):
+            message = f"an entry of {one.name} is {kind_of(node)}, not a code; {advice}"
+            found.append(Problem("E052", node.line, node.column, here, message))
+        elif node.text in one.choices:
+            keys.codes.append(node.text)
+        elif not node.is_hole:
+            message = f"{shown(node.text)} is no code that can be ignored; those that can are {', '.join(one.choices)}"
+            found.append(Problem("E075", node.line, node.column, here, message))
     return found
 
 

@@ -111,6 +111,7 @@ def _record(planned: PlannedItem, release: str, epoch: int, batch: int, number: 
         previous_deployment=planned.previous_deployment,
         deployment_id=planned.previous_deployment if planned.action == "unchanged" else None,
         warnings=list(planned.warnings),
+        ignored=list(planned.ignored),
         before_digests=dict(planned.digests),
         verdict=status,
         status=status,

@@ -25,7 +25,7 @@ from ecs_release.errors import OddAnswerError
 from ecs_release.manifest.images import origin_change
 from ecs_release.manifest.item import Item, Key
 from ecs_release.plan.choose import choose_containers
-from ecs_release.plan.findings import Finding, messages
+from ecs_release.plan.findings import Finding, accepted, messages
 from ecs_release.plan.live import Live, odd
 from ecs_release.plan.service import deadline_findings, service_findings
 
@@ -69,6 +69,11 @@ class PlannedItem:
     @property
     def warnings(self) -> tuple[str, ...]:
         return messages(self.findings, blocking=False)
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """What the manifest ignores here, as ``code: sentence``."""
+        return tuple(f"{f.code}: {f.message}" for f in self.findings if f.ignored)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -155,6 +160,7 @@ def _decide(
             command = f"ecs-release unhold {shlex.quote(item.key[2])}"
             undone = {"release": hold["release"], "images": ", ".join(images.values()), "command": command}
             findings.append(Finding("E260", undone))
+        findings = accepted(findings, item.ignore)
         if any(finding.blocks for finding in findings):
             return PlannedItem(item, "blocked", changes, findings=tuple(findings))
 
@@ -187,7 +193,7 @@ def _decide(
         inherited=inherited,
         memory_void=memory_void,
         previous_deployment=previous,
-        findings=tuple(findings),
+        findings=tuple(accepted(findings, item.ignore)),
     )
 
 

@@ -89,6 +89,7 @@ def _item(planned: PlannedItem) -> dict[str, Any]:
         "warnings": list(planned.warnings),
         "problems": list(planned.problems),
         "findings": [finding.document() for finding in planned.findings],
+        "ignore": list(planned.item.ignore),
     }
 
 
@@ -99,9 +100,17 @@ completes between plan and deploy changes them, and nothing of what was approved
 
 def digest(items: Sequence[Mapping[str, Any]], on_failure: str) -> str:
     """SHA-256 (hex) of what a plan would do, and of the live state it would do it to."""
-    rows = [[item[key] for key in _DECISIVE] + [_image_rows(item)] for item in items]
+    rows = [[item[key] for key in _DECISIVE] + [_image_rows(item), *_ignored(item)] for item in items]
     text = json.dumps([on_failure, sorted(rows, key=json.dumps)], separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _ignored(item: Mapping[str, Any]) -> list[list[str]]:
+    """What may be ignored here, and what would have blocked; [] where nothing is, so that such plans keep their digest."""
+    if not item.get("ignore"):
+        return []
+    blocking = {f["code"] for f in item["findings"] if f["level"] == "ignored" and f["code"].startswith("E")}
+    return [sorted(item["ignore"]), sorted(blocking)]
 
 
 def _image_rows(item: Mapping[str, Any]) -> list[list[str | None]]:
@@ -168,6 +177,8 @@ def _item_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
         yield Difference(f"was {old['action']}, is {new['action']}{reasons}", drift=True)
     if old["targets"] != new["targets"] and old["live"] == new["live"]:
         yield Difference("its targets or its schedule were changed", drift=True)
+    if _ignored(old) != _ignored(new):
+        yield Difference("ignores other findings than were approved")
     if old["wave"] != new["wave"]:
         yield Difference(f"was in wave {old['wave']}, is in wave {new['wave']}")
 

@@ -7,8 +7,8 @@ the two in step.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -134,16 +134,31 @@ CODES = {
         "a write that was not finished",
         "{where} has targets at different revisions ({revisions}) that earlier releases set; all of them are written.",
     ),
-    "W220": Kind("another registry", "another registry: {from} -> {to}."),
-    "W221": Kind("another repository", "another repository: {from} -> {to}."),
-    "W222": Kind("downgrade", "downgrade: {from} -> {to}.", "downgrade: the new tag is a lower version."),
-    "W223": Kind("its tag can be moved", "its tag can be moved: the repository lets tags be overwritten."),
+    "W220": Kind("another registry", "another registry: {from} -> {to}.", overridable=True),
+    "W221": Kind("another repository", "another repository: {from} -> {to}.", overridable=True),
+    "W222": Kind(
+        "downgrade",
+        "downgrade: {from} -> {to}.",
+        "downgrade: the new tag is a lower version.",
+        overridable=True,
+    ),
+    "W223": Kind(
+        "its tag can be moved",
+        "its tag can be moved: the repository lets tags be overwritten.",
+        overridable=True,
+    ),
     "W224": Kind(
         "no registry was asked",
         "no registry was asked: {image} {why}.",
         "no registry was asked: nobody has looked these images up.",
+        overridable=True,
     ),
-    "W225": Kind("ECR can't tell", "ECR can't tell about {image}: {why}", "ECR can't tell about the image."),
+    "W225": Kind(
+        "ECR can't tell",
+        "ECR can't tell about {image}: {why}",
+        "ECR can't tell about the image.",
+        overridable=True,
+    ),
     "W226": Kind(
         "its tag was moved",
         "unchanged by its name, but the tag was moved: {image} runs as {ran} and means {now} by now. To deploy that, write "
@@ -159,6 +174,7 @@ CODES = {
     "W240": Kind(
         "no circuit breaker",
         "no circuit breaker: a rollout that can't succeed is only noticed at its deadline.",
+        overridable=True,
     ),
     "W241": Kind(
         "no way back",
@@ -174,6 +190,7 @@ CODES = {
         "an Express Mode service",
         "it is a service of ECS Express Mode: UpdateService gives it the new revision, and the next UpdateExpressGatewayService "
         "may start from the image that was set there before; set the new one there too.",
+        overridable=True,
     ),
     "W245": Kind(
         "a rollout that can't get on",
@@ -284,11 +301,12 @@ class Finding:
 
     code: str
     values: Mapping[str, str] = field(default_factory=dict)
+    ignored: bool = False
 
     @property
     def blocks(self) -> bool:
-        """Whether the item can't be released; else it is a warning."""
-        return self.code.startswith("E")
+        """Whether the item can't be released; else it is a warning, or ignored."""
+        return self.code.startswith("E") and not self.ignored
 
     @property
     def message(self) -> str:
@@ -297,10 +315,20 @@ class Finding:
 
     def document(self) -> dict[str, Any]:
         """The form that ``plan --json`` has."""
-        level = "problem" if self.blocks else "warning"
+        level = "ignored" if self.ignored else "problem" if self.blocks else "warning"
         return {"code": self.code, "level": level, "message": self.message, "values": dict(self.values)}
 
 
 def messages(findings: Iterable[Finding], *, blocking: bool) -> tuple[str, ...]:
-    """The sentences of what blocks, or of what is a warning."""
-    return tuple(finding.message for finding in findings if finding.blocks is blocking)
+    """The sentences of what blocks, or of what is a warning; not of what is ignored."""
+    return tuple(f.message for f in findings if f.blocks is blocking and not f.ignored)
+
+
+def accepted(findings: Iterable[Finding], ignore: Sequence[str]) -> list[Finding]:
+    """The findings, those that the manifest ignores at this item marked so. One that guards a promise never is."""
+    return [
+        replace(finding, ignored=True)
+        if finding.code in ignore and CODES[finding.code].overridable
+        else finding
+        for finding in findings
+    ]

@@ -15,6 +15,7 @@ from ecs_release.plan.text import (
     duration,
     full_name,
     grouped_warnings,
+    ignored_groups,
     origin_changes,
     problems_of,
     title_of,
@@ -72,6 +73,12 @@ def _body(plan: Mapping[str, Any]) -> Iterator[str]:
             for group in warnings
         )
         yield f'<h2 class="warn">Warnings</h2><div class="box amber"><ul>{rows}</ul></div>'
+    if ignored := ignored_groups(plan, common):
+        rows = "".join(
+            f'<li>{escape(group.message)} <span class="soft small">{escape(", ".join(group.names))}</span></li>'
+            for group in ignored
+        )
+        yield f'<h2>Ignored by the manifest</h2><div class="box"><ul>{rows}</ul></div>'
     updates = updates_in_reading_order(plan)
     waves = sorted({item["wave"] for item in updates})
     for wave in waves:

@@ -96,10 +96,12 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
     unchanged = [where(item, common) for item in plan["items"] if item["action"] == "unchanged"]
     if unchanged:
         lines += ["", *_wrapped(f"unchanged: {shortened(unchanged, 2 * width)}", width, 0, 4)]
-    warnings = grouped_warnings(plan, common)
-    if warnings:
-        lines += ["", "warnings"]
-        for kind in warnings:
+    for heading, groups in (
+        ("warnings", grouped_warnings(plan, common)),
+        ("ignored by the manifest", ignored_groups(plan, common)),
+    ):
+        lines += ["", heading] if groups else []
+        for kind in groups:
             about = f"{len(kind.names)} items: " if len(kind.names) > 1 else ""
             line = f"  {kind.message} ({', '.join(kind.names)})"
             if len(line) <= width:
@@ -211,7 +213,28 @@ def problems_of(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return _found(item, "problem")
 
 
+def ignored_of(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """What the manifest ignores at an item."""
+    return _found(item, "ignored")
+
+
+def ignored_groups(plan: Document, cluster: str = "") -> list[Group]:
+    """Each kind of finding that is ignored, with the items."""
+    groups: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
+    for item in plan["items"]:
+        for finding in ignored_of(item):
+            groups.setdefault(finding["code"], []).append((finding, where(item, cluster)))
+    return [
+        Group(
+            title_of(found[0][0]), f"{code}: {_said_of([f for f, _ in found])}", [name for _, name in found]
+        )
+        for code, found in groups.items()
+    ]
+
+
 def _found(item: Mapping[str, Any], level: str) -> list[Mapping[str, Any]]:
+    if "findings" not in item and level == "ignored":
+        return []
     if "findings" not in item:
         return [{"code": "", "message": message} for message in item[f"{level}s"]]
     return [finding for finding in item["findings"] if finding["level"] == level]
@@ -300,6 +323,11 @@ def as_markdown(plan: Document) -> str:
         lines += ["", "<details><summary>Warnings</summary>", ""]
         said = [f"- {g.message} ({shortened([f'`{name}`' for name in g.names], 2000)})" for g in warnings]
         lines += [*_fitting(said), "", "</details>"]
+    if ignored := ignored_groups(plan):
+        lines += ["", "**Ignored by the manifest**\n"]
+        lines += _fitting(
+            [f"- {g.message} ({shortened([f'`{n}`' for n in g.names], 2000)})" for g in ignored]
+        )
     return "\n".join([*lines, "", f"Plan `{plan['digest'][:16]}`"])
 
 

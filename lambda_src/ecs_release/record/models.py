@@ -99,6 +99,7 @@ class ItemRecord:
     settled_at : epoch seconds at which its verdict was written, for the estimate of later plans.
     claim_by, claim_until : the worker that registers or writes it right now, and until when (epoch seconds).
     registering : whether a worker found no revision and set out to register one: what is found from then on is ours.
+    ignored : findings of the plan that the manifest ignores, as ``code: sentence``.
     rollback_to : what Rollback set: ``before``, or the copy made because ``before`` was deregistered, or because a tag in it
         does not mean any more what ran.
     rollback_registered : whether this release registered that copy (and so may deregister it where it was never set).
@@ -141,6 +142,7 @@ class ItemRecord:
     claim_until: int | None = None
     registering: bool = False
     warnings: list[str] = field(default_factory=list)
+    ignored: list[str] = field(default_factory=list)
     rollback_to: str | None = None
     rollback_registered: bool = False
     rollback_unproven: bool = False
