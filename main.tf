@@ -33,6 +33,7 @@ locals {
         roleArn       = module.deployment_role.role_arn
         readerRoleArn = module.deployment_role.reader_role_arn
         externalId    = null
+        base          = var.base
         # What was narrowed is checked before a release begins; the default is left to IAM.
         passableRoleArns = var.passable_role_arns
       }
@@ -44,6 +45,7 @@ locals {
         roleArn       = target.role_arn
         readerRoleArn = target.reader_role_arn
         externalId    = target.external_id
+        base          = var.base
 
         passableRoleArns = target.passable_role_arns
       }

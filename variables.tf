@@ -190,6 +190,18 @@ variable "passable_role_arns" {
   }
 }
 
+variable "base" {
+  description = "Which task definition revision a release copies where the manifest does not say: \"live\", what runs, or \"newest\", the newest one that somebody else (Terraform, CDK, a person) registered after it. See docs/living-with-iac.md."
+  type        = string
+  default     = "live"
+  nullable    = false
+
+  validation {
+    condition     = contains(["live", "newest"], var.base)
+    error_message = "base is \"${var.base}\". Write \"live\" or \"newest\"."
+  }
+}
+
 variable "permissions_boundary_arn" {
   description = "Permissions boundary of every role that the module makes."
   type        = string

@@ -23,8 +23,11 @@ PLACES = {
 def exists(aws: LocalAws) -> dict[str, list[str]]:
     """What is in the account that a run makes."""
     ecs = aws.client("ecs")
+    # a deleted cluster stays in sight for a while, INACTIVE:
+    # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DeleteCluster.html
+    clusters = ecs.describe_clusters(clusters=ecs.list_clusters()["clusterArns"])["clusters"]
     return {
-        "clusters": ecs.list_clusters()["clusterArns"],
+        "clusters": [cluster["clusterName"] for cluster in clusters if cluster["status"] == "ACTIVE"],
         "revisions": ecs.list_task_definitions()["taskDefinitionArns"],
         "machines": [m["name"] for m in aws.client("stepfunctions").list_state_machines()["stateMachines"]],
         "functions": [f["FunctionName"] for f in aws.client("lambda").list_functions()["Functions"]],

@@ -55,6 +55,7 @@ class Target:
 
     Attributes
     ----------
+    base : which revision is copied where the manifest does not say: "live" or "newest".
     passable_role_arns : ARN patterns (``*``, ``?``) of the roles the deployment role may pass on; None: not known here.
     """
 
@@ -65,6 +66,7 @@ class Target:
     reader_role_arn: str
     external_id: str | None = None
     passable_role_arns: tuple[str, ...] | None = None
+    base: str = "live"
 
     @classmethod
     def from_config(cls, name: str, config: Mapping[str, Any]) -> Target:
@@ -76,6 +78,7 @@ class Target:
             reader_role_arn=config["readerRoleArn"],
             external_id=config.get("externalId") or None,
             passable_role_arns=tuple(config["passableRoleArns"]) if config.get("passableRoleArns") else None,
+            base=config.get("base") or "live",  # not there before the first apply of a version that has it
         )
 
 

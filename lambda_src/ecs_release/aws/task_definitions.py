@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws.answers import entries, mapping, needed_text, number, text, understanding
 from ecs_release.aws.clients import Connections
+from ecs_release.aws.comparison import OUTPUT_ONLY, same_definition
 from ecs_release.aws.patience import jittered, pause
 from ecs_release.aws.raw import raw_body, send_raw
 from ecs_release.aws.trouble import error_code, explain, trouble
@@ -22,22 +23,6 @@ from ecs_release.settings import READ_LAG_SECONDS
 
 CONTENT_TAG = "ecs-release:content"
 MAX_TAGS = 50  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs-using-tags.html
-
-# Members that DescribeTaskDefinition adds and RegisterTaskDefinition refuses: a member missing from this list
-# that AWS adds one day fails the registration loudly; a list of what may go in would lose it silently.
-OUTPUT_ONLY = frozenset(
-    {
-        "taskDefinitionArn",
-        "revision",
-        "status",
-        "requiresAttributes",
-        "compatibilities",
-        "registeredAt",
-        "deregisteredAt",
-        "deleteRequestedAt",
-        "registeredBy",
-    }
-)
 
 _REGISTER_SECONDS = 240  # a registration that meets faults for longer than this is left to a retry
 
@@ -187,31 +172,6 @@ def _registrable(volume: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**volume, "dockerVolumeConfiguration": kept}
 
 
-def same_definition(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
-    """Whether two definitions run the same, tags aside.
-
-    AWS hands some lists out in another order than it got them, and adds empty members and zeros to what was registered
-    (https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/ecs/container_definitions.go).
-    """
-    return bool(_essence(_settable(left)) == _essence(_settable(right)))
-
-
-def _settable(body: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in body.items() if key not in OUTPUT_ONLY and key != "tags"}
-
-
-def _essence(value: Any) -> Any:
-    """The value without its empty members; lists of objects in one order whatever theirs is."""
-    if isinstance(value, Mapping):
-        return {key: inner for key in sorted(value) if (inner := _essence(value[key])) is not None} or None
-    if isinstance(value, list):
-        entries = [_essence(entry) for entry in value]
-        if any(isinstance(entry, dict) for entry in entries):
-            entries.sort(key=lambda entry: json.dumps(entry, sort_keys=True))
-        return entries or None
-    return value or None
-
-
 def kept_tags(base: TaskDefinition) -> list[Mapping[str, str]]:
     """The tags that a copy takes along: all but ours, and those that AWS made itself.
 
@@ -280,30 +240,40 @@ class TaskDefinitions:
         """
         copy = copy_with_images(base, images)
         wanted = content_digest(base.arn, images)
+        # A copy is always newer than what it was made from.
+        for found in self.newer(base.family, base.revision):
+            if (
+                found.active
+                and found.content == wanted
+                and same_definition(copy, found.body)
+                and usable(found.arn)
+            ):
+                return found
+        return None
+
+    def newer(self, family: str, revision: int) -> Iterator[TaskDefinition]:
+        """The ACTIVE revisions of a family after one of them, newest first; each is read when it is its turn.
+
+        Raises
+        ------
+        ItemBusyError
+            when a revision is listed that can't be read yet.
+        """
         client = self._connections.client(self._target, "ecs")
         pages = client.get_paginator("list_task_definitions").paginate(
-            familyPrefix=base.family, status="ACTIVE", sort="DESC"
+            familyPrefix=family, status="ACTIVE", sort="DESC"
         )
         for page in pages:
             for arn in page["taskDefinitionArns"]:
-                family, revision = parse_reference(arn)
-                if family != base.family:
+                of_family, number = parse_reference(arn)
+                if of_family != family:
                     continue
-                # A copy is always newer than what it was made from.
-                if revision is not None and revision <= base.revision:
-                    return None
+                if number is not None and number <= revision:
+                    return
                 try:
-                    found = self.describe(arn)
+                    yield self.describe(arn)
                 except ItemError as error:  # listed already, or deregistered meanwhile: the next look tells
                     raise ItemBusyError(f"{arn} is listed and can't be read yet: {error}") from error
-                if (
-                    found.active
-                    and found.content == wanted
-                    and same_definition(copy, found.body)
-                    and usable(arn)
-                ):
-                    return found
-        return None
 
     def register_copy(
         self,

@@ -93,7 +93,7 @@ def _same_container_twice(group: list[Keys]) -> Iterator[Problem]:
 
 
 def _disagreements(group: list[Keys]) -> Iterator[Problem]:
-    for name in ("wave", "timeoutMinutes"):
+    for name in ("wave", "timeoutMinutes", "base"):
         given = [entry for entry in group if name in entry.texts]
         for entry in given[1:]:
             one, other = given[0].texts[name], entry.texts[name]
@@ -137,6 +137,7 @@ def _item(group: list[Keys]) -> Item:
         "wave": int(texts.get("wave", "0")),
         "timeout_minutes": int(texts.get("timeoutMinutes", "60")),
         "ignore": tuple(sorted({code for entry in group for code in entry.codes})),
+        "base": texts.get("base"),
         "path": group[0].path,
     }
     if group[0].kind == "service":

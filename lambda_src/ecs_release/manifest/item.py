@@ -22,6 +22,7 @@ class _Item(ABC):
         with one container another name is only a warning.
     target : the account and Region it is in, by the name that the module was given.
     ignore : codes of the plan's findings that are known and accepted, sorted.
+    base : which revision is copied, "live" or "newest"; None is what the module says.
     path : where it stands, for example ``services[3]``; of the first entry when several were merged. No part of what makes two
         items equal.
     """
@@ -32,6 +33,7 @@ class _Item(ABC):
     wave: int = 0
     timeout_minutes: int = 60
     ignore: tuple[str, ...] = ()
+    base: str | None = None
     path: str = field(default="", compare=False)
 
     kind: ClassVar[Literal["service", "task"]]

@@ -113,6 +113,14 @@ _IGNORE = Field(
     "[W248]",
     choices=OVERRIDABLE,
 )
+_BASE = Field(
+    "base",
+    "choice",
+    "Which revision is copied: the live one, or the newest that somebody else (Terraform, CDK, a person) registered after it; "
+    "without it, what the module's input base says.",
+    "newest",
+    choices=("live", "newest"),
+)
 
 SERVICE_FIELDS: tuple[Field, ...] = (
     _SERVICE,
@@ -124,6 +132,7 @@ SERVICE_FIELDS: tuple[Field, ...] = (
     _WAVE,
     _TIMEOUT,
     _IGNORE,
+    _BASE,
 )
 
 TASK_FIELDS: tuple[Field, ...] = (
@@ -152,6 +161,7 @@ TASK_FIELDS: tuple[Field, ...] = (
     _WAVE,
     _TIMEOUT,
     _IGNORE,
+    _BASE,
 )
 
 TOP_LEVEL_FIELDS: tuple[Field, ...] = (

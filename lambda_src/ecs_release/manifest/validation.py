@@ -96,6 +96,8 @@ def _entries(item: Item) -> list[dict[str, Any]]:
     common |= {"target": item.target, "wave": item.wave, "timeoutMinutes": item.timeout_minutes}
     if item.ignore:
         common["ignore"] = list(item.ignore)
+    if item.base is not None:
+        common["base"] = item.base
     if item.exact:
         return [{"images": dict(item.images), **common}]
     return [{"service": container, "image": image, **common} for container, image in item.images.items()]

@@ -27,6 +27,7 @@ from ecs_release.manifest.item import Item, Key
 from ecs_release.plan.choose import choose_containers
 from ecs_release.plan.findings import Finding, accepted, messages
 from ecs_release.plan.live import Live, odd
+from ecs_release.plan.newer import choose_base
 from ecs_release.plan.service import deadline_findings, service_findings
 
 UNREADABLE = Finding("E203", {"why": "AWS did not say why"})
@@ -150,10 +151,17 @@ def _decide(
         findings = list(choice.findings)
     changes = {name: {"from": definition.images[name], "to": image} for name, image in images.items()}
     half_done = live.selection is not None and live.selection.half_done
-    changed = half_done or any(change["from"] != change["to"] for change in changes.values())
+    base, said = choose_base(definition, live.newer, item.base or live.base, images)
+    findings += said
+    changed = (
+        half_done
+        or base is not definition
+        or any(change["from"] != change["to"] for change in changes.values())
+        or any(finding.blocks for finding in said)
+    )
     if changed:
         findings += _image_findings(changes)
-        findings += _prepared_checks(live, definition, changes)
+        findings += _prepared_checks(live, base, changes)
         if live.service is not None:
             findings += deadline_findings(item, live.service)
         if hold and all(hold["images"].get(name) == change["to"] for name, change in changes.items()):
@@ -185,7 +193,7 @@ def _decide(
         item,
         "update" if changed else "unchanged",
         changes,
-        base=definition.arn,
+        base=base.arn,
         before=before,
         live=definition.arn,
         before_raw=before_raw,

@@ -82,6 +82,7 @@ def _item(planned: PlannedItem) -> dict[str, Any]:
         "action": planned.action,
         "images": {name: dict(change) for name, change in planned.images.items()},
         "live": planned.live,
+        "base": planned.base,
         "before": planned.before,
         "wayBack": way_back(planned) if planned.action == "update" else None,
         "targetId": planned.item.target_id if isinstance(planned.item, Rule) else None,
@@ -100,7 +101,7 @@ completes between plan and deploy changes them, and nothing of what was approved
 
 def digest(items: Sequence[Mapping[str, Any]], on_failure: str) -> str:
     """SHA-256 (hex) of what a plan would do, and of the live state it would do it to."""
-    rows = [[item[key] for key in _DECISIVE] + [_image_rows(item), *_ignored(item)] for item in items]
+    rows = [[item[key] for key in _DECISIVE] + [_image_rows(item), *_ignored(item), *_other_base(item)] for item in items]
     text = json.dumps([on_failure, sorted(rows, key=json.dumps)], separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -111,6 +112,12 @@ def _ignored(item: Mapping[str, Any]) -> list[list[str]]:
         return []
     blocking = {f["code"] for f in item["findings"] if f["level"] == "ignored" and f["code"].startswith("E")}
     return [sorted(item["ignore"]), sorted(blocking)]
+
+
+def _other_base(item: Mapping[str, Any]) -> list[str]:
+    """What is copied, where that is not what is live."""
+    base = item.get("base")
+    return [base] if base and base != item["live"] else []
 
 
 def _image_rows(item: Mapping[str, Any]) -> list[list[str | None]]:
@@ -161,6 +168,9 @@ def _by_key(document: Mapping[str, Any]) -> dict[tuple[Any, ...], Mapping[str, A
 def _item_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:
     if old["live"] != new["live"] and new["live"]:  # of what is blocked, its problems say what is the matter
         yield Difference(f"{old['live']} was live, now {new['live']} is", drift=True)
+    if new["live"] and _other_base(old) != _other_base(new):
+        # What a revision holds beside the images was shown to the approver; of another one nobody has seen it.
+        yield Difference(f"{_copied(old)} was to be copied, now {_copied(new)} is")
     for name in sorted({*old["images"], *new["images"]}):
         was, now = old["images"].get(name, {}), new["images"].get(name, {})
         if was.get("to") != now.get("to") or was.get("from") != now.get("from"):
@@ -181,6 +191,10 @@ def _item_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterato
         yield Difference("ignores other findings than were approved")
     if old["wave"] != new["wave"]:
         yield Difference(f"was in wave {old['wave']}, is in wave {new['wave']}")
+
+
+def _copied(item: Mapping[str, Any]) -> str:
+    return str(item.get("base") or item["live"])
 
 
 def _known_digest(change: Mapping[str, str]) -> str | None:

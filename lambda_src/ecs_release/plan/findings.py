@@ -67,6 +67,16 @@ CODES = {
         "it names the family {family} without a revision, and {other} of this release registers one in it, which would deploy it "
         "before its turn; let it name {live}{alone}.",
     ),
+    # What is copied
+    "E232": Kind(
+        "a newer revision without the container",
+        "{newer}, which somebody else registered after {live} and base: newest copies, has no container {missing}; "
+        "it has {containers}.",
+    ),
+    "E233": Kind(
+        "the newest revision can't be asked for",
+        "base: newest copies the newest revision of {family}, and whether one is newer than what is live can't be asked: {why}",
+    ),
     # What would be registered
     "E240": Kind(
         "a revision without room for a tag",
@@ -170,6 +180,23 @@ CODES = {
         "what runs is gone from ECR",
         "{image}, which runs, is gone from ECR ({code}), so no new task of it can start; push it again, or name another image.",
         "the images that run are gone from ECR, so no new task of them can start; push them again, or name others.",
+    ),
+    "W232": Kind(
+        "a newer revision is left aside",
+        "{newer}, which somebody else registered after {live}, is not what this release copies; it differs in {differences}. "
+        "base: newest takes it up.",
+        "somebody else registered newer revisions, and this release copies what is live; base: newest takes them up.",
+    ),
+    "W233": Kind(
+        "a newer revision is taken up",
+        "{newer}, which somebody else registered after {live}, is copied, and deployed with the images; "
+        "it differs in {differences}.",
+        "newer revisions, which somebody else registered, are copied, and deployed with the images.",
+    ),
+    "W234": Kind(
+        "newer revisions can't be asked for",
+        "whether somebody else registered a newer revision of {family} can't be asked: {why}",
+        "whether somebody else registered newer revisions can't be asked.",
     ),
     "W240": Kind(
         "no circuit breaker",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,11 @@ from ecs_release.aws.task_definitions import (
     parse_reference,
 )
 from ecs_release.aws.trouble import error_code, explain
-from ecs_release.errors import ItemError, OddAnswerError, TargetUnreachableError
+from ecs_release.errors import ItemBusyError, ItemError, OddAnswerError, TargetUnreachableError
 from ecs_release.manifest.item import Item, Rule, ScheduledTask, Service
 from ecs_release.plan.choose import Selection, choose_containers, select
 from ecs_release.plan.findings import Finding
+from ecs_release.plan.newer import Newer, find_newer
 
 # ECS lets an account read 20 times a second (bucket of 50 to 100): more readers would only be throttled.
 READERS = 8
@@ -48,6 +50,8 @@ class Live:
     completed_digests : of its images, by container, where ECS's history was asked for it; else the running service
         revisions tell.
     registry : image -> what ECR says of it, for images that would change.
+    newer : what somebody else registered after ``definition``, or why that is not known; None where there is none.
+    base : which of the two is copied where the manifest does not say.
     passable : patterns of the roles that may be passed on; None: not known.
     findings : why the item can't be released.
     """
@@ -58,6 +62,8 @@ class Live:
     completed: str | None = None
     completed_digests: Mapping[str, str] = field(default_factory=dict)
     registry: Mapping[str, RegistryImage] = field(default_factory=dict)
+    newer: Newer | Finding | None = None
+    base: str = "live"
     passable: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
 
@@ -75,7 +81,37 @@ class Definitions:
         self._connections = connections
         self._found = {(target, definition.arn): definition for target, definition in known}
         self._known = set(self._found)
+        self._newer: dict[tuple[str, str], Newer | None] = {}
         self._reading: dict[tuple[str, str], threading.Lock] = {}
+
+    def describe_live(self, target: str, reference: str) -> TaskDefinition:
+        """As :meth:`describe`, of what is live: mostly its family's newest revision, which :meth:`newer` needs as well."""
+        family, revision = parse_reference(reference)
+        if revision is not None:
+            with contextlib.suppress(OddAnswerError):  # of another revision than the one that is asked for
+                newest = self._newest(target, family)
+                if newest is not None and newest.revision == revision:
+                    self._found.setdefault((target, reference), newest)
+        return self.describe(target, reference)
+
+    def _newest(self, target: str, family: str) -> TaskDefinition | None:
+        """The family's newest ACTIVE revision; None where it has none."""
+        try:
+            with understanding("the family's newest revision"):
+                return self.describe(target, family)
+        except ItemError:
+            return None
+
+    def newer(self, target: str, live: TaskDefinition) -> Newer | None:
+        """What somebody else registered after the live revision; see :func:`find_newer`."""
+        newest = self._newest(target, live.family)
+        if newest is None or newest.revision <= live.revision:
+            return None
+        key = (target, live.arn)
+        with self._reading.setdefault((target, f"after {live.arn}"), threading.Lock()):
+            if key not in self._newer:
+                self._newer[key] = find_newer(TaskDefinitions(self._connections, target), live)
+            return self._newer[key]
 
     def describe(self, target: str, reference: str) -> TaskDefinition:
         """As :meth:`TaskDefinitions.describe`, in outline."""
@@ -113,12 +149,15 @@ def read_live(
     connections: Connections,
     definitions: Definitions | None = None,
     ours: Mapping[tuple[str, str, str], Collection[str]] | None = None,
+    *,
+    newer: bool = True,
 ) -> list[Live]:
     """Read what is live for every item, in the order given. Never raises for one item's sake.
 
     Parameters
     ----------
     ours : ARNs that earlier releases set or found, and content digests that they registered, by (target, kind, name).
+    newer : whether to look for what somebody else registered after what is live.
 
     Raises
     ------
@@ -145,6 +184,8 @@ def read_live(
                     else:
                         known = (ours or {}).get(item.key, ())
                         live = _task(item, connections, definitions, known)
+                    if newer:
+                        live = _with_newer(item, live, connections, definitions)
                     return _with_registry(item, live, connections, registries[item.target])
             except OddAnswerError as error:
                 return Live(findings=(odd(error),))
@@ -237,7 +278,7 @@ def _service(item: Service, found: _Found, connections: Connections, definitions
         return Live(service=state, findings=(Finding("E206", {"status": state.status}),))
     if state.controller != "ECS":
         return Live(service=state, findings=(Finding("E207", {"controller": state.controller}),))
-    definition = definitions.describe(item.target, state.task_definition)
+    definition = definitions.describe_live(item.target, state.task_definition)
     completed, digests = last_completed(state, Services(connections, item.target), item)
     return Live(service=state, definition=definition, completed=completed, completed_digests=digests)
 
@@ -255,6 +296,22 @@ def last_completed(
     if newest is None or not newest.task_definition:
         return None, {}
     return newest.task_definition, newest.digests
+
+
+def _with_newer(item: Item, live: Live, connections: Connections, definitions: Definitions) -> Live:
+    """Ask what somebody else registered after what is live. Of a family without a revision the newest one is what is live."""
+    selection, definition = live.selection, live.definition
+    if definition is None or (selection and (selection.half_done or not selection.pinned)):
+        return live
+    live = replace(live, base=connections.targets[item.target].base)
+    try:
+        with understanding("a newer revision"):
+            return replace(live, newer=definitions.newer(item.target, definition))
+    except (ItemBusyError, OddAnswerError) as error:
+        why = str(error)
+    except (ClientError, BotoCoreError) as error:
+        why = explain(error)
+    return replace(live, newer=Finding("W234", {"family": definition.family, "why": why}))
 
 
 def _with_registry(item: Item, live: Live, connections: Connections, registry: Registry) -> Live:
@@ -281,7 +338,7 @@ def _task(
         item.images,
         exact=item.exact,
         target_id=item.target_id if isinstance(item, Rule) else None,
-        describe=lambda reference: definitions.describe(item.target, reference),
+        describe=lambda reference: definitions.describe_live(item.target, reference),
         ours=ours,
     )
     blocked = () if selection.definition else selection.findings

@@ -76,7 +76,7 @@ def plan_rollback(
     items = items_back(steps)
     definitions = definitions or Definitions(connections)
     ours = {step.item.state_key: step.ours for step in steps}
-    live = read_live(items, connections, definitions, ours)
+    live = read_live(items, connections, definitions, ours, newer=False)
     goals = read_goals(steps, connections, definitions)
     looked_at = [
         Goal(
