@@ -82,6 +82,10 @@ class ItemError(EcsReleaseError):
     """One item can't go on; its siblings can. The message becomes the item's reason."""
 
 
+class MissingError(ItemError):
+    """AWS says that an item's service, cluster, rule, target or schedule is not there; one such answer proves nothing."""
+
+
 class SupersededError(ItemError):
     """Somebody else changed the item since the release read it; what they did is never overwritten."""
 

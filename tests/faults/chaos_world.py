@@ -173,6 +173,7 @@ NEWER_MEMBERS = (
     "begun_at",
     "cut_by",
     "written_at",
+    "doubt",
     "doubted_at",
     "freed_at",
     "service_deployment",

@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.raw import raw_body, send_raw
 from ecs_release.aws.trouble import error_code, explain, trouble
-from ecs_release.errors import ItemError, RefusedError
+from ecs_release.errors import MissingError, RefusedError
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -68,7 +68,7 @@ class Rules:
 
         Raises
         ------
-        ItemError
+        MissingError
             when the rule does not exist.
         """
         targets: list[dict[str, Any]] = []
@@ -78,7 +78,7 @@ class Rules:
                 answer = raw_body(self._client.list_targets_by_rule(**request))
             except ClientError as error:
                 if error_code(error) == "ResourceNotFoundException":
-                    raise ItemError(
+                    raise MissingError(
                         f'there is no EventBridge rule "{rule}" on the event bus "{bus}".'
                     ) from error
                 raise
@@ -138,14 +138,16 @@ class Schedules:
 
         Raises
         ------
-        ItemError
+        MissingError
             when it does not exist.
         """
         try:
             return raw_body(self._client.get_schedule(Name=name, GroupName=group))
         except ClientError as error:
             if error_code(error) == "ResourceNotFoundException":
-                raise ItemError(f'there is no schedule "{name}" in the schedule group "{group}".') from error
+                raise MissingError(
+                    f'there is no schedule "{name}" in the schedule group "{group}".'
+                ) from error
             raise
 
     def put(self, group: str, name: str, schedule: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from ecs_release.aws.raw import RAW, completed
 from ecs_release.aws.service_revisions import REVISIONS_MOST, ServiceRevision
 from ecs_release.aws.service_state import ServiceState, number_of
 from ecs_release.aws.trouble import error_code, explain
-from ecs_release.errors import OddAnswerError, RefusedError
+from ecs_release.errors import MissingError, OddAnswerError, RefusedError
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -87,6 +87,8 @@ class Services:
     def describe(self, cluster: str, names: Sequence[str]) -> dict[str, ServiceState | OddAnswerError]:
         """The services found, by name, asked for in tens; one that ECS does not have is just not in the answer.
 
+        Of a missing cluster ECS says ClusterNotFoundException.
+
         In the place of a service of which nothing can be understood stands what is odd about it.
         """
         found: dict[str, ServiceState | OddAnswerError] = {}
@@ -147,6 +149,26 @@ class Services:
             elif name not in found and (nameless or ("services" not in answer and name not in failed)):
                 found[name] = OddAnswerError("ECS's answer does not say whether it has the service")
         return found
+
+    def find(self, cluster: str, name: str) -> ServiceState:
+        """One service.
+
+        Raises
+        ------
+        MissingError
+            when ECS knows no such service or no such cluster, or has it no longer ACTIVE.
+        OddAnswerError
+            when nothing can be understood of it.
+        """
+        try:
+            state = self.one(cluster, name)
+        except ClientError as error:
+            if error_code(error) != "ClusterNotFoundException":
+                raise
+            raise MissingError(f"the cluster {cluster} is gone.") from error
+        if state is None or state.status != "ACTIVE":
+            raise MissingError(f"the service is {state.status if state else 'gone'}.")
+        return state
 
     def update(self, cluster: str, name: str, task_definition: str) -> ServiceState:
         """Start a rollout, in one attempt; only the task definition is named, so every other setting stays.

@@ -20,6 +20,7 @@ from ecs_release.errors import (
     EcsReleaseError,
     ItemError,
     LockLostError,
+    MissingError,
     OddAnswerError,
     PassingError,
     RecordChangedError,
@@ -160,7 +161,7 @@ def put_back(worker: Worker, item: ItemRecord) -> Repair:
     before = look(worker, item)
     try:
         written = _write(Turn(worker, item))
-    except SupersededError as error:
+    except (SupersededError, MissingError) as error:
         return Repair(item, before.live, before.goal, LEFT_ALONE, str(error))
     except (ItemError, *_UNREACHABLE) as error:
         return Repair(item, before.live, before.goal, FAILED, explain(error))
@@ -175,9 +176,7 @@ def put_back(worker: Worker, item: ItemRecord) -> Repair:
 def _service(worker: Worker, item: ItemRecord, goal: str) -> tuple[tuple[str, ...], str]:
     """What a service runs, and what is wrong with it although that is the goal."""
     cluster, name = item.service.cluster, item.service.service
-    state = Services(worker.connections, item.target).one(cluster, name)
-    if state is None or state.status != "ACTIVE":
-        raise ItemError("the service was deleted")
+    state = Services(worker.connections, item.target).find(cluster, name)
     primary = state.primary or {}
     live = str(primary.get("taskDefinition", state.task_definition))
     failed = live == goal and state.rollout_state(primary) == "FAILED"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,9 @@ from ecs_release.plan.newer import Newer, find_newer
 
 # ECS lets an account read 20 times a second (bucket of 50 to 100): more readers would only be throttled.
 READERS = 8
+LOOK_AGAIN_SECONDS = 2
+"""After which a cluster or service that ECS does not know is looked for once more."""
+
 _T = TypeVar("_T")
 _R = TypeVar("_R")
 
@@ -247,13 +251,26 @@ def _read_services(
         except OddAnswerError as error:
             return odd(error)
 
+    answers = list(side_by_side(pool, describe, calls))
+    again = [place for place, found in enumerate(answers) if _lacks(found, calls[place][1])]
+    if again:  # one answer that something is not there proves nothing
+        time.sleep(LOOK_AGAIN_SECONDS)
+        for place, found in zip(again, side_by_side(pool, describe, [calls[p] for p in again]), strict=True):
+            answers[place] = found
     result: dict[tuple[str, str], _Found] = {}
-    for (key, _), found in zip(calls, side_by_side(pool, describe, calls), strict=True):
+    for (key, _), found in zip(calls, answers, strict=True):
         before = result.get(key, {})
         result[key] = (
             found if isinstance(found, Finding) or isinstance(before, Finding) else {**before, **found}
         )
     return result
+
+
+def _lacks(found: _Found, names: Sequence[str]) -> bool:
+    """Whether the cluster is missing or one of the services."""
+    if isinstance(found, Finding):
+        return found.code == "E204"
+    return any(name not in found or found[name].status != "ACTIVE" for name in names)
 
 
 def _unreadable(error: Exception) -> Finding:

@@ -95,7 +95,7 @@ class ItemRecord:
     service_deployment : ARN of the service deployment that ECS named when that one was started.
     started_at : epoch seconds at which watching it began; of a changed item recorded right before it is written.
     written_at : epoch seconds at which a scheduled task's write was done; a read soon after may not show it yet.
-    doubted_at : epoch seconds of the first of two looks that a verdict needs which no single look can give.
+    doubt, doubted_at : what the first of two looks saw that a verdict needs which no single look can give, and its epoch seconds.
     settled_at : epoch seconds at which its verdict was written, for the estimate of later plans.
     claim_by, claim_until : the worker that registers or writes it right now, and until when (epoch seconds).
     registering : whether a worker found no revision and set out to register one: what is found from then on is ours.
@@ -133,6 +133,7 @@ class ItemRecord:
     service_deployment: str | None = None
     started_at: int | None = None
     written_at: int | None = None
+    doubt: str | None = None
     doubted_at: int | None = None
     settled_at: int | None = None
     verdict: str = "PENDING"

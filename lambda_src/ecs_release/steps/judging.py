@@ -30,6 +30,7 @@ from ecs_release.record.statuses import OPEN, Status
 from ecs_release.rollout.events import MOST_EVENTS, trouble_since
 from ecs_release.rollout.judge import Judgement, Rollout, judge
 from ecs_release.steps.targets import current_targets, set_meanwhile
+from ecs_release.steps.turn import doubted
 from ecs_release.steps.worker import Worker
 
 # With less time than this left the others are looked at in the next round: a look that is cut off would count as a crash.
@@ -103,16 +104,14 @@ def looked_twice(
 ) -> tuple[dict[str, Any], Judgement]:
     """The verdict; none yet where a single look can't prove it, and the round before has not seen the same.
 
-    AWS's reads lag behind its writes, so the second look comes late enough for them to have caught up. With it come the changes
-    of the record that say so.
+    With it come the changes of the record that say so.
     """
     if not verdict.needs_second_look:
         return ({} if item.doubted_at is None else {"doubted_at": None}), verdict
-    changes = {"doubted_at": int(now)} if item.doubted_at is None else {}
-    doubted_at = int(now) if item.doubted_at is None else item.doubted_at
-    if now - doubted_at < worker.settings.settle_seconds:
-        return changes, Judgement()
-    return changes, verdict
+    direction = "forward" if item.rollback_started_at is None else "back"
+    settle = worker.settings.settle_seconds
+    changes, doubtful = doubted(item, f"{direction}: {verdict.status}", now, settle)
+    return changes, Judgement() if doubtful else verdict
 
 
 _Described = dict[tuple[str, str, str], ServiceState | Exception]

@@ -8,7 +8,7 @@ from typing import Any
 from ecs_release.aws.scheduled_tasks import reference_of
 from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.services import Services
-from ecs_release.errors import ItemError, SupersededError
+from ecs_release.errors import SupersededError
 from ecs_release.observability import about_release, logger
 from ecs_release.record.before import original_reference, recorded_references, reference_before
 from ecs_release.record.models import ItemRecord
@@ -53,7 +53,9 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
     Raises
     ------
     SupersededError
-        when somebody else's deployment is live, or the service was deleted: left alone.
+        when somebody else's deployment is live: left alone.
+    MissingError
+        when the service or its cluster was deleted.
     ItemError
         when ECS refuses.
     """
@@ -62,13 +64,11 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
     item = turn.item
     cluster, name = item.service.cluster, item.service.service
     services = Services(turn.worker.connections, item.target)
-    found: list[ServiceState | None] = []
+    found: list[ServiceState] = []
 
     def look() -> str | None:
-        state = services.one(cluster, name)
+        state = services.find(cluster, name)
         found[:] = [state]
-        if state is None or state.status != "ACTIVE":
-            return "the service was deleted meanwhile"
         live, deployment = _runs(state)
         known = live in (item.before, item.rollback_to, item.after) or _is_as_found(item, state)
         if known or _ecs_went_back(turn, services, live):
@@ -78,7 +78,6 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
     if odd := seen_twice(turn, look):
         raise SupersededError(f"not put back: {odd}")
     state = found[0]
-    assert state is not None  # noqa: S101 - for the type checker
     live, deployment = _runs(state)
     now = int(time.time())
     # A read that still shows what was there before a write that is known to be done only lags behind it.
@@ -135,6 +134,13 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
 
     A rule or schedule that named a family without a revision stays pinned, to the revision it ran before: the family's
     newest one is what is being undone.
+
+    Raises
+    ------
+    SupersededError
+        when somebody else has changed them since.
+    MissingError
+        when the rule, the schedule or one of the targets is gone.
     """
     turn.claim()
     item = turn.item
@@ -143,10 +149,7 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
     current: list[dict[str, Any]] = []
 
     def look() -> str | None:
-        try:
-            current[:] = current_targets(turn.worker, item)
-        except ItemError as error:
-            return str(error)
+        current[:] = current_targets(turn.worker, item)
         known = {item.after, item.live, back, item.rollback_to, *recorded_references(item)} - {None}
         foreign = [reference for reference in map(reference_of, current) if reference not in known]
         return set_meanwhile(foreign[0]) if foreign else None

@@ -9,7 +9,7 @@ from typing import Any
 
 from ecs_release.aws.patience import jittered, pause
 from ecs_release.aws.scheduled_tasks import Rules, Schedules, reference_of, with_task_definition
-from ecs_release.errors import ItemError
+from ecs_release.errors import ItemError, MissingError
 from ecs_release.manifest.item import Schedule
 from ecs_release.plan.live import read_targets
 from ecs_release.record.before import recorded_targets
@@ -69,7 +69,7 @@ def current_targets(worker: Worker, item: ItemRecord) -> list[dict[str, Any]]:
 
     Raises
     ------
-    ItemError
+    MissingError
         when one of them is gone.
     """
     found = read_targets(item.task, worker.connections)
@@ -79,5 +79,5 @@ def current_targets(worker: Worker, item: ItemRecord) -> list[dict[str, Any]]:
     wanted = [target["Id"] for target in recorded_targets(item)]
     missing = [target_id for target_id in wanted if target_id not in by_id]
     if missing:
-        raise ItemError(f'the rule "{item.task.rule}" has no target "{missing[0]}" any more.')
+        raise MissingError(f'the rule "{item.task.rule}" has no target "{missing[0]}" any more.')
     return [by_id[target_id] for target_id in wanted]

@@ -217,6 +217,20 @@ def under_lock(turn: Turn) -> AbstractContextManager[None]:
     return checked(lambda: turn.worker.store.check_lock(turn.item.release, turn.item.epoch))
 
 
+def doubted(item: ItemRecord, doubt: str, now: float, settle_seconds: int) -> tuple[dict[str, Any], bool]:
+    """What the record is to say of something that no single answer of AWS can prove, and whether it is still to be seen again.
+
+    Rounds are so far apart that a read that lags has caught up.
+
+    Parameters
+    ----------
+    doubt : what was seen, the same for each look that sees the same.
+    """
+    if item.doubt != doubt or item.doubted_at is None:
+        return {"doubt": doubt, "doubted_at": int(now)}, True
+    return {}, now - item.doubted_at < settle_seconds
+
+
 def seen_twice(turn: Turn, look: Callable[[], str | None]) -> str | None:
     """What is wrong with what is live, in words; None when a second look finds nothing wrong.
 

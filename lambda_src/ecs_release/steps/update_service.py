@@ -39,29 +39,27 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     ------
     SupersededError
         when somebody else deployed since the release read the service: never overwritten.
+    MissingError
+        when the service or its cluster is gone.
     ItemError
-        when the service is gone or ECS refuses.
+        when ECS refuses.
     """
     if turn.left_by_another:
         turn.claim()
     item, store = turn.item, turn.worker.store
     cluster, name, after = item.service.cluster, item.service.service, str(item.after)
     services = Services(turn.worker.connections, item.target)
-    found: list[ServiceState | None] = []
+    found: list[ServiceState] = []
 
     def look() -> str | None:
-        state = services.one(cluster, name)
+        state = services.find(cluster, name)
         found[:] = [state]
-        if state is None or state.status != "ACTIVE":
-            return f"the service is {state.status if state else 'gone'}."
         if _is_ours(item, state) or _is_as_found(item, state) or _was_restarted(item, state):
             return None
         return f"{state.task_definition} was deployed meanwhile, as {(state.primary or {}).get('id')}"
 
     odd = seen_twice(turn, look)
     state = found[0]
-    if state is None or state.status != "ACTIVE":
-        raise ItemError(str(odd))
     if odd is not None:
         if item.started_at is not None and _started_before(services, item, item.started_at):
             raise ItemError(f"the rollout that an earlier attempt started is over, and {odd}")

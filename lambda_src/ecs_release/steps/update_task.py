@@ -41,8 +41,10 @@ def point_at_new_revision(turn: Turn) -> dict[str, Any]:
     ------
     SupersededError
         when somebody else pointed them elsewhere since the release read them.
+    MissingError
+        when the rule or schedule is gone.
     ItemError
-        when the rule or schedule is gone, or AWS refuses.
+        when AWS refuses.
     """
     if turn.left_by_another:
         turn.claim()
