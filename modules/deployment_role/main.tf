@@ -55,6 +55,9 @@ locals {
       "arn:${local.partition}:ecs:*:${local.account_id}:service-revision/*",
     ]
 
+    # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelasticcontainerservice.html
+    StopServiceDeployments = ["arn:${local.partition}:ecs:*:${local.account_id}:service-deployment/*"]
+
     # Why a task of a failed rollout stopped.
     ReadTasks = ["arn:${local.partition}:ecs:*:${local.account_id}:task/*"]
 

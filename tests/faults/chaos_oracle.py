@@ -35,12 +35,14 @@ class Oracle:
     whole : item -> what it ran in the last whole state, as JSON; None where somebody else's deed makes it unknowable.
     broken : the promises that were broken, in order.
     writes : production writes so far.
+    asked_to_stop : items whose rollout ECS was asked to roll back, whatever came of it.
     """
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.broken: list[str] = []
         self.writes = 0
+        self.asked_to_stop: set[str] = set()
         self.whole: dict[str, str | None] = {}
         self.whole_arn: dict[str, str] = {}
         self.whole_before: dict[str, dict[str, str | None]] = {}
@@ -182,6 +184,38 @@ class Oracle:
                 self.demand(False, f"{call.key} writes {key}, which no manifest names")
                 continue
             self._check_item(call, worker, thing)
+            self._check_way_back(call, worker, thing)
+
+    def _check_way_back(self, call: Call, worker: Worker, thing: Thing) -> None:
+        """ECS's own rollback is asked for where it leads to the last whole state, and a whole new deployment only where not."""
+        from chaos_world import Service
+
+        if worker.step != "rollback" or not isinstance(thing, Service) or thing.key in self.gone:
+            return
+        found = self.service(thing)
+        whole = self.whole[thing.key]
+        if call.key == "ecs:StopServiceDeployment":
+            asked = [r for r in found.service_deployments if r.arn == call.input["serviceDeploymentArn"]]
+            known = [r for r in asked if r.status in ("PENDING", "IN_PROGRESS")]
+            sources = {self.content(revision.task_definition.arn) for r in known for revision in r.sources}
+            self.demand(
+                whole is None or not known or sources == {whole},
+                f"{worker.release} has ECS roll {thing.key} back to what is not the last whole state",
+            )
+            self.asked_to_stop.add(thing.key)
+            return
+        record = found.primary.service_deployment
+        lately = self.world.simulation.now - record.created_at < 1 + 3 * self.world.scenario.lag
+        leads_there = {self.content(revision.task_definition.arn) for revision in record.sources} == {whole}
+        self.demand(
+            thing.strategy == "ROLLING"
+            or record.status not in ("PENDING", "IN_PROGRESS")
+            or lately
+            or not leads_there
+            or thing.key in self._forced
+            or thing.key in self.asked_to_stop,
+            f"{worker.release} starts a whole new deployment of {thing.key}, and ECS could roll back at once",
+        )
 
     def _check_lock(self, call: Call, worker: Worker) -> None:
         lock = self.world.cloud.row("LOCK", "LOCK") or {}
@@ -261,6 +295,8 @@ class Oracle:
         asked = call.input
         if call.key == "ecs:UpdateService":
             return [f"default#service#{asked['cluster']}/{asked['service']}"]
+        if call.key == "ecs:StopServiceDeployment":
+            return ["default#service#" + "/".join(asked["serviceDeploymentArn"].split("/")[1:3])]
         if call.key == "events:PutTargets":
             ids = {target["Id"] for target in asked["Targets"]}
             jobs: list[Any] = [
@@ -655,7 +691,8 @@ class Oracle:
         )
 
     def heal(self) -> None:
-        """What made rollouts stall is over."""
+        """What made rollouts stall is over, and nobody wants to watch a bake time."""
+        self.world.cloud.server.part(Estate).minute_seconds = 0.1
         for service in self.world.ecs.services.values():
             primary = service.primary
             if primary is not None and primary.rollout_state == "IN_PROGRESS":

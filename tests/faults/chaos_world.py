@@ -36,6 +36,7 @@ CLUSTER = "chaos"
 WRITES = (
     "ecs:RegisterTaskDefinition",
     "ecs:DeregisterTaskDefinition",
+    "ecs:StopServiceDeployment",
     "ecs:UpdateService",
     "events:PutTargets",
     "scheduler:UpdateSchedule",
@@ -47,7 +48,7 @@ WRITES = (
 
 @dataclass(frozen=True)
 class Service:
-    """A service of the estate. ``family``: two services may share one."""
+    """A service of the estate. ``family``: two services may share one; ``bake``: minutes, of a blue/green service."""
 
     number: int
     family: int
@@ -55,6 +56,7 @@ class Service:
     strategy: str = "ROLLING"
     desired: int = 2
     sidecar: bool = False
+    bake: int = 0
 
     @property
     def service(self) -> str:
@@ -158,13 +160,14 @@ class Release:
 
 @dataclass(frozen=True)
 class Scenario:
-    """``lag``: how many seconds AWS's reads may lag behind writes."""
+    """``lag``: how many seconds AWS's reads may lag behind writes; ``primary``: what ECS's own rollback makes PRIMARY."""
 
     things: tuple[Thing, ...]
     releases: tuple[Release, ...]
     order: int = 0
     preempt: float = 0.3
     lag: float = 0.0
+    primary: str = "new"
 
 
 # What the records of the version before did not have.
@@ -246,6 +249,7 @@ class World:
         cloud.world = self
         self.oracle.begin()
         cloud.server.lag.seconds = scenario.lag
+        cloud.server.part(Estate).rollback_primary = scenario.primary
 
     # --- estate ------------------------------------------------------------------------------------------------
 
@@ -284,6 +288,7 @@ class World:
                     launchType="FARGATE",
                     deploymentConfiguration={
                         "strategy": thing.strategy,
+                        **({"bakeTimeInMinutes": thing.bake} if thing.bake else {}),
                         "deploymentCircuitBreaker": breaker,
                         "maximumPercent": 200,
                         "minimumHealthyPercent": 100,
@@ -641,6 +646,8 @@ class World:
         if kind == "error":
             raise ApiError("InternalFailure", "an internal error (drawn)", 500)
         if kind == "refuse":
+            if call.key == "ecs:StopServiceDeployment":
+                self.oracle.asked_to_stop.update(self.oracle._written(call))
             if call.key in WRITES:
                 code = {"ecs": "ClientException"}.get(call.service, "ValidationException")
                 raise ApiError(code, "refused (drawn)")
@@ -787,7 +794,15 @@ def _about(call: Call) -> str:
         return f"{text} {' '.join(sets)}"[:300]
     if call.service == "ecs" and call.operation == "RegisterTaskDefinition":
         return f"{body.get('family')} {[c.get('image') for c in body.get('containerDefinitions', [])]}"
-    wanted = ("services", "service", "taskDefinition", "Rule", "familyPrefix", "serviceDeploymentArns")
+    wanted = (
+        "services",
+        "service",
+        "taskDefinition",
+        "Rule",
+        "familyPrefix",
+        "serviceDeploymentArns",
+        "serviceDeploymentArn",
+    )
     text = " ".join(str(body[name]) for name in wanted if name in body)
     if call.operation == "PutTargets":
         text += " " + str(

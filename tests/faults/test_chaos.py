@@ -40,12 +40,15 @@ _CALLS = {
     "prepare": (*_RECORD, "dynamodb:DeleteItem", *_REGISTER, "ecs:RegisterTaskDefinition"),
     "update_task": (*_RECORD, "dynamodb:DeleteItem", *_WRITE_TASK, *_REGISTER),
     "update_service": (*_RECORD, "dynamodb:DeleteItem", "ecs:DescribeServices", *["ecs:UpdateService"] * 4),
-    "check_rollouts": (*_RECORD, "ecs:DescribeServices", "ecs:ListServiceDeployments", *_READ_TASK),
+    "check_rollouts": (
+        *(*_RECORD, "ecs:DescribeServices", *_READ_TASK),
+        *("ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments"),
+    ),
     "rollback": (
         *(*_RECORD, "dynamodb:DeleteItem", *_WRITE_TASK, "ecs:DescribeServices"),
         *(
-            "ecs:UpdateService",
-            "ecs:UpdateService",
+            *["ecs:UpdateService", "ecs:StopServiceDeployment"] * 2,
+            *("ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions"),
             "ecs:DeregisterTaskDefinition",
             "ecs:RegisterTaskDefinition",
         ),
@@ -68,9 +71,11 @@ def things(draw: st.DrawFn) -> tuple[Thing, ...]:
             number,
             family=draw(st.sampled_from([number, 0])),
             breaker=draw(st.sampled_from(["rollback", "none", "alone"])),
-            strategy=draw(st.sampled_from(["ROLLING", "ROLLING", "ROLLING", "BLUE_GREEN"])),
+            strategy=(strategy := draw(st.sampled_from(["ROLLING", "ROLLING", "BLUE_GREEN", "CANARY"]))),
             desired=draw(st.sampled_from([2, 2, 2, 0])),
             sidecar=number == 1,
+            # A release meets its deadline within it, or waits it out.
+            bake=0 if strategy == "ROLLING" else draw(st.sampled_from([0, 1, 30])),
         )
         for number in range(draw(st.sampled_from([2, 3, 1])))
     ]
@@ -136,7 +141,12 @@ def troubles(draw: st.DrawFn) -> Trouble:
         return Trouble(kind, "events:PutTargets", "", few, times=draw(st.sampled_from([1, 3, 20])))
     if kind == "refuse":
         write = draw(
-            st.sampled_from(["ecs:UpdateService", "ecs:RegisterTaskDefinition", "events:PutTargets", "*"])
+            st.sampled_from(
+                [
+                    *("ecs:UpdateService", "ecs:StopServiceDeployment", "ecs:RegisterTaskDefinition"),
+                    *("events:PutTargets", "*"),
+                ]
+            )
         )
         return Trouble(kind, write, draw(st.sampled_from(["", "rollback"])), few)
     if kind in ("throttle", "error"):
@@ -190,6 +200,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         order=draw(st.integers(0, 10_000)),
         preempt=draw(st.sampled_from([0.05, 0.3, 0.7])),
         lag=draw(st.sampled_from([0.0, 5.0])),
+        primary=draw(st.sampled_from(["new", "promoted"])),
     )
 
 

@@ -12,8 +12,9 @@ import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.loaders import Loader
 from ecs_release.aws.raw import completed, install_raw
+from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ServiceState, number_of
-from ecs_release.aws.services import ServiceDeployment, Services
+from ecs_release.aws.services import Services
 from ecs_release.record.statuses import Status
 from ecs_release.rollout.judge import Judgement, Rollout, find_ours, judge
 from hypothesis import given

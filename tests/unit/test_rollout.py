@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ServiceState
-from ecs_release.aws.services import ServiceDeployment
 from ecs_release.record.statuses import Status
 from ecs_release.rollout.judge import Judgement, Rollout, judge
 from hypothesis import given

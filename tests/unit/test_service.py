@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
-from ecs_release.aws.services import ServiceDeployment, Services
+from ecs_release.aws.service_deployments import ServiceDeployment
+from ecs_release.aws.services import Services
 
 NOW = datetime.now(UTC)
 

@@ -76,7 +76,7 @@ _body: ContextVar[bytes | None] = ContextVar("ecs_release_raw_body", default=Non
 # Beside what is copied, the answers whose newest members an older SDK would drop: who a deployment is (currentServiceDeployment,
 # in botocore since 1.42) and how it goes (deploymentConfiguration, which grows with every strategy).
 _RAW_READS = {
-    "ecs": ("DescribeTaskDefinition", "DescribeServices", "UpdateService"),
+    "ecs": ("DescribeTaskDefinition", "DescribeServices", "UpdateService", "DescribeServiceDeployments"),
     "events": ("ListTargetsByRule",),
     "scheduler": ("GetSchedule",),
 }

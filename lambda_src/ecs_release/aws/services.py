@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from ecs_release.aws.answers import entries, mapping, needed_text, text, understanding
+from ecs_release.aws.answers import entries, mapping, text, understanding
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.raw import RAW, completed
+from ecs_release.aws.service_deployments import ServiceDeployment, as_told, revisions_of
 from ecs_release.aws.service_revisions import REVISIONS_MOST, ServiceRevision
-from ecs_release.aws.service_state import ServiceState, number_of
+from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import MissingError, OddAnswerError, RefusedError
+from ecs_release.observability import logger
 
 if TYPE_CHECKING:
     from mypy_boto3_ecs import ECSClient
@@ -34,43 +35,6 @@ _HISTORY = timedelta(days=88)
 _TOO_LONG_AGO = "must be within the last"
 CLOCK_SKEW_SECONDS = 5
 """How far AWS's clock may be ahead of ours, where a record of ours says since when AWS's are to be read."""
-
-
-@dataclass(frozen=True)
-class ServiceDeployment:
-    """A service deployment with what it deploys; the record ECS keeps also after the deployment is gone.
-
-    Attributes
-    ----------
-    status : PENDING, IN_PROGRESS, SUCCESSFUL, STOP_REQUESTED, STOPPED, ROLLBACK_REQUESTED, ROLLBACK_IN_PROGRESS,
-        ROLLBACK_SUCCESSFUL or ROLLBACK_FAILED.
-    task_definition : ARN that its target revision runs.
-    reason : ECS's own words, "" when it has none.
-    rolled_back_to : ARN of the task definition that ECS's own rollback runs, "" when there was none. Such a rollback is no
-        service deployment of its own.
-    revision, rollback_revision : ARNs of the service revisions that it deploys and that its rollback deploys.
-    sources : ARNs of the task definitions that ran when it began, one for each source revision; "" for one that ECS can't
-        describe any more.
-    digests : of the images of its target revision, by container; empty where ECS does not tell.
-    stage, hook : where it is, and the id of the lifecycle hook at which it waits for somebody; "" for none.
-    """
-
-    arn: str
-    status: str
-    task_definition: str
-    reason: str = ""
-    rolled_back_to: str = ""
-    revision: str = ""
-    rollback_revision: str = ""
-    sources: tuple[str, ...] = ()
-    digests: Mapping[str, str] = field(default_factory=dict)
-    stage: str = ""
-    hook: str = ""
-
-    @property
-    def number(self) -> str:
-        """What the id of its deployment ends in, see :func:`number_of`."""
-        return number_of(self.revision)
 
 
 class Services:
@@ -192,6 +156,25 @@ class Services:
         state.ensure_understood()
         return state
 
+    def roll_back(self, service_deployment: str) -> bool:
+        """Have ECS stop a service deployment and go back by itself, in one attempt; whether it takes that.
+
+        It does not when the service deployment is over, is unknown, or may not be stopped with the role at hand, which may be that
+        of an earlier version of this module. Safe to repeat: one that goes back already goes on with it
+        (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stop-service-deployment.html).
+        """
+        client = self._connections.client(self._target, "ecs", retry=False)
+        if not hasattr(client, "stop_service_deployment"):  # an SDK from before May 2025
+            return False
+        try:
+            client.stop_service_deployment(serviceDeploymentArn=service_deployment, stopType="ROLLBACK")
+        except ClientError as error:
+            if error_code(error) not in _NOT_STOPPED:
+                raise
+            logger.warning("ECS does not stop it", extra={"reason": explain(error)})
+            return False
+        return True
+
     def wait_for_update(self) -> None:
         """Wait until an UpdateService is in its turn."""
         self._connections.wait_for_turn(self._target, "ecs", "UpdateService")
@@ -293,61 +276,12 @@ class Services:
         if not briefs:
             return []
         arns = [str(brief["serviceDeploymentArn"]) for brief in briefs][:20]
+        answer = self._client.describe_service_deployments(serviceDeploymentArns=arns)
         described = {
-            d["serviceDeploymentArn"]: d
-            for d in self._client.describe_service_deployments(serviceDeploymentArns=arns)[
-                "serviceDeployments"
-            ]
+            d["serviceDeploymentArn"]: d for d in completed(answer, answer.get(RAW))["serviceDeployments"]
         }
-        revisions = sorted(
-            filter(None, {arn for d in described.values() for arn in (*_revisions(d), *_sources(d))})
-        )
-        found = self.revisions(revisions)
-        runs = {arn: revision.task_definition for arn, revision in found.items()}
-        details = []
-        for arn in arns:
-            body = described.get(arn)
-            if body is None:
-                continue
-            target, back = _revisions(body)
-            digests = found[target].digests if target in found else {}
-            details.append(
-                ServiceDeployment(
-                    arn,
-                    needed_text(body, "status", "a service deployment"),
-                    runs.get(target, ""),
-                    text(mapping(body, "rollback"), "reason") or text(body, "statusReason"),
-                    runs.get(back, ""),
-                    revision=target,
-                    rollback_revision=back,
-                    sources=tuple(runs.get(source, "") for source in _sources(body)),
-                    digests=digests,
-                    stage=text(body, "lifecycleStage"),
-                    hook=_waits_at(body),
-                )
-            )
-        return details
-
-
-def _revisions(deployment: Mapping[str, object]) -> tuple[str, str]:
-    """The service revision that is deployed, and the one that ECS's rollback goes to; "" for none."""
-    return (
-        text(mapping(deployment, "targetServiceRevision"), "arn"),
-        text(mapping(deployment, "rollback"), "serviceRevisionArn"),
-    )
-
-
-def _waits_at(deployment: Mapping[str, object]) -> str:
-    """The hook that somebody has to continue
-    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/pause-lifecycle-hooks.html).
-    """
-    hooks = entries(deployment, "lifecycleHookDetails")
-    return next((text(hook, "hookId") for hook in hooks if text(hook, "status") == "AWAITING_ACTION"), "")
-
-
-def _sources(deployment: Mapping[str, object]) -> list[str]:
-    """The service revisions that were deployed when it began."""
-    return [text(entry, "arn") for entry in entries(deployment, "sourceServiceRevisions")]
+        found = self.revisions(sorted({arn for body in described.values() for arn in revisions_of(body)}))
+        return [as_told(described[arn], found) for arn in arns if arn in described]
 
 
 _FINAL = frozenset(
@@ -361,6 +295,18 @@ _FINAL = frozenset(
         "PlatformUnknownException",
         "ServiceNotActiveException",
         "ServiceNotFoundException",
+        "UnsupportedFeatureException",
+    }
+)
+
+
+_NOT_STOPPED = frozenset(
+    {
+        "AccessDeniedException",
+        "ClientException",
+        "ConflictException",
+        "InvalidParameterException",
+        "ServiceDeploymentNotFoundException",
         "UnsupportedFeatureException",
     }
 )

@@ -166,6 +166,8 @@ def put_back(worker: Worker, item: ItemRecord) -> Repair:
     except (ItemError, *_UNREACHABLE) as error:
         return Repair(item, before.live, before.goal, FAILED, explain(error))
     goal = str(written.get("rollback_to") or before.goal)
+    if written.get("rollback_stop"):
+        return Repair(item, before.live, goal, DONE, f"ECS is rolling {written['rollback_stop']} back")
     now = look(worker, item)
     if set(now.live) != {goal}:
         return Repair(item, now.live, goal, FAILED, now.reason or "AWS took it and shows something else")

@@ -270,7 +270,11 @@ def _lacks(found: _Found, names: Sequence[str]) -> bool:
     """Whether the cluster is missing or one of the services."""
     if isinstance(found, Finding):
         return found.code == "E204"
-    return any(name not in found or found[name].status != "ACTIVE" for name in names)
+    states = [found.get(name) for name in names]
+    return any(
+        not isinstance(state, OddAnswerError) and (state is None or state.status != "ACTIVE")
+        for state in states
+    )
 
 
 def _unreadable(error: Exception) -> Finding:

@@ -105,6 +105,8 @@ class ItemRecord:
     rollback_registered : whether this release registered that copy (and so may deregister it where it was never set).
     rollback_unproven : whether nobody could tell if the tags of what was set still mean what ran.
     rollback_deployment, rollback_started_at : the deployment that goes back, to be proven like any other.
+    rollback_stop : ARN of the service deployment that ECS was asked to go back from; then its own rollback is to be proven.
+    bakes : at the last look its tasks ran, and only its bake time or somebody's word was waited for.
     inherited : whether ``before`` comes from an earlier release that did not end whole.
     memory_void : whether what an earlier release left is void, because somebody else has deployed since.
     revision : counts the changes of this record: whoever judges from an older copy can't write.
@@ -148,6 +150,8 @@ class ItemRecord:
     rollback_registered: bool = False
     rollback_unproven: bool = False
     rollback_deployment: str | None = None
+    rollback_stop: str | None = None
+    bakes: bool = False
     rollback_started_at: int | None = None
     revision: int = 0
 

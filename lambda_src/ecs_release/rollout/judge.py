@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ServiceState, number_of
-from ecs_release.aws.services import ServiceDeployment
 from ecs_release.record.statuses import Status
 
 
@@ -58,12 +58,14 @@ class Judgement:
     status : SUCCEEDED, UNVERIFIED, FAILED, TIMED_OUT, SUPERSEDED or ROLLED_BACK_BY_ECS; None: look again later.
     needs_history : the service's own record of deployments is needed to decide; look at it and judge again.
     needs_second_look : one answer of AWS does not prove it; the round after has to see the same.
+    bakes : none yet, and none soon: its tasks run, and only its bake time or somebody's word is waited for.
     """
 
     status: Status | None = None
     reason: str = ""
     needs_history: bool = False
     needs_second_look: bool = False
+    bakes: bool = False
 
 
 _UNDECIDED = Judgement()
@@ -81,14 +83,9 @@ def judge(
     history : service deployments since the rollout was started, oldest first; None: not looked at yet. An empty
         list is never a verdict, because a service deployment becomes visible with a delay.
     """
-    if service is None:
-        return Judgement(Status.FAILED, "the service is gone", needs_second_look=True)
-    if service.status != "ACTIVE":
-        return Judgement(
-            Status.FAILED,
-            f"the service is {service.status}: it was deleted while the release waited for it",
-            needs_second_look=True,
-        )
+    if lost := gone(service):
+        return lost
+    assert service is not None  # noqa: S101 - for the type checker
     if service.desired_count == 0 and _is_primary(rollout, service):
         return Judgement(Status.UNVERIFIED, "desired count is 0, so nothing ran that could prove the rollout")
 
@@ -100,7 +97,7 @@ def judge(
         if state == "FAILED" and not service.rolls_back_by_itself:
             return Judgement(Status.FAILED, _reason(ours))
         if state == "IN_PROGRESS":
-            return _timed_out(rollout) if rollout.overdue else _UNDECIDED
+            return timed_out(rollout) if rollout.overdue else _UNDECIDED
         # FAILED while ECS is about to roll back by itself, or a strategy that has no rolloutState.
         if history is None:
             return _LOOK_AT_HISTORY
@@ -108,8 +105,9 @@ def judge(
         if verdict is not None:
             return verdict
         if not rollout.overdue:
-            return _UNDECIDED
-        return Judgement(Status.FAILED, _reason(ours)) if state == "FAILED" else _timed_out(rollout)
+            running = find_ours(rollout, service, history)
+            return Judgement(bakes=running is not None and running.bakes)
+        return Judgement(Status.FAILED, _reason(ours)) if state == "FAILED" else timed_out(rollout)
 
     if history is None:
         return _LOOK_AT_HISTORY
@@ -123,8 +121,21 @@ def judge(
     if state == "FAILED" and service.rolls_back_by_itself:
         return Judgement(Status.ROLLED_BACK_BY_ECS, _reason(ours))
     if rollout.overdue:
-        return _superseded(rollout, service)
+        return set_by_another(rollout, service)
     return _UNDECIDED
+
+
+def gone(service: ServiceState | None) -> Judgement | None:
+    """The verdict on a service that is not there any more; None while it is."""
+    if service is None:
+        return Judgement(Status.FAILED, "the service is gone", needs_second_look=True)
+    if service.status != "ACTIVE":
+        return Judgement(
+            Status.FAILED,
+            f"the service is {service.status}: it was deleted while the release waited for it",
+            needs_second_look=True,
+        )
+    return None
 
 
 def _is_primary(rollout: Rollout, service: ServiceState) -> bool:
@@ -151,14 +162,14 @@ def _from_history(
         case "STOPPED":
             if _is_primary(rollout, service):
                 return Judgement(Status.FAILED, ours.reason or "the service deployment was stopped")
-            return _superseded(rollout, service)
+            return set_by_another(rollout, service)
         case "STOP_REQUESTED":
-            return None if _is_primary(rollout, service) else _superseded(rollout, service)
+            return None if _is_primary(rollout, service) else set_by_another(rollout, service)
         case _:  # PENDING, IN_PROGRESS
             return (
                 None
                 if _is_primary(rollout, service) or not rollout.overdue
-                else _superseded(rollout, service)
+                else set_by_another(rollout, service)
             )
 
 
@@ -218,7 +229,8 @@ def _from_own_rollback(
             return None
 
 
-def _superseded(rollout: Rollout, service: ServiceState) -> Judgement:
+def set_by_another(rollout: Rollout, service: ServiceState) -> Judgement:
+    """The verdict where another deployment has taken the place of the one that is watched."""
     primary = service.primary or {}
     other = primary.get("taskDefinition", service.task_definition)
     how = (
@@ -231,7 +243,8 @@ def _superseded(rollout: Rollout, service: ServiceState) -> Judgement:
     return Judgement(Status.SUPERSEDED, reason, needs_second_look=True)
 
 
-def _timed_out(rollout: Rollout) -> Judgement:
+def timed_out(rollout: Rollout) -> Judgement:
+    """The verdict at the item's own deadline."""
     return Judgement(Status.TIMED_OUT, f"not completed within {rollout.timeout_seconds / 60:g} minutes")
 
 

@@ -24,7 +24,8 @@ from ecs_release.steps.worker import Worker
 
 SETTLE_SECONDS = 120
 """After the first failure of a wave its siblings get this long to reach a verdict of their own before all go back:
-a developer learns of every culprit at once, and an outage is not drawn out."""
+a developer learns of every culprit at once, and an outage is not drawn out.
+Nothing is waited for services in their bake time alone."""
 
 # Pauses grow with the release's age up to ten minutes: seven days take some 1,250 looks of nine events each, far below Step
 # Functions' 25,000, and what ends is seen ten minutes later at most.
@@ -159,12 +160,15 @@ def _after_update(
     items = judge_all(worker, items, now)
 
     waiting = [item for item in items if item.verdict in OPEN]
+    undecided = [
+        item for item in waiting if not item.bakes
+    ]  # the others reach no verdict of their own that soon
     failing = [item for item in items if item.verdict in BAD]
     if failing and record.failing_since is None:
         record = dataclasses.replace(record, failing_since=int(now))
         worker.store.update_release(record.release, {"failing_since": int(now)})
     settling = record.failing_since is not None and now - record.failing_since < SETTLE_SECONDS
-    if waiting and (not failing or record.on_failure != "rollback" or settling):
+    if waiting and (not failing or record.on_failure != "rollback" or (settling and undecided)):
         return {**state, "next": Next.WAIT}
     if failing and record.on_failure != "continue":
         return _fail(worker, record, state)

@@ -12,8 +12,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws.answers import moment, understanding
 from ecs_release.aws.scheduled_tasks import reference_of
+from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ServiceState, number_of
-from ecs_release.aws.services import CLOCK_SKEW_SECONDS, DESCRIBE_SERVICES_MOST, ServiceDeployment, Services
+from ecs_release.aws.services import CLOCK_SKEW_SECONDS, DESCRIBE_SERVICES_MOST, Services
 from ecs_release.aws.task_definitions import parse_reference
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import (
@@ -27,6 +28,7 @@ from ecs_release.errors import (
 from ecs_release.observability import about_item, logger
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import OPEN, Status
+from ecs_release.rollout.back import judge_rollback
 from ecs_release.rollout.events import MOST_EVENTS, trouble_since
 from ecs_release.rollout.judge import Judgement, Rollout, judge
 from ecs_release.steps.targets import current_targets, set_meanwhile
@@ -90,6 +92,8 @@ def judge_item(worker: Worker, item: ItemRecord, services: _Described, now: floa
         _judge_service(worker, item, services, now) if item.is_service else _judge_task(worker, item, now)
     )
     changes, verdict = looked_twice(worker, item, verdict, now)
+    if verdict.bakes != item.bakes:
+        changes = {**changes, "bakes": verdict.bakes}
     if first:
         changes = {**changes, "started_at": item.started_at}
     if verdict.status is None and verdict.reason and verdict.reason != item.reason:
@@ -211,15 +215,9 @@ def _judge_by_history(
 ) -> Judgement:
     """The verdict from ECS's own record of deployments."""
     cluster, name = item.service.cluster, item.service.service
-    named = services.service_deployments([state.current_service_deployment, rollout.service_deployment])
-    ours = [d for d in named if d.number and d.number == number_of(rollout.deployment_id)]
-    if ours:
-        return _with_pause(judge(rollout, state, ours), rollout, ours)
     created = (state.deployment(rollout.deployment_id) or {}).get("createdAt")
     since = created.timestamp() if created else time.time() - rollout.age_seconds
-    history = services.deployments_since(
-        cluster, name, datetime.fromtimestamp(since - CLOCK_SKEW_SECONDS, UTC)
-    )
+    history = deployments_of(services, item, rollout, state, since)
     going_back = item.rollback_started_at is not None
     if not history and created and (going_back or item.action == "unchanged"):
         # Older than what ECS lists as created since then: of an unchanged service, or what ECS itself put back, which is part
@@ -230,6 +228,21 @@ def _judge_by_history(
         elif newest is None and not going_back:
             return Judgement(Status.UNVERIFIED, "ECS remembers no deployment of it that could prove anything")
     return _with_pause(judge(rollout, state, history), rollout, history)
+
+
+def deployments_of(
+    services: Services, item: ItemRecord, rollout: Rollout, state: ServiceState, since: float
+) -> list[ServiceDeployment]:
+    """The service deployment of a rollout alone where ECS names it, else those since then, oldest first.
+
+    Parameters
+    ----------
+    since : epoch seconds at which the rollout began by AWS's clock, or by ours.
+    """
+    named = services.service_deployments([state.current_service_deployment, rollout.service_deployment])
+    ours = [d for d in named if d.number and d.number == number_of(rollout.deployment_id)]
+    begun = datetime.fromtimestamp(since - CLOCK_SKEW_SECONDS, UTC)
+    return ours or services.deployments_since(item.service.cluster, item.service.service, begun)
 
 
 def _unreadable(rollout: Rollout, what: str, error: Exception) -> Judgement:
@@ -317,7 +330,8 @@ def judge_back(worker: Worker, item: ItemRecord, services: _Described, now: floa
         timeout_seconds=item.timeout_minutes * 60,
     )
     state = services.get((item.target, item.service.cluster, item.service.service))
-    judgement = _judge(worker, item, rollout, state)
+    by_ecs = item.rollback_stop is not None and item.rollback_deployment is None
+    judgement = (_judge_rollback if by_ecs else _judge)(worker, item, rollout, state)
     if judgement.status is not Status.SUCCEEDED or not item.rollback_unproven:
         return judgement
     assert isinstance(state, ServiceState)  # noqa: S101 - without one nothing succeeds
@@ -326,6 +340,19 @@ def judge_back(worker: Worker, item: ItemRecord, services: _Described, now: floa
     except _PASSING as error:
         return _unreadable(rollout, "its service revision", error)
     return Judgement(Status.FAILED, odd) if odd else judgement
+
+
+def _judge_rollback(
+    worker: Worker, item: ItemRecord, rollout: Rollout, state: ServiceState | Exception | None
+) -> Judgement:
+    """The verdict on ECS's own rollback of the service deployment that was stopped."""
+    if isinstance(state, Exception):
+        return _unreadable(rollout, "the service", state)
+    try:
+        found = Services(worker.connections, item.target).service_deployments([item.rollback_stop or ""])
+    except _PASSING as error:
+        return _unreadable(rollout, "ECS's record of its deployments", error)
+    return judge_rollback(rollout, state, found[0] if found else None)
 
 
 def _something_else(services: Services, item: ItemRecord, state: ServiceState) -> str:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import Any
 
 from ecs_release.aws.scheduled_tasks import reference_of
-from ecs_release.aws.service_state import ServiceState
+from ecs_release.aws.service_deployments import ServiceDeployment
+from ecs_release.aws.service_state import ROLLING, ServiceState
 from ecs_release.aws.services import Services
 from ecs_release.errors import SupersededError
 from ecs_release.observability import about_release, logger
 from ecs_release.record.before import original_reference, recorded_references, reference_before
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
+from ecs_release.rollout.back import WayBack, way_back
+from ecs_release.rollout.judge import Rollout, find_ours
 from ecs_release.rollout.unused import runs_without_being_named
 from ecs_release.steps.batch import run_batch
+from ecs_release.steps.judging import deployments_of
 from ecs_release.steps.revisions import RevisionBack, is_ours, revision_back, still_means_what_ran
 from ecs_release.steps.targets import current_targets, set_meanwhile, write_task_definition
 from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice, under_lock
@@ -80,6 +85,8 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
     state = found[0]
     live, deployment = _runs(state)
     now = int(time.time())
+    if state.strategy != ROLLING and (stopped := _go_back_by_ecs(turn, services, state)):
+        return stopped
     # A read that still shows what was there before a write that is known to be done only lags behind it.
     as_found = deployment == item.previous_deployment and item.deployment_id is None
     if live in (item.before, item.rollback_to) and (
@@ -102,6 +109,51 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
     started = (updated.primary or {}).get("id")
     logger.info("going back", extra={"deployment": started, "revision": back.arn})
     return {"rollback_deployment": str(started), "rollback_started_at": now, **_about(item, back)}
+
+
+def _go_back_by_ecs(turn: Turn, services: Services, state: ServiceState) -> dict[str, Any] | None:
+    """Have ECS go back by itself, where that leads to the before-image; None where UpdateService has to (:mod:`rollout.back`)."""
+    found = _on_its_way(turn, services, state)
+    way = way_back(found, turn.item.before)
+    if way is WayBack.STOP and found is not None:
+        arn = found.arn
+        if turn.write(partial(services.roll_back, arn), rollback_stop=arn):
+            way = WayBack.WAIT
+        else:  # it is over; or an earlier attempt has stopped it, which a read that lags does not show yet
+            time.sleep(turn.worker.settings.settle_seconds)
+            found = _on_its_way(turn, services, state)
+            way = way_back(found, turn.item.before)
+    if way is not WayBack.WAIT or found is None:
+        if turn.item.rollback_stop is not None:
+            turn.update({"rollback_stop": None})
+        return None
+    logger.info("ECS goes back by itself", extra={"serviceDeployment": found.arn})
+    return {
+        # ECS may resolve tags anew: which digests run then is asked of it (https://github.com/aws/amazon-ecs-agent/issues/4226).
+        **_about(turn.item, RevisionBack(turn.item.before, unproven=True)),
+        "rollback_stop": found.arn,
+        "rollback_deployment": None,
+        "rollback_started_at": int(time.time()),
+    }
+
+
+def _on_its_way(turn: Turn, services: Services, state: ServiceState) -> ServiceDeployment | None:
+    """The service deployment that brought out what is to be undone, as far as ECS shows it."""
+    item = turn.item
+    live, deployment = _runs(state)
+    written = item.started_at is not None
+    if not written and (live == item.before or (item.action == "update" and not item.inherited)):
+        return None
+    rollout = Rollout(
+        deployment_id=item.deployment_id or ("" if written and live != item.after else deployment),
+        task_definition=str(item.after) if written else live,
+        age_seconds=0,
+        timeout_seconds=0,
+        service_deployment=item.service_deployment or "",
+    )
+    created = (state.deployment(rollout.deployment_id) or {}).get("createdAt")
+    since = created.timestamp() if created else float(item.started_at or time.time())
+    return find_ours(rollout, state, deployments_of(services, item, rollout, state, since))
 
 
 def _runs(state: ServiceState) -> tuple[str, str]:
