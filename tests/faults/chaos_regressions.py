@@ -968,4 +968,82 @@ SCHEDULES: dict[str, Scenario] = {
         preempt=0.05,
         lag=0.0,
     ),
+    # tried by hand
+    "ECS has gone back, to the deployment that was found, when an attempt is made again": Scenario(
+        things=(
+            Service(
+                number=0, family=0, breaker="rollback", strategy="ROLLING", desired=2, sidecar=False, bake=0
+            ),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(Entry(thing=0, version=1, wave=0, forward="bad", back="complete", seconds=2.0),),
+                on_failure="rollback",
+                timeout_minutes=5,
+                troubles=(
+                    Trouble(
+                        kind="kill",
+                        call="ecs:UpdateService",
+                        step="update_service",
+                        nth=0,
+                        times=1,
+                        seconds=0.0,
+                        thing=0,
+                        after=True,
+                    ),
+                    Trouble(
+                        kind="throttle",
+                        call="lambda:update_service",
+                        step="",
+                        nth=1,
+                        times=6,
+                        seconds=0.0,
+                        thing=0,
+                        after=False,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.3,
+        lag=0.0,
+        primary="promoted",
+    ),
+    # tried by hand
+    "the answer is lost for so long that ECS has gone back meanwhile": Scenario(
+        things=(
+            Service(
+                number=0, family=0, breaker="rollback", strategy="ROLLING", desired=2, sidecar=False, bake=0
+            ),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(Entry(thing=0, version=1, wave=0, forward="bad", back="complete", seconds=2.0),),
+                on_failure="rollback",
+                timeout_minutes=5,
+                troubles=(
+                    Trouble(
+                        kind="lost",
+                        call="ecs:UpdateService",
+                        step="update_service",
+                        nth=0,
+                        times=1,
+                        seconds=9.0,
+                        thing=0,
+                        after=True,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.3,
+        lag=0.0,
+        primary="promoted",
+    ),
 }

@@ -421,7 +421,7 @@ class World:
                 "service": self.family(thing),
                 "image": self.image(thing, entry.version),
                 "wave": entry.wave,
-                "timeoutMinutes": minutes,
+                "timeoutMinutes": minutes + _shifting_minutes(thing),
             }
             if isinstance(thing, Service):
                 services.append({**document, "clusterName": CLUSTER, "serviceName": thing.service})
@@ -750,6 +750,13 @@ class World:
         self.simulation.end()
         self.cloud.world = None
         CLOCK.simulation = None
+
+
+def _shifting_minutes(thing: Thing) -> int:
+    """What ECS may take for shifting the traffic: a release that gives a service less time is refused."""
+    if not isinstance(thing, Service) or thing.strategy == "ROLLING":
+        return 0
+    return thing.bake + (60 if thing.strategy in ("LINEAR", "CANARY") else 0)
 
 
 def _outcome(thing: Service, drawn: str) -> str:

@@ -245,6 +245,18 @@ def deployments_of(
     return ours or services.deployments_since(item.service.cluster, item.service.service, begun)
 
 
+def started_before(services: Services, item: ItemRecord) -> list[ServiceDeployment]:
+    """What an attempt may have started that could not say so: of our revision, since it set out."""
+    since = datetime.fromtimestamp(float(item.started_at or 0) - CLOCK_SKEW_SECONDS, UTC)
+    history = services.deployments_since(item.service.cluster, item.service.service, since)
+    return [deployment for deployment in history if deployment.task_definition == item.after]
+
+
+def given_up_by_ecs(services: Services, item: ItemRecord) -> bool:
+    """Whether ECS has given up on what an earlier attempt started."""
+    return any(d.status.startswith("ROLLBACK_") for d in started_before(services, item))
+
+
 def _unreadable(rollout: Rollout, what: str, error: Exception) -> Judgement:
     """No verdict before the deadline: what can't be read now may be readable later."""
     logger.warning("can't be read now", extra={"what": what, "reason": explain(error)})

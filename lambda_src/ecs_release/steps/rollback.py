@@ -19,7 +19,7 @@ from ecs_release.rollout.back import WayBack, way_back
 from ecs_release.rollout.judge import Rollout, find_ours
 from ecs_release.rollout.unused import runs_without_being_named
 from ecs_release.steps.batch import run_batch
-from ecs_release.steps.judging import deployments_of
+from ecs_release.steps.judging import deployments_of, given_up_by_ecs
 from ecs_release.steps.revisions import RevisionBack, is_ours, revision_back, still_means_what_ran
 from ecs_release.steps.targets import current_targets, set_meanwhile, write_task_definition
 from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice, under_lock
@@ -93,7 +93,7 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
         as_found or deployment not in (item.previous_deployment, item.deployment_id)
     ):
         # ECS itself went back, an earlier attempt did, or nothing was ever written.
-        if as_found:
+        if as_found and not (item.started_at is not None and given_up_by_ecs(services, item)):
             return _never_written(item)
         if live == item.rollback_to:
             there: RevisionBack | None = RevisionBack(live, unproven=item.rollback_unproven)

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
 from typing import Any
 
 from ecs_release.aws.service_state import ServiceState
-from ecs_release.aws.services import CLOCK_SKEW_SECONDS, Services
+from ecs_release.aws.services import Services
 from ecs_release.errors import ItemError, RefusedError, SupersededError
 from ecs_release.observability import about_release, logger
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
 from ecs_release.steps.batch import run_batch
+from ecs_release.steps.judging import given_up_by_ecs, started_before
 from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice
 from ecs_release.steps.worker import Worker
 
@@ -61,7 +61,7 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     odd = seen_twice(turn, look)
     state = found[0]
     if odd is not None:
-        if item.started_at is not None and _started_before(services, item, item.started_at):
+        if item.started_at is not None and started_before(services, item):
             raise ItemError(f"the rollout that an earlier attempt started is over, and {odd}")
         raise SupersededError(odd)
     if _is_ours(item, state):
@@ -76,11 +76,18 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
         item = turn.item
     store.remember(item)
     started_at = item.started_at or int(time.time())
+
+    def wait() -> None:
+        # Whoever may have written before this attempt: the deployment that ECS went back to may be the very one that was found.
+        if turn.item.started_at is not None and given_up_by_ecs(services, turn.item):
+            raise ItemError("the rollout that an earlier attempt started is over: ECS went back from it.")
+        services.wait_for_update()
+
     try:
         # Recorded before it is done: should this worker die in it, nobody may say later that the service was not touched.
         updated = turn.write(
             lambda: services.update(cluster, name, after),
-            wait=services.wait_for_update,
+            wait=wait,
             started_at=started_at,
         )
     except RefusedError:
@@ -123,13 +130,6 @@ def _was_restarted(item: ItemRecord, state: ServiceState) -> bool:
         and primary.get("taskDefinition") == state.task_definition == item.live
         and primary.get("id") != item.previous_deployment
     )
-
-
-def _started_before(services: Services, item: ItemRecord, started_at: int) -> bool:
-    """Whether an attempt that could not say so started the rollout, which ECS or somebody else has ended since."""
-    since = datetime.fromtimestamp(started_at - CLOCK_SKEW_SECONDS, UTC)
-    history = services.deployments_since(item.service.cluster, item.service.service, since)
-    return any(deployment.task_definition == item.after for deployment in history)
 
 
 @logger.inject_lambda_context(log_event=False, clear_state=True)
