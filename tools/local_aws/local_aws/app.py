@@ -33,6 +33,7 @@ PARTS = (
     "services.ecr",
     "services.events",
     "services.scheduler",
+    "services.policy_simulator",
     "services.sns",
     "services.stepfunctions.executions",
     "services.stepfunctions",

@@ -8,6 +8,7 @@ to the embedded AWS but the ARNs of roles, subnets and secrets, which are only n
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +56,33 @@ def role(name: str, account: str = ACCOUNT) -> str:
 def container(name: str, image: str, **members: Any) -> dict[str, Any]:
     """A container definition."""
     return {"name": name, "image": image, "essential": True, **members}
+
+
+def starter_role(iam: Any, name: str, service: str) -> None:
+    """Make a role with which rules or schedules start tasks, once an account.
+
+    It may run every task definition, pass every role on to tasks and tag what it starts
+    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/CWE_IAM_role.html).
+
+    Parameters
+    ----------
+    service
+        Who assumes it, such as ``events.amazonaws.com``.
+    """
+    trust = {"Effect": "Allow", "Principal": {"Service": service}, "Action": "sts:AssumeRole"}
+    passed = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
+    may: list[dict[str, Any]] = [
+        {"Effect": "Allow", "Action": ["ecs:RunTask", "ecs:TagResource"], "Resource": "*"},
+        {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*", "Condition": passed},
+    ]
+    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+        iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))
+        iam.put_role_policy(RoleName=name, PolicyName="start", PolicyDocument=policy(*may))
+
+
+def policy(*statements: Mapping[str, Any]) -> str:
+    """A policy document."""
+    return json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
 
 
 class Estate:
@@ -131,6 +159,7 @@ class Estate:
         **members: Any,
     ) -> None:
         """Make an EventBridge rule with a target that runs a task, among others."""
+        starter_role(self._aws.client("iam"), "events-run-task", "events.amazonaws.com")
         if bus != "default" and bus not in {b["Name"] for b in self.events.list_event_buses()["EventBuses"]}:
             self.events.create_event_bus(Name=bus)
         trigger = {} if "EventPattern" in members else {"ScheduleExpression": "cron(0 3 * * ? *)"}
@@ -155,6 +184,7 @@ class Estate:
         self, name: str, cluster_arn: str, task_definition: str, *, group: str = "default", **members: Any
     ) -> None:
         """Make an EventBridge Scheduler schedule that runs a task, with everything a schedule can have."""
+        starter_role(self._aws.client("iam"), "scheduler-run-task", "scheduler.amazonaws.com")
         if group != "default":
             self.scheduler.create_schedule_group(Name=group)
         queue = f"arn:aws:sqs:{REGION}:{self._account}:{name}-dead-letters"

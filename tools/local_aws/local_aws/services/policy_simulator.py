@@ -1,0 +1,144 @@
+"""AWS IAM's policy simulator: SimulatePrincipalPolicy of a role, from the policies that moto keeps.
+
+Stands for https://docs.aws.amazon.com/IAM/latest/APIReference/API_SimulatePrincipalPolicy.html: inline and attached policies and
+the permissions boundary, no trust policy, no service control policy; condition keys that are not given are told as missing. Of one
+action there is one result, which tells its resources apart (API_EvaluationResult). moto has none.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+from xml.sax.saxutils import escape
+
+from moto.iam.models import iam_backends
+
+from local_aws.kernel.calls import Answer, ApiError, Call
+from local_aws.kernel.iam.decision import Policies, Request, decide
+from local_aws.kernel.iam.policies import Caller, parse
+from local_aws.kernel.server import Server, one_at_a_time
+
+_EVERYWHERE = "aws"  # moto keeps what belongs to no Region under the partition's name
+_ALLOW_ALL = '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
+
+
+def _list(call: Call, prefix: str) -> list[str]:
+    """``Name.member.1``, ``Name.member.2``, ... of the query protocol."""
+    numbered = {
+        int(match.group(1)): value
+        for key, value in call.params.items()
+        if (match := re.fullmatch(rf"{re.escape(prefix)}\.member\.(\d+)", key))
+    }
+    return [numbered[number] for number in sorted(numbered)]
+
+
+def _context(call: Call) -> dict[str, tuple[str, ...]]:
+    found = {}
+    for key, name in call.params.items():
+        if match := re.fullmatch(r"ContextEntries\.member\.(\d+)\.ContextKeyName", key):
+            values = _list(call, f"ContextEntries.member.{match.group(1)}.ContextKeyValues")
+            found[name.lower()] = tuple(values)
+    return found
+
+
+def _document(policy: Any) -> str:
+    return str(next(v for v in policy.versions if v.version_id == policy.default_version_id).document)
+
+
+@one_at_a_time
+def _policies_of(arn: str) -> Policies:
+    match = re.fullmatch(r"arn:aws:iam::(\d{12}):role/(?:.*/)?([^/]+)", arn)
+    if match is None:
+        raise ApiError("InvalidInput", f"Invalid Entity Arn: {arn} does not clearly define entity type")
+    backend = iam_backends[match.group(1)][_EVERYWHERE]
+    role = next((r for r in list(backend.roles.values()) if r.name == match.group(2)), None)
+    if role is None:
+        raise ApiError("NoSuchEntity", f"The role with name {match.group(2)} cannot be found.", 404)
+    attached = [(arn, _document(policy)) for arn, policy in role.managed_policies.items()]
+    boundary = None
+    if role.permissions_boundary_arn:
+        boundary = _document(backend.managed_policies[role.permissions_boundary_arn])
+    return Policies((*role.policies.items(), *attached), boundary)
+
+
+def _missing(request: Request, policies: Policies) -> set[str]:
+    """The keys that statements about this action and resource ask for and that are not given."""
+    context = dict(request.context)
+    texts = [text for _, text in policies.identity] + ([policies.boundary] if policies.boundary else [])
+    return {
+        condition.key
+        for text in texts
+        for statement in parse(text).statements
+        if replace(statement, conditions=()).concerns(request.action, request.resource, context)
+        for condition in statement.conditions
+        if condition.key not in context and condition.operator != "Null"
+    }
+
+
+def _verdict(request: Request, policies: Policies) -> str:
+    decision = decide(request, policies)
+    # A denial that names statements is theirs.
+    return "allowed" if decision.allowed else "explicitDeny" if decision.by else "implicitDeny"
+
+
+def _result(request: Request, policies: Policies) -> Iterator[tuple[str, str]]:
+    yield "decision", _verdict(request, policies)
+    yield "missing", "".join(f"<member>{escape(key)}</member>" for key in sorted(_missing(request, policies)))
+    detail = ""
+    if policies.boundary is not None:
+        alone = Policies((("all", _ALLOW_ALL),), policies.boundary)
+        allowed = str(_verdict(request, alone) == "allowed").lower()
+        detail = (
+            "<PermissionsBoundaryDecisionDetail>"
+            f"<AllowedByPermissionsBoundary>{allowed}</AllowedByPermissionsBoundary>"
+            "</PermissionsBoundaryDecisionDetail>"
+        )
+    yield "boundary", detail
+
+
+_WORST = ("allowed", "implicitDeny", "explicitDeny")
+
+
+def _simulate(call: Call) -> Answer:
+    arn = call.params.get("PolicySourceArn", "")
+    policies = _policies_of(arn)
+    account = arn.split(":")[4]
+    if account != call.account:
+        raise ApiError("AccessDenied", f"{arn} is in another account.", 403)
+    session = f"arn:aws:sts::{account}:assumed-role/{arn.rpartition('/')[2]}/simulated"
+    caller = Caller(session, account, arn)
+    known = {"aws:principalarn": (arn,), "aws:principalaccount": (account,)}
+    context = tuple(sorted({**known, **_context(call)}.items()))
+    results = ""
+    for action in _list(call, "ActionNames"):
+        specific, decisions = "", []
+        for resource in _list(call, "ResourceArns") or ["*"]:
+            found = dict(_result(Request(caller, action, resource, account, context), policies))
+            decisions.append(found["decision"])
+            specific += (
+                f"<member><EvalResourceName>{escape(resource)}</EvalResourceName>"
+                f"<EvalResourceDecision>{found['decision']}</EvalResourceDecision>"
+                f"<MissingContextValues>{found['missing']}</MissingContextValues>{found['boundary']}</member>"
+            )
+        results += (
+            f"<member><EvalActionName>{escape(action)}</EvalActionName><EvalResourceName>*</EvalResourceName>"
+            f"<EvalDecision>{max(decisions, key=_WORST.index)}</EvalDecision>"
+            f"<ResourceSpecificResults>{specific}</ResourceSpecificResults></member>"
+        )
+    request_id = str(uuid.uuid4())
+    xml = (
+        '<SimulatePrincipalPolicyResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">'
+        f"<SimulatePrincipalPolicyResult><EvaluationResults>{results}</EvaluationResults>"
+        "<IsTruncated>false</IsTruncated></SimulatePrincipalPolicyResult>"
+        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata>"
+        "</SimulatePrincipalPolicyResponse>"
+    )
+    return Answer(200, [("Content-Type", "text/xml"), ("x-amzn-RequestId", request_id)], xml.encode())
+
+
+def install(server: Server) -> None:
+    """Answer SimulatePrincipalPolicy."""
+    server.operation("iam", "SimulatePrincipalPolicy")(_simulate)
