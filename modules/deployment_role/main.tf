@@ -64,6 +64,10 @@ locals {
     TargetsOfRules = ["arn:${local.partition}:events:*:${local.account_id}:rule/*"]
     Schedules      = ["arn:${local.partition}:scheduler:*:${local.account_id}:schedule/*"]
 
+    # Whether the roles that start scheduled tasks may start what a release names for them. The answer tells which calls those
+    # roles may make, and nothing of their policies' text. https://docs.aws.amazon.com/service-authorization/latest/reference/list_awsidentityandaccessmanagementiam.html
+    AskWhatStartersMayDo = ["arn:${local.partition}:iam::${local.account_id}:role/*"]
+
     # Schedules may have a customer managed key, also one of another account. Scheduler uses it in the caller's name, so the key's own policy
     # has the last word, and outside of Scheduler the roles can't use it.
     # https://docs.aws.amazon.com/scheduler/latest/UserGuide/encryption-rest.html

@@ -28,7 +28,7 @@ from chaos_world import Entry, Job, Release, Scenario, Service, Trouble, World
 from ecs_release import observability
 from ecs_release.aws import clients as aws
 from ecs_release.aws import raw
-from ecs_release.aws.scheduled_tasks import reference_of, with_task_definition
+from ecs_release.aws.ecs_targets import reference_of, with_task_definition
 from ecs_release.cli import follow
 from ecs_release.cli import repair as finishing
 from ecs_release.cli.console import Console

@@ -33,6 +33,7 @@ from local_aws import control
 from local_aws.services.ecs.state import Estate
 from local_aws.services import ecs
 from local_aws.services import events
+from local_aws.services import policy_simulator
 from local_aws.services import scheduler
 from local_aws.kernel.calls import Answer, ApiError, Call
 from local_aws.kernel.server import Server
@@ -210,7 +211,7 @@ def cloud() -> Iterator[Cloud]:
     with tempfile.TemporaryDirectory() as folder:
         server = Server(0, Path(folder))
         _restore(kept, kept_directory)
-        for part in (control, ecs, events, scheduler):
+        for part in (control, ecs, events, scheduler, policy_simulator):
             part.install(server)
         server.part(Estate).clock = CLOCK.time
         from ecs_release import observability
@@ -249,7 +250,7 @@ def cloud() -> Iterator[Cloud]:
             target = aws.Target("default", ACCOUNT, REGION, f"{_ROLE}-deployment", f"{_ROLE}-reader")
             for write in (True, False):
                 made_connections = one_connections({"default": target}, (), write=write, session_name="chaos")
-                for service in ("ecs", "events", "scheduler"):
+                for service in ("ecs", "events", "scheduler", "iam"):
                     for retry in (True, False):
                         made_connections.client("default", service, retry=retry)
         made = Cloud(server, {step: module.handler for step, module in functions.items()})

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from local_aws.estate import starter_role
 from local_aws.services.ecs.rollout_rules import RolloutRules
 from local_aws.services.ecs.state import Estate
 from chaos_clock import CLOCK, START, Killed, Simulation, Task
@@ -294,6 +295,8 @@ class World:
                         "minimumHealthyPercent": 100,
                     },
                 )
+        for starter in ("events", "scheduler"):
+            starter_role(self.cloud.client("iam"), starter, f"{starter}.amazonaws.com")
         for job in [*self.things, Job(91)]:
             if not isinstance(job, Job):
                 continue

@@ -35,13 +35,15 @@ _CALLS = {
         "dynamodb:TransactWriteItems",
         "ecs:DescribeServices",
         "ecs:DescribeTaskDefinition",
+        "events:DescribeRule",
+        "iam:SimulatePrincipalPolicy",
         *_READ_TASK,
     ),
     "prepare": (*_RECORD, "dynamodb:DeleteItem", *_REGISTER, "ecs:RegisterTaskDefinition"),
     "update_task": (*_RECORD, "dynamodb:DeleteItem", *_WRITE_TASK, *_REGISTER),
     "update_service": (*_RECORD, "dynamodb:DeleteItem", "ecs:DescribeServices", *["ecs:UpdateService"] * 4),
     "check_rollouts": (
-        *(*_RECORD, "ecs:DescribeServices", *_READ_TASK),
+        *(*_RECORD, "ecs:DescribeServices", "ecs:DescribeTaskDefinition", *_READ_TASK),
         *("ecs:ListServiceDeployments", "ecs:DescribeServiceDeployments"),
     ),
     "rollback": (

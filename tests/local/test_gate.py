@@ -360,7 +360,7 @@ def test_the_plan_command_only_reads(gate: Gate, tmp_path: Path) -> None:
     assert plan["counts"] == {"update": 1, "unchanged": 0, "blocked": 0}
     assert plan["items"][0]["images"]["api"]["to"] == f"{REPOSITORY}:1.6"
     assert "<b>api</b>" in page.read_text(encoding="utf-8")
-    reading = ("Describe", "List", "Get", "BatchGet", "Query", "AssumeRole")
+    reading = ("Describe", "List", "Get", "BatchGet", "Query", "Simulate", "AssumeRole")
     writing = [
         operation for operation in gate.stack.aws.calls() if not operation.split(":")[1].startswith(reading)
     ]

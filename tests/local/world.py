@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from local_aws.estate import starter_role
 from stack import Stack
 
 ACCOUNT = "123456789012"
@@ -52,6 +53,9 @@ class World:
         self.ecs = stack.client("ecs")
         self.events = stack.client("events")
         self.scheduler = stack.client("scheduler")
+        self.iam = stack.client("iam")
+        starter_role(self.iam, "events-run-task", "events.amazonaws.com")
+        starter_role(self.iam, "scheduler-run-task", "scheduler.amazonaws.com")
 
     def cluster(self, name: str) -> str:
         self.ecs.create_cluster(clusterName=name)

@@ -212,7 +212,7 @@ run "target_roles" {
       reader = [
         "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribePullThroughCacheRules", "ecr:DescribeRepositories",
         "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListServiceDeployments", "ecs:ListTagsForResource", "ecs:ListTasks",
-        "events:ListTargetsByRule", "kms:Decrypt", "scheduler:GetSchedule",
+        "events:DescribeRule", "events:ListTargetsByRule", "iam:SimulatePrincipalPolicy", "kms:Decrypt", "scheduler:GetSchedule",
       ]
     })
     error_message = "A role in the target may do more or less than the steps call."

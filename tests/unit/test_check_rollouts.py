@@ -17,6 +17,7 @@ from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import Status
 from ecs_release.rollout.judge import Judgement, Rollout
 from ecs_release.steps import check_rollouts, judging
+from ecs_release.steps.starting import Starting
 
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 
@@ -78,6 +79,16 @@ class Rule:
     def list_targets_by_rule(self, **_: Any) -> Any:
         return {RAW: {"Targets": self.targets}}
 
+    def describe_task_definition(self, taskDefinition: str, **_: Any) -> Any:
+        body = {
+            "taskDefinitionArn": taskDefinition,
+            "family": "job",
+            "revision": 2,
+            "status": "ACTIVE",
+            "containerDefinitions": [{"name": "job", "image": "job:1"}],
+        }
+        return {RAW: {"taskDefinition": body}}
+
 
 RECORDED = f'[{{"Id":"t","EcsParameters":{{"TaskDefinitionArn":"{PREFIX}job:1"}}}}]'
 
@@ -101,9 +112,10 @@ def test_a_target_that_runs_something_else_or_is_gone_is_no_proof(
         before=f"{PREFIX}job:1",
         live=f"{PREFIX}job:1",
         after=f"{PREFIX}job:2",
+        startable=f"{PREFIX}job:2",
         rollback_to=f"{PREFIX}job:1",
     )
-    assert judging._judge_task(worker, changed, 1.0).status is forward
+    assert judging._judge_task(worker, changed, Starting(worker), 1.0).status is forward
     assert judging._judge_task_back(worker, changed, 1.0).status is back
 
 
@@ -155,7 +167,7 @@ def test_what_cannot_be_read_is_no_verdict_before_the_deadline(
     worker: Any = Worker(error)
     now = time.time()
     task = item(started_at=int(now - age))
-    assert judging._judge_task(worker, task, now).status is status
+    assert judging._judge_task(worker, task, Starting(worker), now).status is status
     service = item(item=Service(cluster="c", service="s"), action="update")
     rollout = Rollout("ecs-svc/2", f"{PREFIX}job:3", age, 3600)
     without_state = ServiceState(

@@ -76,6 +76,10 @@ class World:
         self._call("list_targets_by_rule")
         return {RAW: {"Targets": [{"Id": "t", "EcsParameters": {"TaskDefinitionArn": reference(0)}}]}}
 
+    def describe_rule(self, **_: Any) -> Any:
+        self._call("describe_rule")
+        return {"State": "ENABLED"}
+
     def get_schedule(self, **_: Any) -> Any:
         self._call("get_schedule")
         return {RAW: {"Target": {"EcsParameters": {"TaskDefinitionArn": "family-0"}}}}

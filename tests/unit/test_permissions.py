@@ -26,7 +26,7 @@ from ecs_release.aws.permissions import AUTHORISED_AS, CALLS, PERMISSIONS, ROLES
 ROOT = Path(__file__).resolve().parents[2]
 CODE = ROOT / "lambda_src" / "ecs_release"
 PACKAGE = "ecs_release"
-SERVICES = ("ecr", "ecs", "events", "scheduler")
+SERVICES = ("ecr", "ecs", "events", "iam", "scheduler")
 # Methods that built-in types have too: with these names, only a receiver whose class is known counts.
 BUILT_IN = {name for kind in (dict, list, set, str) for name in dir(kind)}
 
@@ -119,6 +119,7 @@ class Walk:
             return
         if real in found.classes and (module, real) not in self.made:
             self.made.add((module, real))
+            self._enter(module, real, "__init__")
             for method, kind in list(self.open):
                 self._method(method, kind)
         elif real in found.functions:

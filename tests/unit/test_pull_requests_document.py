@@ -35,4 +35,7 @@ def test_the_policy_allows_what_a_plan_reads_and_nothing_that_writes() -> None:
     table = PERMISSIONS["steps"]["plan"]["table"]
     expected = {*STEPS["plan"]} - NOT_FOR_A_PLAN | {*table} | {"states:ListTagsForResource", "kms:Decrypt"}
     assert actions() == expected
-    assert all(re.match(r"[a-z]+:(BatchGet|Get|List|Query|Describe|Decrypt)", action) for action in actions())
+    assert all(
+        re.match(r"[a-z]+:(BatchGet|Get|List|Query|Describe|Decrypt|Simulate)", action)
+        for action in actions()
+    )

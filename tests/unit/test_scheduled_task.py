@@ -10,16 +10,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 from ecs_release.aws import raw
-from ecs_release.aws.scheduled_tasks import (
-    Schedules,
-    reference_of,
-    same_schedule,
-    with_task_definition,
-)
+from ecs_release.aws.ecs_targets import reference_of, with_task_definition
+from ecs_release.aws.scheduled_tasks import Schedules, same_schedule
 from ecs_release.aws.task_definitions import CONTENT_TAG, TaskDefinition, parse_reference
 from ecs_release.errors import ItemError
-from ecs_release.plan.choose import Selection, select, start_finding
-from ecs_release.plan.findings import Finding
+from ecs_release.plan.choose import Selection, schedule_findings, select
 
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:task-definition/"
 CONTAINERS = {"cleanup": ["cleanup"], "report": ["report", "proxy"], "twin": ["cleanup"], "single": ["main"]}
@@ -76,6 +71,13 @@ def said(selection: Selection) -> str:
     (finding,) = selection.findings
     assert (selection.definition is None) is finding.blocks
     return finding.message
+
+
+def universal(text: str, **more: Any) -> dict[str, Any]:
+    """A schedule that calls RunTask itself."""
+    arn = "arn:aws:scheduler:::aws-sdk:ecs:runTask"
+    role = "arn:aws:iam::111111111111:role/r"
+    return {"Name": "reconcile", "Target": {"Arn": arn, "RoleArn": role, "Input": text, **more}}
 
 
 SQS = {"Id": "queue", "Arn": "arn:aws:sqs:eu-west-1:111111111111:q", "SqsParameters": {}}
@@ -152,8 +154,61 @@ def test_a_wrong_container_is_a_problem_and_in_a_one_container_family_a_warning(
     assert chosen([ecs("a", "single:1")], "cleanup").findings[0].blocks
 
 
-def test_a_rule_without_ecs_target_or_without_the_named_one_is_a_problem() -> None:
-    assert "no target that runs an ECS task" in said(chosen([SQS], "cleanup"))
+LAMBDA = "arn:aws:lambda:eu-west-1:111111111111:function:f"
+UNIVERSAL = "arn:aws:scheduler:::aws-sdk:"
+
+
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [
+        (SQS, "an SQS queue (q)"),
+        ({"Id": "x", "Arn": LAMBDA}, "a Lambda function (function:f)"),
+        (
+            {"Id": "x", "Arn": "arn:aws:states:eu-west-1:111111111111:stateMachine:m"},
+            "a Step Functions state machine",
+        ),
+        ({"Id": "x", "Arn": "arn:aws:batch:eu-west-1:111111111111:job-queue/q"}, "an AWS Batch job"),
+        (
+            {"Target": {"Arn": f"{UNIVERSAL}sqs:createQueue", "Input": '{"QueueName":"q"}'}},
+            "the API call sqs:createQueue",
+        ),
+        (
+            {"Target": {"Arn": f"{UNIVERSAL}ecs:updateService", "Input": "{}"}},
+            "the API call ecs:updateService",
+        ),
+        ({"Id": "x", "Arn": "arn:aws:quantum:eu-west-1:111111111111:leap/1"}, "arn:aws:quantum"),
+        ({"Name": "schedule", "Target": None}, "nothing that it names"),
+    ],
+)
+def test_what_starts_no_ecs_task_is_named_as_what_it_is(target: dict[str, Any], what: str) -> None:
+    selection = chosen([target], "cleanup")
+    assert what in said(selection)
+    assert selection.findings[0].code == "E227"
+
+
+@pytest.mark.parametrize(
+    ("target", "what"),
+    [
+        (universal("{"), "no JSON"),
+        (universal("[1]"), "no JSON object"),
+        (universal('{"Cluster":"c"}'), "names no TaskDefinition"),
+        (universal('{"TaskDefinition":"a:1","taskDefinition":"a:2"}'), "more than once"),
+        (universal('{"TaskDefinition":"a:1","TaskDefinition":"a:2"}'), "more than once"),
+        (universal('{"TaskDefinition":7}'), "no name of a task definition"),
+        (universal('{"TaskDefinition":"<aws.scheduler.execution-id>"}'), "no name of a task definition"),
+        ({"Target": {"Arn": f"{UNIVERSAL}ecs:runTask"}}, "no Input"),
+        ({"Id": "x", "Arn": "c", "EcsParameters": {"TaskCount": 1}}, "name no task definition"),
+        ({"Id": "x", "Arn": "c", "EcsParameters": {"TaskDefinitionArn": None}}, "name no task definition"),
+    ],
+)
+def test_a_target_for_an_ecs_task_that_names_none_says_so(target: dict[str, Any], what: str) -> None:
+    selection = chosen([target], "cleanup")
+    assert what in said(selection)
+    assert selection.findings[0].code == "E228"
+
+
+def test_a_rule_without_any_target_or_without_the_named_one_is_a_problem() -> None:
+    assert "no target that runs an ECS task" in said(chosen([], "cleanup"))
     assert 'with the id "zzz"' in said(chosen([ecs("a", "cleanup:1")], "cleanup", target_id="zzz"))
 
 
@@ -185,6 +240,37 @@ def test_only_the_task_definition_of_a_schedule_changes() -> None:
     assert same_schedule(
         {**with_task_definition(changed, PREFIX + "cleanup:5"), "LastModificationDate": 2}, schedule
     )
+
+
+ODD_INPUTS = [
+    '{"Cluster":"prod","TaskDefinition":"%s","LaunchType":"FARGATE"}',
+    ' {\n\t"taskDefinition" : "%s" ,"Count":1.0,"Overrides":{"ContainerOverrides":[{"Name":"ops","Command":["x"]}]} }\n',
+    '{"Overrides":{"TaskDefinition":"no","Environment":"\\u00e9<aws.scheduler.scheduled-time>"},"TaskDefinition":"%s"}',
+    '{"Count":<aws.scheduler.attempt-number>,"A":{},"B":[],"TaskDefinition":"%s","Count":2,"Big":1e400}',
+]
+
+
+@pytest.mark.parametrize("text", ODD_INPUTS)
+@pytest.mark.parametrize("reference", [PREFIX + "cleanup:5", "cleanup:5", "cleanup"])
+def test_of_a_universal_target_s_input_only_the_task_definition_changes(text: str, reference: str) -> None:
+    before = universal(text % reference, RetryPolicy={"MaximumRetryAttempts": 5})
+    assert reference_of(before) == reference
+    selection = chosen([before], "cleanup")
+    assert selection.definition is not None
+    assert selection.pinned == (reference != "cleanup")
+    after = with_task_definition(before, PREFIX + "cleanup:6")
+    assert after["Target"]["Input"] == text % (PREFIX + "cleanup:6")
+    assert reference_of(after) == PREFIX + "cleanup:6"
+    assert with_task_definition(after, reference) == before
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
+@pytest.mark.parametrize("action", ["runTask", "RunTask"])
+def test_a_universal_target_is_known_in_every_partition(partition: str, action: str) -> None:
+    target = universal(
+        '{"TaskDefinition":"cleanup:5"}', Arn=f"arn:{partition}:scheduler:::aws-sdk:ecs:{action}"
+    )
+    assert reference_of(target) == "cleanup:5"
 
 
 class Scheduler:
@@ -251,8 +337,92 @@ def test_a_rate_counts_from_its_start_date_so_the_refusal_stands() -> None:
     assert len(scheduler.sent) == 1
 
 
+def codes(schedule: dict[str, Any], now: float) -> list[str]:
+    return [finding.code for finding in schedule_findings(schedule, now)]
+
+
 def test_a_start_date_that_has_passed_is_said_in_the_plan() -> None:
-    assert start_finding(schedule("cron(0 3 * * ? *)"), 1.8e9) == Finding("W203")
-    assert start_finding(schedule("rate(1 day)"), 1.8e9) == Finding("W204")
-    assert start_finding(schedule("rate(1 day)"), 1.6e9) is None
-    assert start_finding({"Id": "t"}, 1.8e9) is None
+    assert codes(schedule("cron(0 3 * * ? *)"), 1.8e9) == ["W203"]
+    assert codes(schedule("rate(1 day)"), 1.8e9) == ["W204"]
+    assert codes(schedule("rate(1 day)"), 1.6e9) == []
+    assert codes({"Id": "t"}, 1.8e9) == []
+
+
+@pytest.mark.parametrize(
+    ("members", "expected"),
+    [
+        ({"State": "DISABLED"}, ["W207"]),
+        ({"State": "ENABLED"}, []),
+        ({"EndDate": 1.5e9}, ["W208"]),
+        ({"EndDate": 1.9e9}, []),
+        ({"EndDate": 1.5e9, "State": "DISABLED"}, ["W207", "W208"]),
+        ({"ScheduleExpression": "at(2020-01-01T00:00:00)"}, ["W208"]),
+        ({"ScheduleExpression": "at(2090-01-01T00:00:00)", "EndDate": None}, []),
+        # Noon in Auckland is before noon in UTC: 2027-01-15T08:00:00 UTC is "now".
+        (
+            {
+                "ScheduleExpression": "at(2027-01-15T12:00:00)",
+                "ScheduleExpressionTimezone": "Pacific/Auckland",
+            },
+            ["W208"],
+        ),
+        ({"ScheduleExpression": "at(2027-01-15T12:00:00)", "ScheduleExpressionTimezone": "UTC"}, []),
+        ({"ScheduleExpression": "at(2027-01-15T12:00:00)", "ScheduleExpressionTimezone": "Mars/Olympus"}, []),
+        ({"ScheduleExpression": "at(soon)", "EndDate": "never", "State": None}, []),
+    ],
+)
+def test_a_schedule_that_starts_nothing_is_said(members: dict[str, Any], expected: list[str]) -> None:
+    quiet = {"ScheduleExpression": "rate(1 day)", "Target": {"Arn": "a"}}
+    assert codes({**quiet, **members}, 1.8e9) == expected
+
+
+def described(status: str | None, **more: Any) -> Any:
+    def one(reference: str) -> TaskDefinition:
+        found = describe(reference)
+        return TaskDefinition({**found.body, "status": status, **more})
+
+    return one
+
+
+@pytest.mark.parametrize(
+    ("status", "image", "changes"),
+    [
+        ("ACTIVE", "cleanup:1", False),
+        ("ACTIVE", "cleanup:2", True),
+        ("INACTIVE", "cleanup:1", True),
+        ("INACTIVE", "cleanup:2", True),
+        ("DELETE_IN_PROGRESS", "cleanup:1", True),
+        (None, "cleanup:1", False),
+    ],
+)
+def test_what_names_a_revision_of_which_nothing_can_be_started_is_a_change(
+    status: str | None, image: str, changes: bool
+) -> None:
+    for targets in ([ecs("a", "cleanup:5")], [universal('{"TaskDefinition":"cleanup:5"}')]):
+        selection = select(
+            "the rule", targets, {"cleanup": image}, exact=True, target_id=None, describe=described(status)
+        )
+        assert selection.changes is changes
+
+
+def test_a_revision_that_is_gone_blocks_and_the_newest_one_is_named() -> None:
+    def gone(reference: str) -> TaskDefinition:
+        if parse_reference(reference)[1] is not None:
+            raise ItemError(f"task definition {reference} can't be read: it is not there.")
+        return describe(reference)
+
+    def nothing(reference: str) -> TaskDefinition:
+        raise ItemError(f"task definition {reference} can't be read: it is not there.")
+
+    for target in (ecs("a", "cleanup:5"), universal('{"TaskDefinition":"cleanup:5"}')):
+        for read, advice in ((gone, "cleanup:9, the newest"), (nothing, "Register a revision of cleanup")):
+            selection = select(
+                "the rule", [target], {"cleanup": "x:2"}, exact=True, target_id=None, describe=read
+            )
+            assert selection.findings[0].code == "E209"
+            assert advice in said(selection)
+
+
+def test_a_family_that_is_gone_beside_the_one_that_is_meant_is_nobody_s_problem() -> None:
+    selection = chosen([ecs("a", "unknown:5"), ecs("b", "cleanup:5")], "cleanup")
+    assert [target["Id"] for target in selection.targets] == ["b"]

@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # types alone: the package does not bring them
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_ecs import ECSClient
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_iam import IAMClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
     from mypy_boto3_sns import SNSClient
@@ -133,6 +134,10 @@ class Connections:
     def client(
         self, target_name: str, service: Literal["events"], *, retry: bool = True, region: str | None = None
     ) -> EventBridgeClient: ...
+    @overload
+    def client(
+        self, target_name: str, service: Literal["iam"], *, retry: bool = True, region: str | None = None
+    ) -> IAMClient: ...
     @overload
     def client(
         self,

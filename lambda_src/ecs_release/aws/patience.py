@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from typing import Any, TypeVar
 
@@ -22,14 +23,16 @@ _RESERVE_SECONDS = 20.0
 """What a function keeps back to write down how far it got: more than one attempt at an API call takes."""
 
 # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html: burst and calls a second. The APIs of
-# a row share a bucket, per account and Region.
-_ECS_BUCKETS: tuple[tuple[float, float, frozenset[str]], ...] = (
-    (20, 1, frozenset({"RegisterTaskDefinition", "DeregisterTaskDefinition"})),
-    (50, 20, frozenset({"DescribeTaskDefinition", "ListTaskDefinitions"})),
-    (50, 5, frozenset({"UpdateService"})),
-    (100, 20, frozenset({"DescribeServices"})),
-    (50, 20, frozenset({"DescribeServiceDeployments", "ListServiceDeployments"})),
-    (100, 20, frozenset({"DescribeTasks", "ListTasks"})),
+# a row share a bucket, per account and Region. IAM documents no rate; a tool that called the simulator without a pause was
+# throttled after 183 calls (https://github.com/nccgroup/PMapper/issues/1).
+_BUCKETS: tuple[tuple[str, float, float, frozenset[str]], ...] = (
+    ("ecs", 20, 1, frozenset({"RegisterTaskDefinition", "DeregisterTaskDefinition"})),
+    ("ecs", 50, 20, frozenset({"DescribeTaskDefinition", "ListTaskDefinitions"})),
+    ("ecs", 50, 5, frozenset({"UpdateService"})),
+    ("ecs", 100, 20, frozenset({"DescribeServices"})),
+    ("ecs", 50, 20, frozenset({"DescribeServiceDeployments", "ListServiceDeployments"})),
+    ("ecs", 100, 20, frozenset({"DescribeTasks", "ListTasks"})),
+    ("iam", 20, 10, frozenset({"SimulatePrincipalPolicy"})),
 )
 
 _T = TypeVar("_T")
@@ -50,6 +53,12 @@ class Patience:
         self._paces: dict[Any, Pace] = {}
         self._making = threading.Lock()
 
+    def until(self, end: float) -> Patience:
+        """The same, with an end (monotonic seconds) that may come before the invocation's."""
+        shorter = Patience(lambda: min(self._remaining(), end - time.monotonic()))
+        shorter._paces, shorter._making = self._paces, self._making
+        return shorter
+
     def allows(self, seconds: float) -> bool:
         """Whether there is time for a pause, and for a call and a few words after it."""
         return self._remaining() - seconds > self._reserve
@@ -67,6 +76,16 @@ _patience: ContextVar[Patience] = ContextVar("ecs_release_patience", default=Pat
 def be_patient_for(remaining: Callable[[], float]) -> None:
     """From here on calls of this invocation wait as long as it has time; a person at a terminal can wait for ever."""
     _patience.set(Patience(remaining))
+
+
+@contextmanager
+def at_most(seconds: float) -> Iterator[None]:
+    """Within this block calls wait no longer than this in all: for what a release can do without."""
+    token = _patience.set(_patience.get().until(time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _patience.reset(token)
 
 
 def pause(seconds: float, why: str, sleep: Callable[[float], None] | None = None) -> None:
@@ -144,8 +163,8 @@ class Pace:
 
 
 def pace_of(service: str, operation: str, where: Any) -> Pace | None:
-    for number, (burst, per_second, operations) in enumerate(_ECS_BUCKETS):
-        if service == "ecs" and operation in operations:
+    for number, (owner, burst, per_second, operations) in enumerate(_BUCKETS):
+        if service == owner and operation in operations:
             return _patience.get().pace((where, number), burst, per_second)
     return None
 

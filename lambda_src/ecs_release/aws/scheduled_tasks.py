@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
+from zoneinfo import ZoneInfo
 
 from botocore.exceptions import ClientError
 
@@ -18,19 +21,6 @@ if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
 
 _SCHEDULE_OUTPUT_ONLY = frozenset({"Arn", "CreationDate", "LastModificationDate", "Name"})
-
-
-def reference_of(target: Mapping[str, Any]) -> str | None:
-    """The task definition a raw rule target, or a raw schedule, runs; None when it runs something else."""
-    parameters = target.get("Target", target).get("EcsParameters")
-    return parameters.get("TaskDefinitionArn") if parameters else None
-
-
-def with_task_definition(target: Mapping[str, Any], arn: str) -> dict[str, Any]:
-    """The same raw target or schedule with nothing changed but its task definition."""
-    if "Target" in target:
-        return {**target, "Target": with_task_definition(target["Target"], arn)}
-    return {**target, "EcsParameters": {**target["EcsParameters"], "TaskDefinitionArn": arn}}
 
 
 def same_schedule(left: Mapping[str, Any], right: Mapping[str, Any]) -> bool:
@@ -50,6 +40,18 @@ class FailedEntry(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.code} {self.message}".strip()
+
+
+class RuleState(NamedTuple):
+    """What is to be known of a rule beside its targets.
+
+    Attributes
+    ----------
+    managed_by : the AWS service whose rule it is; None: the account's own.
+    """
+
+    disabled: bool
+    managed_by: str | None
 
 
 class Rules:
@@ -82,10 +84,22 @@ class Rules:
                         f'there is no EventBridge rule "{rule}" on the event bus "{bus}".'
                     ) from error
                 raise
-            targets += answer.get("Targets", [])
-            if not answer.get("NextToken"):
+            targets += [target for target in answer.get("Targets") or () if isinstance(target, dict)]
+            # A token that comes again leads nowhere.
+            if not answer.get("NextToken") or request.get("NextToken") == answer["NextToken"]:
                 return targets
             request["NextToken"] = answer["NextToken"]
+
+    def about(self, bus: str, rule: str) -> RuleState:
+        """Whether the rule is enabled, and whose it is.
+
+        Raises
+        ------
+        ClientError
+            when EventBridge refuses to tell.
+        """
+        answer = self._client.describe_rule(Name=rule, EventBusName=bus)
+        return RuleState(answer.get("State") == "DISABLED", answer.get("ManagedBy"))
 
     def put(self, bus: str, rule: str, targets: Sequence[Mapping[str, Any]]) -> dict[str, FailedEntry]:
         """Write whole raw targets, in one attempt; by id each one that EventBridge did not take.
@@ -209,6 +223,20 @@ def _is_about_start(error: ClientError) -> bool:
 def start_may_go(schedule: Mapping[str, Any]) -> bool:
     """Whether a schedule does the same without the StartDate it has had: a rate counts from it, a cron expression does not."""
     return not str(schedule.get("ScheduleExpression", "")).startswith("rate(")
+
+
+def end_of(schedule: Mapping[str, Any]) -> float | None:
+    """Epoch seconds at which a schedule starts its task no more, or None where there is no such moment, or it can't be told."""
+    end = schedule.get("EndDate")
+    ends = [float(end)] if isinstance(end, int | float) else []
+    once = re.fullmatch(r"at\((.+)\)", str(schedule.get("ScheduleExpression", "")).strip())
+    if once:
+        try:
+            zone = ZoneInfo(str(schedule.get("ScheduleExpressionTimezone") or "UTC"))
+            ends.append(datetime.fromisoformat(once.group(1).strip()).replace(tzinfo=zone).timestamp())
+        except (ValueError, KeyError, OSError):  # no such moment, or a zone that this machine does not know
+            pass
+    return min(ends, default=None)
 
 
 def _settable(schedule: Mapping[str, Any]) -> dict[str, Any]:

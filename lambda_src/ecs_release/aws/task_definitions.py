@@ -68,6 +68,11 @@ class TaskDefinition:
         return self.body.get("status") == "ACTIVE"
 
     @property
+    def startable(self) -> bool:
+        """Whether tasks can be started of it; not of an INACTIVE revision, nor of one that is being deleted."""
+        return self.body.get("status") not in {"INACTIVE", "DELETE_IN_PROGRESS"}
+
+    @property
     def images(self) -> dict[str, str]:
         """Container name -> image."""
         return {text(c, "name"): text(c, "image") for c in entries(self.body, "containerDefinitions")}

@@ -14,7 +14,7 @@ from functools import partial
 from ecs_release.aws.task_definitions import TaskDefinition, content_digest
 from ecs_release.errors import ReleaseRejectedError
 from ecs_release.manifest import Item
-from ecs_release.plan.decide import UNREADABLE, PlannedItem, understood
+from ecs_release.plan.decide import UNREADABLE, PlannedItem, about_start, understood
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import Live
 from ecs_release.plan.way_back import UNREACHABLE, Found, back_findings
@@ -190,9 +190,12 @@ def _decide_back(
     foreign = now.arn not in step.ours
     by_digest = [content_digest(goal.arn, images) for images in (pins, {**goal.images, **pins})]
     done = now.content in by_digest if pins else now.arn == goal.arn
-    done = done and not (live.selection and live.selection.half_done)
+    if live.selection is not None:
+        done = done and now.startable and not live.selection.half_done
     findings = () if done else tuple(back_findings(goal.arn, found, set(changes)))
     lost = next((finding.message for finding in findings if finding.code in UNREACHABLE), None)
+    if live.starter is not None and not foreign:
+        findings = (*findings, *live.starter.findings(changes=False))
     return PlannedItem(
         item,
         "unchanged" if done else "update",
@@ -208,4 +211,5 @@ def _decide_back(
         lost=lost,
         findings=findings,
         previous_deployment=str(primary["id"]) if primary else None,
+        **about_start(live),
     )

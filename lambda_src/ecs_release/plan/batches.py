@@ -110,6 +110,8 @@ def _record(planned: PlannedItem, release: str, epoch: int, batch: int, number: 
         after=planned.live if planned.action == "unchanged" else planned.after,
         previous_deployment=planned.previous_deployment,
         deployment_id=planned.previous_deployment if planned.action == "unchanged" else None,
+        startable=planned.startable,
+        start_doubt=planned.start_doubt,
         warnings=list(planned.warnings),
         ignored=list(planned.ignored),
         before_digests=dict(planned.digests),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
-from ecs_release.aws.scheduled_tasks import reference_of, start_may_go
+from ecs_release.aws.ecs_targets import reference_of, what_is_odd, what_it_starts
+from ecs_release.aws.scheduled_tasks import end_of, start_may_go
 from ecs_release.aws.task_definitions import TaskDefinition, parse_reference
+from ecs_release.errors import ItemError
 from ecs_release.plan.findings import Finding
 
 
@@ -39,6 +43,15 @@ class Selection:
     images: Mapping[str, str] | None = None
     findings: tuple[Finding, ...] = ()
     half_done: bool = False
+
+    @property
+    def changes(self) -> bool:
+        """Whether the targets are to run another revision: for other images, or because nothing can be started of this one."""
+        if self.definition is None:
+            return False
+        have = self.definition.images
+        differs = any(have.get(name) != image for name, image in (self.images or {}).items())
+        return differs or self.half_done or not self.definition.startable
 
 
 def choose_containers(
@@ -99,12 +112,21 @@ def select(
         if reference is not None:
             references.setdefault(parse_reference(reference)[0], {}).setdefault(reference, []).append(target)
     if not references:
-        return _blocked("E222", where=where)
+        return _no_task(where, targets)
 
-    definitions = {family: describe(next(iter(by_reference))) for family, by_reference in references.items()}
+    definitions: dict[str, TaskDefinition] = {}
+    gone: dict[str, ItemError] = {}
+    for family, by_reference in references.items():
+        try:
+            definitions[family] = describe(next(iter(by_reference)))
+        except ItemError as error:
+            gone[family] = error
     exactly = [family for family, definition in definitions.items() if set(wanted) <= set(definition.images)]
     if len(exactly) > 1:
         return _blocked("E223", where=where, families=", ".join(exactly))
+    if not exactly and gone:
+        family = next(iter(gone))
+        return _gone(where, family, next(iter(references[family])), gone[family], describe)
     if not exactly and len(definitions) > 1:
         have = "; ".join(f"{family}: {', '.join(d.images)}" for family, d in definitions.items())
         return _blocked("E224", where=where, wanted=_quoted(wanted), containers=have)
@@ -121,7 +143,7 @@ def select(
     # In the order in which EventBridge has them.
     chosen = [target for target in targets if reference_of(target) in references[family]]
     pinned = all(parse_reference(reference)[1] is not None for reference in references[family])
-    findings = [*choice.findings, *filter(None, (start_finding(target, time.time()) for target in chosen))]
+    findings = [*choice.findings, *(f for target in chosen for f in schedule_findings(target, time.time()))]
     if half_done:
         findings.append(Finding("W205", {"where": where, "revisions": ", ".join(references[family])}))
     if not pinned:
@@ -136,12 +158,41 @@ def _to_be_changed(found: Sequence[TaskDefinition], wanted: Mapping[str, str]) -
     return max(differing or found, key=lambda one: one.revision)
 
 
-def start_finding(schedule: Mapping[str, Any], now: float) -> Finding | None:
-    """What has to be said of a schedule that began in the past, or None."""
-    start = schedule.get("StartDate")
-    if not isinstance(start, int | float) or start > now:
-        return None
-    return Finding("W203" if start_may_go(schedule) else "W204")
+def _no_task(where: str, targets: Sequence[Mapping[str, Any]]) -> Selection:
+    """What the targets are, where none of them names a task definition."""
+    for target in targets:
+        if odd := what_is_odd(target):
+            return _blocked("E228", where=where, what=odd)
+    if not targets:
+        return _blocked("E222", where=where)
+    return _blocked("E227", where=where, what="; ".join(dict.fromkeys(map(what_it_starts, targets))))
+
+
+def _gone(
+    where: str,
+    family: str,
+    reference: str,
+    error: ItemError,
+    describe: Callable[[str], TaskDefinition],
+) -> Selection:
+    """A revision that was deleted, or a family without any: what to base a new one on is not guessed."""
+    todo = f"Register a revision of {family}, and let it name that"
+    if parse_reference(reference)[1] is not None:
+        with suppress(ItemError):
+            todo = f"Let it name {describe(family).arn}, the newest of its family, or another one"
+    return _blocked("E209", where=where, revision=reference, why=str(error).rstrip("."), todo=todo)
+
+
+def schedule_findings(schedule: Mapping[str, Any], now: float) -> Iterator[Finding]:
+    """What has to be said of when a schedule starts its task; nothing of a rule's target."""
+    if schedule.get("State") == "DISABLED":
+        yield Finding("W207")
+    start, end = schedule.get("StartDate"), end_of(schedule)
+    if end is not None and end < now:
+        moment = datetime.fromtimestamp(end, UTC)
+        yield Finding("W208", {"end": f"{moment:%Y-%m-%d %H:%M} UTC"})
+    elif isinstance(start, int | float) and start <= now:
+        yield Finding("W203" if start_may_go(schedule) else "W204")
 
 
 def _blocked(code: str, **values: str) -> Selection:

@@ -12,7 +12,9 @@ from functools import partial
 from typing import Any
 
 from ecs_release.aws.answers import entries, mapping, text, understanding
+from ecs_release.aws.ecs_targets import task_start
 from ecs_release.aws.platforms import TaskPlatform, fit, on_fargate, platform_of
+from ecs_release.aws.principal_policies import Decision
 from ecs_release.aws.registry import RegistryImage, not_asked
 from ecs_release.aws.task_definitions import (
     CONTENT_TAG,
@@ -44,6 +46,8 @@ class PlannedItem:
     before : ARN that "back" means.
     live : ARN that is live.
     before_raw : JSON of the rule targets or the schedule as they are.
+    startable : ARN of the revision that the role which starts a scheduled task may start, as IAM says; "" where it is not known.
+    start_doubt : why that role may start nothing, in words.
     after : the revision to go to, where it exists already: in a rollback by hand.
     superseded : why the item must be left alone, in a rollback by hand.
     lost : why the state to go back to can't be reached, in a rollback by hand.
@@ -61,6 +65,8 @@ class PlannedItem:
     inherited: bool = False
     memory_void: bool = False
     previous_deployment: str | None = None
+    startable: str = ""
+    start_doubt: str = ""
     after: str | None = None
     superseded: str | None = None
     lost: str | None = None
@@ -150,15 +156,17 @@ def _decide(
         images = dict(choice.images)
         findings = list(choice.findings)
     changes = {name: {"from": definition.images[name], "to": image} for name, image in images.items()}
-    half_done = live.selection is not None and live.selection.half_done
     base, said = choose_base(definition, live.newer, item.base or live.base, images)
     findings += said
-    changed = (
-        half_done
-        or base is not definition
-        or any(change["from"] != change["to"] for change in changes.values())
-        or any(finding.blocks for finding in said)
-    )
+    changed = any(change["from"] != change["to"] for change in changes.values())
+    if live.selection is not None:
+        changed = live.selection.changes
+        if not definition.startable:
+            status = str(definition.body.get("status"))
+            findings.append(Finding("W206", {"revision": definition.arn, "status": status}))
+    changed = changed or base is not definition or any(finding.blocks for finding in said)
+    if live.starter is not None:
+        findings += live.starter.findings(changes=changed)
     if changed:
         findings += _image_findings(changes)
         findings += _prepared_checks(live, base, changes)
@@ -201,8 +209,17 @@ def _decide(
         inherited=inherited,
         memory_void=memory_void,
         previous_deployment=previous,
+        **about_start(live),
         findings=tuple(accepted(findings, item.ignore)),
     )
+
+
+def about_start(live: Live) -> dict[str, Any]:
+    """What the verdict on a scheduled task has to know of the role that starts it."""
+    if live.starter is None:
+        return {}
+    allowed = live.starter.decision is Decision.ALLOWED
+    return {"startable": live.starter.revision if allowed else "", "start_doubt": live.starter.doubt}
 
 
 def _is_ours(left: Mapping[str, Any], arn: str, definition: TaskDefinition) -> bool:
@@ -241,8 +258,9 @@ def _prepared_checks(
         revision = f"{definition.family}:{definition.revision}"
         findings.append(Finding("E240", {"revision": revision, "tags": str(tags), "tag": CONTENT_TAG}))
     platform = platform_of(mapping(definition.body, "runtimePlatform"), fargate=_on_fargate(live))
+    anew = live.selection is not None and not definition.startable
     for change in changes.values():
-        if change["from"] == change["to"]:
+        if change["from"] == change["to"] and not anew:
             continue
         found = live.registry.get(change["to"]) or RegistryImage(not_asked=not_asked(change["to"]))
         if found.digest:
@@ -250,7 +268,7 @@ def _prepared_checks(
         findings += _registry_findings(change["to"], found, platform)
     roles = [definition.body.get("taskRoleArn"), definition.body.get("executionRoleArn")]
     if live.selection is not None:
-        roles += [target.get("Target", target).get("RoleArn") for target in live.selection.targets]
+        roles += [task_start(target).role for target in live.selection.targets]
     for role in dict.fromkeys(filter(None, roles)):
         if live.passable is None or not role.startswith("arn:"):  # a bare name does not say its path
             continue

@@ -101,7 +101,10 @@ completes between plan and deploy changes them, and nothing of what was approved
 
 def digest(items: Sequence[Mapping[str, Any]], on_failure: str) -> str:
     """SHA-256 (hex) of what a plan would do, and of the live state it would do it to."""
-    rows = [[item[key] for key in _DECISIVE] + [_image_rows(item), *_ignored(item), *_other_base(item)] for item in items]
+    rows = [
+        [item[key] for key in _DECISIVE] + [_image_rows(item), *_ignored(item), *_other_base(item)]
+        for item in items
+    ]
     text = json.dumps([on_failure, sorted(rows, key=json.dumps)], separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

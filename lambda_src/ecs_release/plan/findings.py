@@ -44,6 +44,20 @@ CODES = {
         "its deployment controller is {controller}; ECS Release can only update services with the ECS controller.",
     ),
     "E208": Kind("no such rule, schedule or task definition", "{why}"),
+    "E209": Kind(
+        "a task definition that is gone",
+        "{where} names {revision}, which can't be read any more ({why}), so nothing can be started of it. {todo}, then "
+        "release again.",
+    ),
+    "E210": Kind(
+        "a role that is denied the start",
+        "a policy denies {role}, which starts it, {missing}{because}: it would start nothing. Change that policy, or give the "
+        "target another role.",
+    ),
+    "E211": Kind(
+        "a rule of an AWS service",
+        "the rule is managed by {owner}, which alone may change its targets. Take it out of the manifest.",
+    ),
     # Containers and targets
     "E220": Kind(
         "no such container", '{where}no container "{container}" in {revision}; it has {containers}.'
@@ -66,6 +80,15 @@ CODES = {
         "a family without a revision, deployed before its turn",
         "it names the family {family} without a revision, and {other} of this release registers one in it, which would deploy it "
         "before its turn; let it name {live}{alone}.",
+    ),
+    "E227": Kind(
+        "no ECS task",
+        "{where} starts {what}; ECS Release changes what starts an ECS task. Take it out of the manifest, or name the rule or "
+        "schedule that runs the task.",
+    ),
+    "E228": Kind(
+        "a target whose task definition can't be told",
+        "{where} is there to start an ECS task, and {what}. Give it one, as family:revision or as an ARN, then release again.",
     ),
     # What is copied
     "E232": Kind(
@@ -143,6 +166,48 @@ CODES = {
     "W205": Kind(
         "a write that was not finished",
         "{where} has targets at different revisions ({revisions}) that earlier releases set; all of them are written.",
+    ),
+    "W206": Kind(
+        "a revision that was deregistered",
+        "it names {revision}, which is {status}: nothing can be started of it. An equal revision is registered and named instead; "
+        "going back would name one that is equal as well.",
+        "they name revisions that were deregistered: nothing can be started of those. Equal ones are registered and named instead; "
+        "going back would name ones that are equal as well.",
+    ),
+    "W207": Kind(
+        "disabled",
+        "disabled: nothing is started before somebody enables it; its target is changed all the same.",
+    ),
+    "W208": Kind(
+        "a schedule that has ended",
+        "it has ended ({end}), so it starts nothing any more. Scheduler may refuse to change it: give it a later end, or take it "
+        "out of the manifest.",
+        "they have ended, so they start nothing any more. Scheduler may refuse to change them: give them a later end, or take "
+        "them out of the manifest.",
+    ),
+    "W209": Kind(
+        "not known whether it is enabled",
+        "not known whether the rule is enabled: {why}",
+        "not known whether these rules are enabled: EventBridge did not say.",
+    ),
+    "W210": Kind(
+        "a role that may not start it",
+        "IAM finds nothing that allows {role}, which starts it, {missing}{because}: it would start nothing, and its verdict is "
+        "UNVERIFIED. Allow {grant}.",
+        "IAM finds nothing that allows the roles which start these to run, pass on or tag what they would name: they would start "
+        "nothing, and their verdict is UNVERIFIED. What to allow is said with each in plan --json and on the plan's page.",
+    ),
+    "W211": Kind(
+        "not known whether its role may start it",
+        "not known whether {role} may start it: {why}.",
+        "not known whether the roles that start these may do so: IAM could not be asked, or needs what is only known at the start.",
+    ),
+    "W212": Kind(
+        "a role that is denied the start of what is unchanged",
+        "a policy denies {role}, which starts it, {missing}{because}: it starts nothing, and its verdict is UNVERIFIED. Change "
+        "that policy, or give the target another role.",
+        "policies deny the roles which start these what that takes: they start nothing, and their verdict is UNVERIFIED. Change "
+        "the policies, or give the targets other roles.",
     ),
     "W220": Kind("another registry", "another registry: {from} -> {to}.", overridable=True),
     "W221": Kind("another repository", "another repository: {from} -> {to}.", overridable=True),

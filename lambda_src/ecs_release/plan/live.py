@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from ecs_release.manifest.item import Item, Rule, ScheduledTask, Service
 from ecs_release.plan.choose import Selection, choose_containers, select
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.newer import Newer, find_newer
+from ecs_release.plan.starter import Starter
 
 # ECS lets an account read 20 times a second (bucket of 50 to 100): more readers would only be throttled.
 READERS = 8
@@ -56,6 +57,7 @@ class Live:
     registry : image -> what ECR says of it, for images that would change.
     newer : what somebody else registered after ``definition``, or why that is not known; None where there is none.
     base : which of the two is copied where the manifest does not say.
+    starter : what IAM says of the role that starts a scheduled task; None: it was not asked.
     passable : patterns of the roles that may be passed on; None: not known.
     findings : why the item can't be released.
     """
@@ -68,6 +70,7 @@ class Live:
     registry: Mapping[str, RegistryImage] = field(default_factory=dict)
     newer: Newer | Finding | None = None
     base: str = "live"
+    starter: Starter | None = None
     passable: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
 
@@ -343,8 +346,10 @@ def _with_registry(item: Item, live: Live, connections: Connections, registry: R
         wanted = live.selection.images or {}
     else:
         wanted = choose_containers(live.definition, item.images, exact=item.exact).images
-    # Container by container: an image that another container of the task runs already is new to this one.
-    changed = {image for name, image in wanted.items() if live.definition.images.get(name) != image}
+    # Container by container: an image that another container of the task runs already is new to this one. Where nothing runs,
+    # because the revision was deregistered, all of them are.
+    anew = live.selection is not None and not live.definition.startable
+    changed = {image for name, image in wanted.items() if anew or live.definition.images.get(name) != image}
     found = {image: registry.find(image) for image in changed}
     return replace(live, registry=found, passable=connections.targets[item.target].passable_role_arns)
 
@@ -363,7 +368,22 @@ def _task(
         ours=ours,
     )
     blocked = () if selection.definition else selection.findings
+    if isinstance(item, Rule) and not blocked:
+        about = tuple(_about_rule(item, connections))
+        selection = replace(selection, findings=(*selection.findings, *about))
     return Live(selection=selection, definition=selection.definition, findings=blocked)
+
+
+def _about_rule(item: Rule, connections: Connections) -> Iterator[Finding]:
+    try:
+        state = Rules(connections, item.target).about(item.event_bus, item.rule)
+    except (ClientError, BotoCoreError) as error:
+        yield Finding("W209", {"why": explain(error)})
+        return
+    if state.managed_by:
+        yield Finding("E211", {"owner": state.managed_by})
+    if state.disabled:
+        yield Finding("W207")
 
 
 def read_targets(item: ScheduledTask, connections: Connections) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from ecs_release.plan.back import Step, items_back, plan_back, releases_to_undo,
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import READERS, Definitions, odd, read_live
+from ecs_release.plan.starters import with_starters
 from ecs_release.plan.way_back import Found, Goal, look_at, with_way_back
 from ecs_release.record.models import ReleaseRecord
 from ecs_release.record.store import Store
@@ -44,6 +45,7 @@ def plan_release(
     ours = {key: {memory["before"], *memory.get("ours", ())} for key, memory in left.items()}
     definitions = definitions or Definitions(connections)
     live = read_live(manifest.items, connections, definitions, ours)
+    live = with_starters(live, manifest.items, connections, definitions)
     plan = make_plan(manifest.items, live, left, store.holds(keys))
     return with_way_back(plan, live, left, connections, definitions)
 
@@ -78,6 +80,7 @@ def plan_rollback(
     ours = {step.item.state_key: step.ours for step in steps}
     live = read_live(items, connections, definitions, ours, newer=False)
     goals = read_goals(steps, connections, definitions)
+    live = with_starters(live, items, connections, definitions, goals)
     looked_at = [
         Goal(
             step.item.target,

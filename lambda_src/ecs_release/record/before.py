@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ecs_release.record.models import ItemRecord
-from ecs_release.aws.scheduled_tasks import reference_of
+from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.task_definitions import parse_reference
 
 

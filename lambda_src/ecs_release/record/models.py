@@ -100,6 +100,8 @@ class ItemRecord:
     claim_by, claim_until : the worker that registers or writes it right now, and until when (epoch seconds).
     registering : whether a worker found no revision and set out to register one: what is found from then on is ours.
     ignored : findings of the plan that the manifest ignores, as ``code: sentence``.
+    startable : ARN of the revision that the role which starts a scheduled task may start, as IAM said when the release began.
+    start_doubt : why that role may start nothing, as it was found then.
     rollback_to : what Rollback set: ``before``, or the copy made because ``before`` was deregistered, or because a tag in it
         does not mean any more what ran.
     rollback_registered : whether this release registered that copy (and so may deregister it where it was never set).
@@ -144,6 +146,8 @@ class ItemRecord:
     claim_by: str | None = None
     claim_until: int | None = None
     registering: bool = False
+    startable: str = ""
+    start_doubt: str = ""
     warnings: list[str] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
     rollback_to: str | None = None

@@ -13,7 +13,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ecs_release.aws.scheduled_tasks import reference_of
+from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.services import Services
 from ecs_release.aws.task_definitions import TaskDefinitions
 from ecs_release.aws.trouble import error_code, explain

@@ -11,7 +11,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws.answers import moment, understanding
-from ecs_release.aws.scheduled_tasks import reference_of
+from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ServiceState, number_of
 from ecs_release.aws.services import CLOCK_SKEW_SECONDS, DESCRIBE_SERVICES_MOST, Services
@@ -31,6 +31,7 @@ from ecs_release.record.statuses import OPEN, Status
 from ecs_release.rollout.back import judge_rollback
 from ecs_release.rollout.events import MOST_EVENTS, trouble_since
 from ecs_release.rollout.judge import Judgement, Rollout, judge
+from ecs_release.steps.starting import Starting
 from ecs_release.steps.targets import current_targets, set_meanwhile
 from ecs_release.steps.turn import doubted
 from ecs_release.steps.worker import Worker
@@ -48,8 +49,9 @@ _BROKEN = (Status.TIMED_OUT, Status.FAILED, Status.ROLLED_BACK_BY_ECS)
 
 def judge_all(worker: Worker, items: Sequence[ItemRecord], now: float) -> list[ItemRecord]:
     """The items with every verdict that can be given now, recorded."""
+    starting = Starting(worker)
     judged = {
-        item.key["sk"]: judge_item(worker, item, services, now)
+        item.key["sk"]: judge_item(worker, item, services, starting, now)
         for item, services in looks(worker, [item for item in items if _awaits_verdict(item)])
     }
     return [judged.get(item.key["sk"], item) for item in items]
@@ -82,14 +84,18 @@ def _awaits_verdict(item: ItemRecord) -> bool:
     return item.verdict in OPEN
 
 
-def judge_item(worker: Worker, item: ItemRecord, services: _Described, now: float) -> ItemRecord:
+def judge_item(
+    worker: Worker, item: ItemRecord, services: _Described, starting: Starting, now: float
+) -> ItemRecord:
     about_item(item)
     first = item.started_at is None
     if first:
         # An unchanged item is watched from the first look on.
         item = dataclasses.replace(item, started_at=int(now))
     verdict = (
-        _judge_service(worker, item, services, now) if item.is_service else _judge_task(worker, item, now)
+        _judge_service(worker, item, services, now)
+        if item.is_service
+        else _judge_task(worker, item, starting, now)
     )
     changes, verdict = looked_twice(worker, item, verdict, now)
     if verdict.bakes != item.bakes:
@@ -269,17 +275,17 @@ def _task_rollout(item: ItemRecord, started_at: int | None, now: float) -> Rollo
     return Rollout("", str(item.after), now - float(started_at or now), item.timeout_minutes * 60)
 
 
-def _judge_task(worker: Worker, item: ItemRecord, now: float) -> Judgement:
+def _judge_task(worker: Worker, item: ItemRecord, starting: Starting, now: float) -> Judgement:
     """Read the rule's targets or the schedule back: they run what they are meant to run, or somebody changed them."""
     try:
         with understanding("what AWS says of it"):
             found = current_targets(worker, item)
+            others = [r for r in map(reference_of, found) if not runs_as_meant(item, r)]
+            return _task_judgement(others) if others else starting.judge(item, found)
     except ItemError as error:
         return Judgement(Status.FAILED, str(error), needs_second_look=True)
     except _PASSING as error:
         return _unreadable(_task_rollout(item, item.started_at, now), "it", error)
-    others = [r for r in map(reference_of, found) if not runs_as_meant(item, r)]
-    return _task_judgement(others)
 
 
 def _task_judgement(others: Sequence[str | None]) -> Judgement:

@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import Any
 
-from ecs_release.aws.scheduled_tasks import reference_of
+from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ROLLING, ServiceState
 from ecs_release.aws.services import Services

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from ecs_release.aws.ecs_targets import reference_of, with_task_definition
 from ecs_release.aws.patience import jittered, pause
-from ecs_release.aws.scheduled_tasks import Rules, Schedules, reference_of, with_task_definition
+from ecs_release.aws.scheduled_tasks import Rules, Schedules
 from ecs_release.errors import ItemError, MissingError
 from ecs_release.manifest.item import Schedule
 from ecs_release.plan.live import read_targets
@@ -75,7 +76,7 @@ def current_targets(worker: Worker, item: ItemRecord) -> list[dict[str, Any]]:
     found = read_targets(item.task, worker.connections)
     if isinstance(item.task, Schedule):
         return found
-    by_id = {target["Id"]: target for target in found}
+    by_id = {target.get("Id"): target for target in found}
     wanted = [target["Id"] for target in recorded_targets(item)]
     missing = [target_id for target_id in wanted if target_id not in by_id]
     if missing:

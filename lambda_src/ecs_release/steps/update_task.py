@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from ecs_release.aws.scheduled_tasks import reference_of
+from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.task_definitions import content_digest
 from ecs_release.errors import RefusedError, SupersededError
 from ecs_release.observability import about_release, logger

@@ -8,12 +8,13 @@ to the embedded AWS but the ARNs of roles, subnets and secrets, which are only n
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
+
+from botocore.exceptions import ClientError
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -75,9 +76,12 @@ def starter_role(iam: Any, name: str, service: str) -> None:
         {"Effect": "Allow", "Action": ["ecs:RunTask", "ecs:TagResource"], "Resource": "*"},
         {"Effect": "Allow", "Action": "iam:PassRole", "Resource": "*", "Condition": passed},
     ]
-    with contextlib.suppress(iam.exceptions.EntityAlreadyExistsException):
+    try:
         iam.create_role(RoleName=name, AssumeRolePolicyDocument=policy(trust))
-        iam.put_role_policy(RoleName=name, PolicyName="start", PolicyDocument=policy(*may))
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "EntityAlreadyExists":
+            raise
+    iam.put_role_policy(RoleName=name, PolicyName="start", PolicyDocument=policy(*may))
 
 
 def policy(*statements: Mapping[str, Any]) -> str:
