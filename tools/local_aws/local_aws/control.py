@@ -137,6 +137,7 @@ class Control:
                 server.part(Estate).configure(body)
             case "POST", "lag":
                 server.lag.seconds = float(body["seconds"])
+                server.lag.workers_only = bool(body.get("workers"))
             case "POST", "pages":
                 self.pages.size = int(body["size"])
             case "GET", "calls":

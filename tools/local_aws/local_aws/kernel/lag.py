@@ -3,7 +3,8 @@
 ECS's API is eventually consistent (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_RunTask.html, "eventual
 consistency"), and EventBridge asks to allow a short time for changes to take effect
 (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html). Each read draws its own lag, so a later one may
-show an older state. An answer to a write is never old. ``POST /_local/lag {"seconds": 5}`` switches it on, 0 off.
+show an older state. An answer to a write is never old. ``POST /_local/lag {"seconds": 5}`` switches it on, 0 off;
+``"workers": true`` for what Lambda workers read alone.
 
 What was there is kept right before a write, by asking once more what was last asked about the thing: a thing that nobody has read
 before has no past. ListServiceDeployments lags by its own delay (``POST /_local/visibility``).
@@ -12,6 +13,7 @@ before has no past. ListServiceDeployments lags by its own delay (``POST /_local
 from __future__ import annotations
 
 import json
+import os
 import random
 import threading
 import time
@@ -20,6 +22,9 @@ from dataclasses import replace
 from typing import Any
 
 from local_aws.kernel.calls import Answer, ApiError, Call, failure
+
+ALWAYS = "LOCAL_AWS_LAG"
+"""In the environment of the server: how far reads of Lambda workers lag from the start and after every reset."""
 
 Thing = tuple[str, ...]
 """What a call is about: a service, a rule, a schedule, or a family of task definitions."""
@@ -31,6 +36,7 @@ class Lag:
     Attributes
     ----------
     seconds : the longest lag; 0 for none.
+    workers_only : only what Lambda workers read lags, so that a test sees what is.
     clock : seconds; tests have their own.
     """
 
@@ -41,14 +47,16 @@ class Lag:
 
     def reset(self) -> None:
         with self._lock:
-            self.seconds = 0.0
+            always = float(os.environ.get(ALWAYS) or 0)
+            self.seconds = always
+            self.workers_only = bool(always)
             self._asked: dict[Thing, Call] = {}
             self._past: dict[Thing, list[tuple[float, Any]]] = {}
 
     def guard(self, call: Call, inner: Callable[[Call], Answer]) -> Answer:
         if not self.seconds:
             return inner(call)
-        if call.key in _READS and not call.internal:
+        if call.key in _READS and not call.internal and (call.worker or not self.workers_only):
             return self._read(call, inner)
         if call.key not in _WRITES:
             return inner(call)
