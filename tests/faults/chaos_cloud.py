@@ -33,7 +33,7 @@ from local_aws import control
 from local_aws.services.ecs.state import Estate
 from local_aws.services import ecs
 from local_aws.services import events
-from local_aws.services import policy_simulator
+from local_aws.services.iam.simulator import simulate
 from local_aws.services import scheduler
 from local_aws.kernel.calls import Answer, ApiError, Call
 from local_aws.kernel.server import Server
@@ -211,8 +211,9 @@ def cloud() -> Iterator[Cloud]:
     with tempfile.TemporaryDirectory() as folder:
         server = Server(0, Path(folder))
         _restore(kept, kept_directory)
-        for part in (control, ecs, events, scheduler, policy_simulator):
+        for part in (control, ecs, events, scheduler):
             part.install(server)
+        server.operation("iam", "SimulatePrincipalPolicy")(simulate)
         server.part(Estate).clock = CLOCK.time
         from ecs_release import observability
         from ecs_release.aws import clients as aws

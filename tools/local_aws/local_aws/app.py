@@ -33,7 +33,6 @@ PARTS = (
     "services.ecr",
     "services.events",
     "services.scheduler",
-    "services.policy_simulator",
     "services.sns",
     "services.stepfunctions.executions",
     "services.stepfunctions",

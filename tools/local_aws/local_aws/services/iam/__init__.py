@@ -9,6 +9,7 @@ policy, permissions boundary, trust policy, and the policies of buckets, topics,
 ``principals.py``        sessions of roles, services, the administrator at the laptop
 ``policies_in_force``    which policies have a say
 ``authority.py``         asks ``kernel/iam`` and answers denials in AWS's words; keeps the record
+``simulator.py``         the policy simulator: may a role make a call?
 ``report.py``            the record: which statements were needed, what was refused
 =======================  ===================================================================================
 
@@ -23,6 +24,7 @@ from pathlib import Path
 
 from local_aws.kernel.server import Server
 from local_aws.services.iam.authority import Authority
+from local_aws.services.iam.simulator import simulate
 
 
 def install(server: Server) -> None:
@@ -39,3 +41,4 @@ def install(server: Server) -> None:
     server.add(authority)
     server.guards.insert(1, authority.guard)
     server.operation("sts", "AssumeRole")(authority.assume_role)
+    server.operation("iam", "SimulatePrincipalPolicy")(simulate)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from moto.iam.models import iam_backends
@@ -27,18 +28,20 @@ def role(arn: str) -> Any:
 @one_at_a_time
 def in_force(principal: Principal, action: str, resource: str) -> Policies:
     """Collect the policies for one request."""
-    identity: tuple[tuple[str, str], ...] = ()
-    boundary = None
+    own = Policies()
     if principal.is_administrator:
-        identity = (("administrator", ADMINISTRATOR),)
+        own = Policies((("administrator", ADMINISTRATOR),))
     elif principal.caller.role_arn:
         one = role(principal.caller.role_arn)
-        if one is not None:
-            attached = ((arn, _document(policy)) for arn, policy in one.managed_policies.items())
-            identity = (*one.policies.items(), *attached)
-            if one.permissions_boundary_arn:
-                boundary = managed(one.permissions_boundary_arn)
-    return Policies(identity, boundary, principal.session_policies, resource_policy(action, resource))
+        own = own if one is None else of_role(one)
+    return replace(own, session=principal.session_policies, resource=resource_policy(action, resource))
+
+
+def of_role(one: Any) -> Policies:
+    """The inline and attached policies of moto's role, and its boundary."""
+    attached = ((arn, _document(policy)) for arn, policy in one.managed_policies.items())
+    boundary = managed(one.permissions_boundary_arn) if one.permissions_boundary_arn else None
+    return Policies((*one.policies.items(), *attached), boundary)
 
 
 def _document(policy: Any) -> str:

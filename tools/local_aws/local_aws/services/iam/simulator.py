@@ -11,17 +11,14 @@ import re
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 from xml.sax.saxutils import escape
-
-from moto.iam.models import iam_backends
 
 from local_aws.kernel.calls import Answer, ApiError, Call
 from local_aws.kernel.iam.decision import Policies, Request, decide
 from local_aws.kernel.iam.policies import Caller, parse
-from local_aws.kernel.server import Server, one_at_a_time
+from local_aws.kernel.server import one_at_a_time
+from local_aws.services.iam import policies_in_force
 
-_EVERYWHERE = "aws"  # moto keeps what belongs to no Region under the partition's name
 _ALLOW_ALL = '{"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}'
 
 
@@ -44,24 +41,14 @@ def _context(call: Call) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def _document(policy: Any) -> str:
-    return str(next(v for v in policy.versions if v.version_id == policy.default_version_id).document)
-
-
 @one_at_a_time
 def _policies_of(arn: str) -> Policies:
-    match = re.fullmatch(r"arn:aws:iam::(\d{12}):role/(?:.*/)?([^/]+)", arn)
-    if match is None:
+    if not re.fullmatch(r"arn:aws:iam::\d{12}:role/.+", arn):
         raise ApiError("InvalidInput", f"Invalid Entity Arn: {arn} does not clearly define entity type")
-    backend = iam_backends[match.group(1)][_EVERYWHERE]
-    role = next((r for r in list(backend.roles.values()) if r.name == match.group(2)), None)
+    role = policies_in_force.role(arn)
     if role is None:
-        raise ApiError("NoSuchEntity", f"The role with name {match.group(2)} cannot be found.", 404)
-    attached = [(arn, _document(policy)) for arn, policy in role.managed_policies.items()]
-    boundary = None
-    if role.permissions_boundary_arn:
-        boundary = _document(backend.managed_policies[role.permissions_boundary_arn])
-    return Policies((*role.policies.items(), *attached), boundary)
+        raise ApiError("NoSuchEntity", f"The role with name {arn.rpartition('/')[2]} cannot be found.", 404)
+    return policies_in_force.of_role(role)
 
 
 def _missing(request: Request, policies: Policies) -> set[str]:
@@ -102,7 +89,8 @@ def _result(request: Request, policies: Policies) -> Iterator[tuple[str, str]]:
 _WORST = ("allowed", "implicitDeny", "explicitDeny")
 
 
-def _simulate(call: Call) -> Answer:
+def simulate(call: Call) -> Answer:
+    """Answer SimulatePrincipalPolicy."""
     arn = call.params.get("PolicySourceArn", "")
     policies = _policies_of(arn)
     account = arn.split(":")[4]
@@ -137,8 +125,3 @@ def _simulate(call: Call) -> Answer:
         "</SimulatePrincipalPolicyResponse>"
     )
     return Answer(200, [("Content-Type", "text/xml"), ("x-amzn-RequestId", request_id)], xml.encode())
-
-
-def install(server: Server) -> None:
-    """Answer SimulatePrincipalPolicy."""
-    server.operation("iam", "SimulatePrincipalPolicy")(_simulate)
