@@ -31,6 +31,7 @@ PROOFS = {
     "two hundred, later pages": ("many", "later_pages"),
     "permissions, judged twice": ("permissions",),
     "the first run": ("first_run_policy", "smoke_interrupted"),
+    "beside Terraform": ("with_terraform",),
 }
 _AT_ONCE = 3
 

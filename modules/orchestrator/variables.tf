@@ -34,6 +34,8 @@ variable "targets" {
     roleArn       = string
     readerRoleArn = string
     externalId    = string
+    # which revision is copied where the manifest does not say: "live" or "newest"
+    base = string
     # null: not checked before a release
     passableRoleArns = optional(list(string))
   }))

@@ -26,15 +26,14 @@ MAX_TAGS = 50  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/ecs
 
 _REGISTER_SECONDS = 240  # a registration that meets faults for longer than this is left to a retry
 
+NEWEST_MARK = "newestWhenRead"
+"""A member of outlines, and of nothing that AWS knows: the revision was the newest ACTIVE one of its family when it was read."""
+
 # What a plan needs of a revision.
 _OUTLINE = (
-    "taskDefinitionArn",
-    "family",
-    "revision",
-    "status",
-    "runtimePlatform",
-    "taskRoleArn",
-    "executionRoleArn",
+    NEWEST_MARK,
+    *("taskDefinitionArn", "family", "revision", "status"),
+    *("runtimePlatform", "taskRoleArn", "executionRoleArn"),
 )
 
 

@@ -20,6 +20,7 @@ from ecs_release.aws.scheduled_tasks import Rules, Schedules
 from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.services import Services, in_tens
 from ecs_release.aws.task_definitions import (
+    NEWEST_MARK,
     TaskDefinition,
     TaskDefinitions,
     outline,
@@ -92,13 +93,18 @@ class Definitions:
         self._reading: dict[tuple[str, str], threading.Lock] = {}
 
     def describe_live(self, target: str, reference: str) -> TaskDefinition:
-        """As :meth:`describe`, of what is live: mostly its family's newest revision, which :meth:`newer` needs as well."""
+        """As :meth:`describe`, of what is live: mostly its family's newest revision, which :meth:`newer` needs as well.
+
+        One call tells both. It is noted in the outline, so that a further attempt need not ask again: in a throttled account none
+        would come to its end.
+        """
         family, revision = parse_reference(reference)
-        if revision is not None:
+        if revision is not None and (target, reference) not in self._found:
             with contextlib.suppress(OddAnswerError):  # of another revision than the one that is asked for
                 newest = self._newest(target, family)
                 if newest is not None and newest.revision == revision:
-                    self._found.setdefault((target, reference), newest)
+                    marked = replace(newest, body={**newest.body, NEWEST_MARK: True})
+                    self._found.setdefault((target, reference), marked)
         return self.describe(target, reference)
 
     def _newest(self, target: str, family: str) -> TaskDefinition | None:
@@ -111,6 +117,8 @@ class Definitions:
 
     def newer(self, target: str, live: TaskDefinition) -> Newer | None:
         """What somebody else registered after the live revision; see :func:`find_newer`."""
+        if NEWEST_MARK in live.body:
+            return None
         newest = self._newest(target, live.family)
         if newest is None or newest.revision <= live.revision:
             return None
