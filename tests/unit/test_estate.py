@@ -15,7 +15,8 @@ from ecs_release.aws.task_definitions import outline
 from ecs_release.errors import PassingError, UnavailableError, UnfinishedError
 from ecs_release.manifest import Item, Rule, Schedule, Service
 from ecs_release.plan.back import Step
-from ecs_release.plan.live import Definitions, Live, read_live
+from ecs_release.plan.definitions import Definitions
+from ecs_release.plan.live import Live, read_live
 from ecs_release.plan.make import read_goals
 from ecs_release.record.models import ItemRecord
 from hypothesis import given, settings

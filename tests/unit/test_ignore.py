@@ -9,9 +9,10 @@ from ecs_release.aws.registry import RegistryImage
 from ecs_release.manifest import Manifest, Service, from_document, load, to_document
 from ecs_release.manifest.keys import OVERRIDABLE
 from ecs_release.plan.batches import cut
+from ecs_release.plan.codes import CODES
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.document import differences, plan_document
-from ecs_release.plan.findings import CODES, Finding, accepted
+from ecs_release.plan.findings import Finding, accepted
 from ecs_release.plan.page import page
 from ecs_release.plan.text import as_lines, as_markdown
 from test_plan_warnings import BREAKER, PAUSE, codes, decide

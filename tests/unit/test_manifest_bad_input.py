@@ -177,6 +177,7 @@ EXPECTED: dict[str, list[str]] = {
     "timeout-with-unit": ["E073 6:21 services[0].timeoutMinutes"],
     "on-failure-misspelt": ["E074 1:12 onFailure"],
     "on-failure-unknown": ["E074 1:12 onFailure"],
+    "ignored-not-ignorable": ["E075 6:14 services[0].ignore[0]"],
     # Names as AWS allows them
     "cluster-arn": ["E072 3:18 services[0].clusterName"],
     "service-arn": ["E072 4:18 services[0].serviceName"],

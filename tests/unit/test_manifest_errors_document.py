@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ecs_release.manifest import load
 from ecs_release.manifest.problem import CODES
-from ecs_release.plan import findings
+from ecs_release.plan import codes
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
 BLOCK = r"(```\w+\n[^`]*?```)"
@@ -26,16 +26,16 @@ def manifest_in(block: str) -> bytes | None:
 
 def test_every_code_is_explained_once_in_order_under_its_title() -> None:
     headings = re.findall(r"^### (\w+): (.+)$", DOCUMENT, re.MULTILINE)
-    of_the_plan = [(code, kind.title) for code, kind in findings.CODES.items()]
+    of_the_plan = [(code, kind.title) for code, kind in codes.CODES.items()]
 
     assert headings == [*CODES.items(), *of_the_plan]
-    assert not set(CODES) & set(findings.CODES)
+    assert not set(CODES) & set(codes.CODES)
     assert list(SECTIONS) == list(CODES), "what and why, a bad example, a good example"
     assert list(CODES) == sorted(CODES)
-    assert list(findings.CODES) == sorted(findings.CODES)
+    assert list(codes.CODES) == sorted(codes.CODES)
 
 
-@pytest.mark.parametrize("code", findings.CODES)
+@pytest.mark.parametrize("code", codes.CODES)
 def test_what_the_plan_finds_is_explained_with_what_to_do(code: str) -> None:
     section = re.search(rf"^### {code}: [^\n]+\n\n(.+?)(?=\n\n##|\Z)", DOCUMENT, re.MULTILINE | re.DOTALL)
     assert section is not None

@@ -20,10 +20,10 @@ from ecs_release.errors import ItemBusyError, ItemError
 from ecs_release.manifest import Service, from_document, to_document
 from ecs_release.plan.batches import cut
 from ecs_release.plan.decide import PlannedItem, make_plan
+from ecs_release.plan.definitions import Newer, find_newer
 from ecs_release.plan.document import compare, plan_document
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import Live
-from ecs_release.plan.newer import Newer, find_newer
 from hypothesis import given
 from hypothesis import strategies as st
 

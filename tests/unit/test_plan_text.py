@@ -7,8 +7,9 @@ from string import Formatter
 from typing import Any
 
 import pytest
+from ecs_release.plan.codes import CODES
 from ecs_release.plan.document import differences, digest
-from ecs_release.plan.findings import CODES, Finding
+from ecs_release.plan.findings import Finding
 from ecs_release.plan.page import page
 from ecs_release.plan.summary import APPROVAL_CHARACTERS, approval_summary
 from ecs_release.plan.text import (

@@ -15,8 +15,9 @@ from ecs_release.aws.raw import RAW
 from ecs_release.manifest import Rule, Schedule
 from ecs_release.manifest.item import Item
 from ecs_release.plan.decide import make_plan
+from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.document import plan_document
-from ecs_release.plan.live import Definitions, read_live
+from ecs_release.plan.live import read_live
 from ecs_release.plan.starters import with_starters
 from hypothesis import given, settings
 from hypothesis import strategies as st

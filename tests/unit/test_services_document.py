@@ -7,7 +7,7 @@ from pathlib import Path
 
 import botocore.session
 import pytest
-from ecs_release.plan.findings import CODES
+from ecs_release.plan.codes import CODES
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "services.md").read_text(encoding="utf-8")
 

@@ -14,8 +14,9 @@ from ecs_release.errors import UnfinishedError
 from ecs_release.manifest import Rule, Schedule
 from ecs_release.manifest.item import ScheduledTask
 from ecs_release.plan.decide import PlannedItem, make_plan
+from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.document import plan_document
-from ecs_release.plan.live import Definitions, read_live
+from ecs_release.plan.live import read_live
 from ecs_release.plan.starters import with_starters
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status

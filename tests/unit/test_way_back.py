@@ -20,8 +20,9 @@ from ecs_release.manifest.images import with_digest
 from ecs_release.manifest.item import Rule
 from ecs_release.plan.back import Step, items_back, plan_back
 from ecs_release.plan.decide import PlannedItem
+from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.document import plan_document
-from ecs_release.plan.live import Definitions, Live
+from ecs_release.plan.live import Live
 from ecs_release.plan.text import grouped_warnings, way_back_words
 from ecs_release.plan.way_back import (
     Found,

@@ -120,6 +120,8 @@ def parse_reference(reference: str) -> tuple[str, int | None]:
 
 def has_health_check(container: Mapping[str, Any]) -> bool:
     # ["NONE"] switches an image's own check off (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_HealthCheck.html).
+    if isinstance(container.get("healthCheck"), bool):  # an outline's
+        return bool(container["healthCheck"])
     command = mapping(container, "healthCheck").get("command")
     return bool(command) and command != ["NONE"]
 

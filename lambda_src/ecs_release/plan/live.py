@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,18 +18,14 @@ from ecs_release.aws.scheduled_tasks import Rules, Schedules
 from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.services import Services, in_tens
 from ecs_release.aws.task_definitions import (
-    NEWEST_MARK,
     TaskDefinition,
-    TaskDefinitions,
-    outline,
-    parse_reference,
 )
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import ItemBusyError, ItemError, OddAnswerError, TargetUnreachableError
 from ecs_release.manifest.item import Item, Rule, ScheduledTask, Service
 from ecs_release.plan.choose import Selection, choose_containers, select
+from ecs_release.plan.definitions import Definitions, Newer
 from ecs_release.plan.findings import Finding
-from ecs_release.plan.newer import Newer, find_newer
 from ecs_release.plan.starter import Starter
 
 # ECS lets an account read 20 times a second (bucket of 50 to 100): more readers would only be throttled.
@@ -74,89 +68,6 @@ class Live:
     starter: Starter | None = None
     passable: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
-
-
-class Definitions:
-    """Task definitions in outline: each is read once, however many items run it, and none that is known already.
-
-    Parameters
-    ----------
-    known : (target, outline) of revisions that an earlier attempt has read. A revision's content never changes
-        (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task_definition_parameters.html).
-    """
-
-    def __init__(self, connections: Connections, known: Iterable[tuple[str, TaskDefinition]] = ()) -> None:
-        self._connections = connections
-        self._found = {(target, definition.arn): definition for target, definition in known}
-        self._known = set(self._found)
-        self._newer: dict[tuple[str, str], Newer | None] = {}
-        self._reading: dict[tuple[str, str], threading.Lock] = {}
-
-    def describe_live(self, target: str, reference: str) -> TaskDefinition:
-        """As :meth:`describe`, of what is live: mostly its family's newest revision, which :meth:`newer` needs as well.
-
-        One call tells both. It is noted in the outline, so that a further attempt need not ask again: in a throttled account none
-        would come to its end.
-        """
-        family, revision = parse_reference(reference)
-        if revision is not None and (target, reference) not in self._found:
-            with contextlib.suppress(OddAnswerError):  # of another revision than the one that is asked for
-                newest = self._newest(target, family)
-                if newest is not None and newest.revision == revision:
-                    marked = replace(newest, body={**newest.body, NEWEST_MARK: True})
-                    self._found.setdefault((target, reference), marked)
-        return self.describe(target, reference)
-
-    def _newest(self, target: str, family: str) -> TaskDefinition | None:
-        """The family's newest ACTIVE revision; None where it has none."""
-        try:
-            with understanding("the family's newest revision"):
-                return self.describe(target, family)
-        except ItemError:
-            return None
-
-    def newer(self, target: str, live: TaskDefinition) -> Newer | None:
-        """What somebody else registered after the live revision; see :func:`find_newer`."""
-        if NEWEST_MARK in live.body:
-            return None
-        newest = self._newest(target, live.family)
-        if newest is None or newest.revision <= live.revision:
-            return None
-        key = (target, live.arn)
-        with self._reading.setdefault((target, f"after {live.arn}"), threading.Lock()):
-            if key not in self._newer:
-                self._newer[key] = find_newer(TaskDefinitions(self._connections, target), live)
-            return self._newer[key]
-
-    def describe(self, target: str, reference: str) -> TaskDefinition:
-        """As :meth:`TaskDefinitions.describe`, in outline."""
-        key = (target, reference)
-        with self._reading.setdefault(key, threading.Lock()):
-            if key not in self._found:
-                self._found[key] = outline(TaskDefinitions(self._connections, target).describe(reference))
-            return self._found[key]
-
-    def without(self, arns: Collection[str]) -> Definitions:
-        """What is known apart from these revisions and from what is newest: to be read again."""
-        kept = [(target, definition) for target, definition in self._pinned() if definition.arn not in arns]
-        again = Definitions(self._connections, kept)
-        again._known = self._known & {(target, definition.arn) for target, definition in kept}
-        return again
-
-    def news(self) -> list[tuple[str, TaskDefinition]]:
-        """What was read here and will be the same next time: a family's newest revision may be another one by then."""
-        return [
-            (target, definition)
-            for target, definition in self._pinned()
-            if (target, definition.arn) not in self._known
-        ]
-
-    def _pinned(self) -> list[tuple[str, TaskDefinition]]:
-        return [
-            (key[0], definition)
-            for key, definition in list(self._found.items())
-            if parse_reference(key[1])[1] is not None
-        ]
 
 
 def read_live(

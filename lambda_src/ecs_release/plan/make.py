@@ -20,8 +20,9 @@ from ecs_release.errors import (
 from ecs_release.manifest import Manifest
 from ecs_release.plan.back import Step, items_back, plan_back, releases_to_undo, steps_back
 from ecs_release.plan.decide import PlannedItem, make_plan
+from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.findings import Finding
-from ecs_release.plan.live import READERS, Definitions, odd, read_live
+from ecs_release.plan.live import READERS, odd, read_live
 from ecs_release.plan.starters import with_starters
 from ecs_release.plan.way_back import Found, Goal, look_at, with_way_back
 from ecs_release.record.models import ReleaseRecord

@@ -12,8 +12,9 @@ from ecs_release.aws.principal_policies import PrincipalPolicies
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import ItemError, OddAnswerError, TargetUnreachableError
 from ecs_release.manifest.item import Item
+from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.findings import Finding
-from ecs_release.plan.live import Definitions, Live
+from ecs_release.plan.live import Live
 from ecs_release.plan.starter import Account, Demand, demands, judge_starter, next_revision
 
 _UNREADABLE = (ItemError, OddAnswerError, TargetUnreachableError, ClientError, BotoCoreError)

@@ -8,27 +8,23 @@ from __future__ import annotations
 
 import json
 import sys
-import textwrap
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from ecs_release.errors import fitting
 from ecs_release.manifest.images import origin_change, registry_and_repository, split_image
+from ecs_release.plan.codes import CODES
+from ecs_release.plan.columns import Cell, columns, wrapped
 from ecs_release.plan.document import unpacked
-from ecs_release.plan.findings import CODES
 
 COMMENT_CHARACTERS = 60_000
 """GitHub takes 65,536 characters in a comment; CodeCommit 10,240 (see docs/pull-requests.md)."""
 
 Document = Mapping[str, Any]
-Cell = tuple[str, str]
-_COLUMN_GAP = 3
-_ONE_COLUMN = 6  # so few lines read best below each other
 _CLUSTER_ITEMS = 4  # so many services of one cluster get a heading, and the cluster's name is said once
 _ORIGIN_CODES = ("W220", "W221")
 _NO_WAY_BACK = ("W241", "W262", "W264", "W265")
@@ -72,18 +68,18 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
     lines = [headline(plan), f"plan {plan['digest'][:16]}" + (f" of {common}" if common else "")]
     usual = usual_registry(plan)
     if usual:
-        lines += _wrapped(f"images are in {usual} where no other registry is named", width, 0, 4)
+        lines += wrapped(f"images are in {usual} where no other registry is named", width, 0, 4)
     blocked = [item for item in plan["items"] if item["action"] == "blocked"]
     if blocked:
         lines += ["", "blocked"]
         for item in blocked:
             for problem in problems_of(item):
-                lines += _wrapped(f"{where(item, common)}: {_with_code(problem)}", width, 2, 6)
+                lines += wrapped(f"{where(item, common)}: {_with_code(problem)}", width, 2, 6)
     moves = list(origin_changes(plan, common))
     if moves:
         lines += ["", "ANOTHER REGISTRY OR REPOSITORY"]
         for name, old, new in moves:
-            lines += _wrapped(f"{name}: {old} -> {new}", width, 2, 6)
+            lines += wrapped(f"{name}: {old} -> {new}", width, 2, 6)
     updates = updates_in_reading_order(plan)
     waves = sorted({item["wave"] for item in updates})
     for wave in waves:
@@ -92,10 +88,10 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
         for heading, cluster, group in by_cluster(members, common):
             lines += [f"  {heading}"] if heading else []
             cells = [cell(item, cluster, usual) for item in group]
-            lines += _columns(cells, width, 4 if heading else 2)
+            lines += columns(cells, width, 4 if heading else 2)
     unchanged = [where(item, common) for item in plan["items"] if item["action"] == "unchanged"]
     if unchanged:
-        lines += ["", *_wrapped(f"unchanged: {shortened(unchanged, 2 * width)}", width, 0, 4)]
+        lines += ["", *wrapped(f"unchanged: {shortened(unchanged, 2 * width)}", width, 0, 4)]
     for heading, groups in (
         ("warnings", grouped_warnings(plan, common)),
         ("ignored by the manifest", ignored_groups(plan, common)),
@@ -107,8 +103,8 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
             if len(line) <= width:
                 lines.append(line)
                 continue
-            lines += _wrapped(kind.message, width, 2, 4)
-            lines += _wrapped(about + shortened(kind.names, 2 * width - 40), width, 6, 6)
+            lines += wrapped(kind.message, width, 2, 4)
+            lines += wrapped(about + shortened(kind.names, 2 * width - 40), width, 6, 6)
     return lines
 
 
@@ -365,44 +361,6 @@ def _image_changes(item: Mapping[str, Any], usual: str) -> str:
             text = f"{old if elsewhere else split_image(old)[1]} -> {split_image(new)[1]}"
         parts.append(f"{container} {text}{' (digest unknown)' if digest_unknown(change) else ''}")
     return ", ".join(parts)
-
-
-def _wrapped(text: str, width: int, first: int, then: int) -> list[str]:
-    """Lines of at most ``width`` characters, except where a single word (an image, an ARN) is longer."""
-    return textwrap.wrap(
-        text,
-        max(40, width),
-        initial_indent=" " * first,
-        subsequent_indent=" " * then,
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
-
-
-def _columns(cells: Sequence[Cell], width: int, indent: int) -> list[str]:
-    """Cells in reading order down the columns, as many columns as fit, each as wide as it needs.
-
-    A cell much longer than the others (several containers, another registry) gets a line of its own below.
-    """
-    usual = median(len(name) + len(change) for name, change in cells)
-    long = [cell for cell in cells if len(cells) > _ONE_COLUMN and sum(map(len, cell)) > 2 * usual]
-    short = [cell for cell in cells if cell not in long]
-    for count in range(len(short) if len(short) > _ONE_COLUMN else 1, 0, -1):
-        rows = -(-len(short) // count)
-        columns = [list(_padded(short[start : start + rows])) for start in range(0, len(short), rows)]
-        total = indent + sum(max(map(len, column)) for column in columns) + _COLUMN_GAP * (len(columns) - 1)
-        if total <= width or count == 1:
-            break
-    gap = " " * _COLUMN_GAP
-    lines = [gap.join(column[row] for column in columns if row < len(column)) for row in range(rows)]
-    return [(" " * indent + line).rstrip() for line in [*lines, *_padded(long)]]
-
-
-def _padded(cells: Iterable[Cell]) -> Iterator[str]:
-    listed = list(cells)
-    name = max((len(name) for name, _ in listed), default=0)
-    change = max((len(change) for _, change in listed), default=0)
-    return (f"{n:<{name}}  {c:<{change}}" for n, c in listed)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,9 @@ from ecs_release.errors import ItemError, OddAnswerError, TargetUnreachableError
 from ecs_release.manifest.images import registry_and_repository, with_digest
 from ecs_release.manifest.item import Key, Service
 from ecs_release.plan.decide import PlannedItem
+from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.findings import Finding
-from ecs_release.plan.live import READERS, Definitions, Live
+from ecs_release.plan.live import READERS, Live
 
 GONE, MOVED, CHANGED, NO_REVISION, NOT_KNOWN = "W262", "W263", "W264", "W265", "W266"
 UNREACHABLE = frozenset({GONE, CHANGED, NO_REVISION})

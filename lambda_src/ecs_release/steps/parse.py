@@ -25,7 +25,7 @@ from ecs_release.observability import about_release, logger
 from ecs_release.plan.approval import check_approval, stale
 from ecs_release.plan.batches import cut
 from ecs_release.plan.decide import PlannedItem
-from ecs_release.plan.live import Definitions
+from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.make import plan_release, plan_rollback, releases_undone
 from ecs_release.plan.request import OBJECT_WAIT_SECONDS, Request, read_request
 from ecs_release.record.machine import Next, Phase, State

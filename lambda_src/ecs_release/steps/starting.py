@@ -9,7 +9,7 @@ from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.principal_policies import Decision, PrincipalPolicies
 from ecs_release.aws.task_definitions import TaskDefinition, parse_reference
 from ecs_release.errors import ItemError
-from ecs_release.plan.live import Definitions
+from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.starter import demands, judge_starter
 from ecs_release.plan.starters import account_of
 from ecs_release.record.models import ItemRecord
