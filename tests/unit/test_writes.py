@@ -80,6 +80,9 @@ class World(Fake):
         self.fails, self.applied = fails, applied
         self.item = ITEM
         self.at_write: ItemRecord | None = None
+        self.started: list[str] = []
+        self.status = "IN_PROGRESS"  # of what was started
+        self.looks_at_history = 0
         self.store = self.connections = self
 
     def client(self, *_: Any, **__: Any) -> World:
@@ -112,9 +115,39 @@ class World(Fake):
         self.at_write = self.item
         if self.fails is None or self.applied:
             self.live, self.number = asked["taskDefinition"], self.number + 1
+            self.started.append(self.live)
         if self.fails is not None:
             raise self.fails
         return {"service": self.describe_services()["services"][0]}
+
+    def list_service_deployments(self, **_: Any) -> dict[str, Any]:
+        self.looks_at_history += 1
+        return {
+            "serviceDeployments": [
+                {"serviceDeploymentArn": runs, "createdAt": number}
+                for number, runs in enumerate(self.started)
+            ]
+        }
+
+    def describe_service_deployments(self, serviceDeploymentArns: list[str]) -> dict[str, Any]:
+        return {
+            "serviceDeployments": [
+                {
+                    "serviceDeploymentArn": runs,
+                    "status": self.status,
+                    "targetServiceRevision": {"arn": f"to {runs}"},
+                }
+                for runs in serviceDeploymentArns
+            ]
+        }
+
+    def describe_service_revisions(self, serviceRevisionArns: list[str]) -> dict[str, Any]:
+        return {
+            "serviceRevisions": [
+                {"serviceRevisionArn": arn, "taskDefinition": arn.removeprefix("to ")}
+                for arn in serviceRevisionArns
+            ]
+        }
 
 
 def test_a_rollout_is_on_record_before_it_is_started() -> None:
@@ -170,6 +203,7 @@ def test_a_throttled_write_was_not_applied_and_goes_out_with_lock_and_claim_each
     with pytest.raises(RefusedError):
         start_rollout(turn)
     assert len(looks) == throttles + 1
+    assert world.looks_at_history == 0, "nothing was applied that could have been given up"
     assert world.item.started_at is None
     assert turn.release() == NO_CLAIM
 
@@ -199,11 +233,16 @@ def test_a_write_that_is_throttled_until_the_time_is_up_is_gone_on_with(
     assert turn.release() == NO_CLAIM, "nothing is on its way: the next invocation need not wait"
 
 
+@pytest.mark.parametrize("remembered", [True, False])
 @pytest.mark.parametrize("before", [ReadTimeoutError(endpoint_url="ecs"), "an earlier worker"])
 def test_a_refusal_after_an_attempt_that_may_have_been_applied_proves_nothing(
-    monkeypatch: pytest.MonkeyPatch, before: Any
+    monkeypatch: pytest.MonkeyPatch, before: Any, remembered: bool
 ) -> None:
-    """Deleted between two attempts: the second one is refused, and the first one may have started a rollout."""
+    """Deleted between two attempts: the second one is refused, and the first one may have started a rollout.
+
+    Whether ECS then still lists its deployments or not
+    (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ListServiceDeployments.html, ServiceNotFoundException).
+    """
     monkeypatch.setattr(patience.time, "sleep", lambda _: None)
     answers = [before] if isinstance(before, Exception) else []
 
@@ -216,11 +255,41 @@ def test_a_refusal_after_an_attempt_that_may_have_been_applied_proves_nothing(
             )
             return super().update_service(**asked)
 
+        def list_service_deployments(self, **asked: Any) -> dict[str, Any]:
+            if not remembered:
+                raise ClientError({"Error": {"Code": "ServiceNotFoundException"}}, "ListServiceDeployments")
+            return super().list_service_deployments(**asked)
+
     world: Any = Deleted()
     item = ITEM if answers else dataclasses.replace(ITEM, started_at=1)
     with pytest.raises(ItemError):
         start_rollout(Turn(world, item))
     assert world.item.started_at is not None
+
+
+@pytest.mark.parametrize("status", ["ROLLBACK_REQUESTED", "ROLLBACK_IN_PROGRESS", "ROLLBACK_SUCCESSFUL"])
+@pytest.mark.parametrize("answered", ["lost", "worker died"])
+def test_what_ecs_has_given_up_is_not_started_a_second_time(
+    monkeypatch: pytest.MonkeyPatch, status: str, answered: str
+) -> None:
+    """ECS went back to the very deployment that was found: the service looks as if nothing had been written."""
+    monkeypatch.setattr(patience.time, "sleep", lambda _: None)
+
+    class GivenUp(World):
+        def update_service(self, **asked: Any) -> dict[str, Any]:
+            try:
+                return super().update_service(**asked)
+            finally:
+                self.live, self.number, self.status = "api:1", 1, status
+
+    world: Any = GivenUp(fails=ReadTimeoutError(endpoint_url="ecs"), applied=True)
+    item = ITEM
+    if answered == "worker died":
+        item = dataclasses.replace(ITEM, started_at=int(time.time()))
+        world.started, world.status = ["api:2"], status
+    with pytest.raises(ItemError, match="ECS went back from it"):
+        start_rollout(Turn(world, item))
+    assert world.started == ["api:2"]
 
 
 def test_a_worker_waits_for_another_one_and_starts_over_from_what_that_one_did(
@@ -308,14 +377,6 @@ class WentBack(World):
         target = "to api:2" if self.by_ecs else "to api:1"
         deployment = {"serviceDeploymentArn": "d", "status": "ROLLBACK_SUCCESSFUL", **rollback}
         return {"serviceDeployments": [{**deployment, "targetServiceRevision": {"arn": target}}]}
-
-    def describe_service_revisions(self, serviceRevisionArns: list[str]) -> dict[str, Any]:
-        return {
-            "serviceRevisions": [
-                {"serviceRevisionArn": arn, "taskDefinition": arn.removeprefix("to ")}
-                for arn in serviceRevisionArns
-            ]
-        }
 
     def task_definitions(self, _: ItemRecord) -> Any:
         return self

@@ -13,8 +13,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ecs_release.aws.answers import moment, understanding
 from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.service_deployments import ServiceDeployment
-from ecs_release.aws.service_state import ServiceState, number_of
-from ecs_release.aws.services import CLOCK_SKEW_SECONDS, DESCRIBE_SERVICES_MOST, Services
+from ecs_release.aws.service_state import ServiceState
+from ecs_release.aws.services import DESCRIBE_SERVICES_MOST, Services
 from ecs_release.aws.task_definitions import parse_reference
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import (
@@ -31,6 +31,7 @@ from ecs_release.record.statuses import OPEN, Status
 from ecs_release.rollout.back import judge_rollback
 from ecs_release.rollout.events import MOST_EVENTS, trouble_since
 from ecs_release.rollout.judge import Judgement, Rollout, judge
+from ecs_release.steps.history import deployments_of
 from ecs_release.steps.starting import Starting
 from ecs_release.steps.targets import current_targets, set_meanwhile
 from ecs_release.steps.turn import doubted
@@ -234,33 +235,6 @@ def _judge_by_history(
         elif newest is None and not going_back:
             return Judgement(Status.UNVERIFIED, "ECS remembers no deployment of it that could prove anything")
     return _with_pause(judge(rollout, state, history), rollout, history)
-
-
-def deployments_of(
-    services: Services, item: ItemRecord, rollout: Rollout, state: ServiceState, since: float
-) -> list[ServiceDeployment]:
-    """The service deployment of a rollout alone where ECS names it, else those since then, oldest first.
-
-    Parameters
-    ----------
-    since : epoch seconds at which the rollout began by AWS's clock, or by ours.
-    """
-    named = services.service_deployments([state.current_service_deployment, rollout.service_deployment])
-    ours = [d for d in named if d.number and d.number == number_of(rollout.deployment_id)]
-    begun = datetime.fromtimestamp(since - CLOCK_SKEW_SECONDS, UTC)
-    return ours or services.deployments_since(item.service.cluster, item.service.service, begun)
-
-
-def started_before(services: Services, item: ItemRecord) -> list[ServiceDeployment]:
-    """What an attempt may have started that could not say so: of our revision, since it set out."""
-    since = datetime.fromtimestamp(float(item.started_at or 0) - CLOCK_SKEW_SECONDS, UTC)
-    history = services.deployments_since(item.service.cluster, item.service.service, since)
-    return [deployment for deployment in history if deployment.task_definition == item.after]
-
-
-def given_up_by_ecs(services: Services, item: ItemRecord) -> bool:
-    """Whether ECS has given up on what an earlier attempt started."""
-    return any(d.status.startswith("ROLLBACK_") for d in started_before(services, item))
 
 
 def _unreadable(rollout: Rollout, what: str, error: Exception) -> Judgement:

@@ -19,7 +19,7 @@ from ecs_release.rollout.back import WayBack, way_back
 from ecs_release.rollout.judge import Rollout, find_ours
 from ecs_release.rollout.unused import runs_without_being_named
 from ecs_release.steps.batch import run_batch
-from ecs_release.steps.judging import deployments_of, given_up_by_ecs
+from ecs_release.steps.history import deployments_of, given_up_by_ecs
 from ecs_release.steps.revisions import RevisionBack, is_ours, revision_back, still_means_what_ran
 from ecs_release.steps.targets import current_targets, set_meanwhile, write_task_definition
 from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice, under_lock

@@ -137,7 +137,12 @@ class Turn:
             self.worker.store.check_lock(self.item.release, self.item.epoch)
 
     def write(
-        self, call: Callable[[], _Result], *, wait: Callable[[], None] = lambda: None, **changes: Any
+        self,
+        call: Callable[[], _Result],
+        *,
+        wait: Callable[[], None] = lambda: None,
+        look_again: Callable[[], None] = lambda: None,
+        **changes: Any,
     ) -> _Result:
         """Do one write to production, attempt by attempt; ``changes`` are on record before the first one.
 
@@ -147,6 +152,7 @@ class Turn:
         Parameters
         ----------
         wait : waits until an attempt is in its turn.
+        look_again : called before an attempt when an earlier one may have been applied; raises to stop.
 
         Raises
         ------
@@ -162,6 +168,8 @@ class Turn:
         applied = self.item.started_at is not None  # as far as can be known
         until = time.monotonic() + _WRITE_SECONDS
         for attempt in itertools.count(1):
+            if applied:
+                look_again()
             wait()
             self.ready(**changes)
             try:

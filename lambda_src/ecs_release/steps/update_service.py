@@ -12,7 +12,7 @@ from ecs_release.observability import about_release, logger
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
 from ecs_release.steps.batch import run_batch
-from ecs_release.steps.judging import given_up_by_ecs, started_before
+from ecs_release.steps.history import given_up_by_ecs, started_before
 from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice
 from ecs_release.steps.worker import Worker
 
@@ -77,17 +77,17 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     store.remember(item)
     started_at = item.started_at or int(time.time())
 
-    def wait() -> None:
-        # Whoever may have written before this attempt: the deployment that ECS went back to may be the very one that was found.
-        if turn.item.started_at is not None and given_up_by_ecs(services, turn.item):
+    def look_again() -> None:
+        # The deployment that ECS went back to may be the very one that was found.
+        if given_up_by_ecs(services, turn.item):
             raise ItemError("the rollout that an earlier attempt started is over: ECS went back from it.")
-        services.wait_for_update()
 
     try:
         # Recorded before it is done: should this worker die in it, nobody may say later that the service was not touched.
         updated = turn.write(
             lambda: services.update(cluster, name, after),
-            wait=wait,
+            wait=services.wait_for_update,
+            look_again=look_again,
             started_at=started_at,
         )
     except RefusedError:

@@ -1,0 +1,46 @@
+"""What ECS's own record of deployments says of a rollout that a release started, or may have started."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from botocore.exceptions import ClientError
+
+from ecs_release.aws.service_deployments import ServiceDeployment
+from ecs_release.aws.service_state import ServiceState, number_of
+from ecs_release.aws.services import CLOCK_SKEW_SECONDS, Services
+from ecs_release.aws.trouble import error_code
+from ecs_release.record.models import ItemRecord
+from ecs_release.rollout.judge import Rollout
+
+
+def deployments_of(
+    services: Services, item: ItemRecord, rollout: Rollout, state: ServiceState, since: float
+) -> list[ServiceDeployment]:
+    """The service deployment of a rollout alone where ECS names it, else those since then, oldest first.
+
+    Parameters
+    ----------
+    since : epoch seconds at which the rollout began by AWS's clock, or by ours.
+    """
+    named = services.service_deployments([state.current_service_deployment, rollout.service_deployment])
+    ours = [d for d in named if d.number and d.number == number_of(rollout.deployment_id)]
+    begun = datetime.fromtimestamp(since - CLOCK_SKEW_SECONDS, UTC)
+    return ours or services.deployments_since(item.service.cluster, item.service.service, begun)
+
+
+def started_before(services: Services, item: ItemRecord) -> list[ServiceDeployment]:
+    """What an attempt may have started that could not say so: of our revision, since it set out."""
+    since = datetime.fromtimestamp(float(item.started_at or 0) - CLOCK_SKEW_SECONDS, UTC)
+    try:
+        history = services.deployments_since(item.service.cluster, item.service.service, since)
+    except ClientError as error:
+        if error_code(error) not in ("ServiceNotFoundException", "ClusterNotFoundException"):
+            raise
+        return []  # deleted meanwhile, as the next call about it will find
+    return [deployment for deployment in history if deployment.task_definition == item.after]
+
+
+def given_up_by_ecs(services: Services, item: ItemRecord) -> bool:
+    """Whether ECS has given up on what an earlier attempt started."""
+    return any(d.status.startswith("ROLLBACK_") for d in started_before(services, item))
