@@ -130,6 +130,13 @@ class Stack:
         )
         return str(answer["executionArn"])
 
+    def runs(self, execution: str) -> bool:
+        """Whether a release still runs; some time passes while it does."""
+        answer = self.client("stepfunctions").describe_execution(executionArn=execution)
+        if answer["status"] == "RUNNING":
+            time.sleep(_POLL_SECONDS)
+        return bool(answer["status"] == "RUNNING")
+
     def wait(self, execution: str, seconds: float = HANG_SECONDS) -> Outcome:
         """Wait for a release's end."""
         started = time.monotonic()
