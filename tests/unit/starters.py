@@ -103,9 +103,7 @@ class Aws:
     def describe_task_definition(self, taskDefinition: str, **_: Any) -> Any:
         self._call("DescribeTaskDefinition")
         family, _, number = taskDefinition.rpartition("/")[2].partition(":")
-        active = [n for n in range(1, self.revisions + 1) if self.states.get(n, "ACTIVE") == "ACTIVE"]
-        active = [n for n in active if n not in self.gone]
-        revision = int(number) if number else max(active, default=0)
+        revision = int(number) if number else max(self._active(), default=0)
         if not revision or revision in self.gone or revision > self.revisions:
             error = {"Code": "ClientException", "Message": "Unable to describe task definition."}
             raise ClientError({"Error": error}, "DescribeTaskDefinition")
@@ -121,8 +119,21 @@ class Aws:
         return {RAW: {"taskDefinition": body}}
 
     def get_paginator(self, operation: str) -> Any:
-        assert operation == "simulate_principal_policy"
-        return SimpleNamespace(paginate=self._simulate)
+        operations = {
+            "simulate_principal_policy": self._simulate,
+            "list_task_definitions": self._list_task_definitions,
+        }
+        return SimpleNamespace(paginate=operations[operation])
+
+    def _list_task_definitions(self, familyPrefix: str, status: str, sort: str) -> Any:
+        self._call("ListTaskDefinitions")
+        assert (status, sort) == ("ACTIVE", "DESC")
+        yield {"taskDefinitionArns": [f"{PREFIX}{familyPrefix}:{number}" for number in self._active()[::-1]]}
+
+    def _active(self) -> list[int]:
+        """Revisions, oldest first."""
+        numbers = range(1, self.revisions + 1)
+        return [n for n in numbers if self.states.get(n, "ACTIVE") == "ACTIVE" and n not in self.gone]
 
     def _simulate(self, **asked: Any) -> Any:
         self.asked.append(asked)
