@@ -282,6 +282,23 @@ class Arena:
                 )
         return str(made["Arn"])
 
+    def session_of(self, step: str) -> dict[str, str]:
+        """The environment of a session of a function's role, which the administrator is let into for it."""
+        iam = self.stack.client("iam")
+        role = iam.get_role(RoleName=f"{self.name}-{step}")["Role"]
+        trust = role["AssumeRolePolicyDocument"]
+        root = f"arn:aws:iam::{role['Arn'].split(':')[4]}:root"
+        trust["Statement"].append({"Effect": "Allow", "Principal": {"AWS": root}, "Action": "sts:AssumeRole"})
+        iam.update_assume_role_policy(RoleName=role["RoleName"], PolicyDocument=json.dumps(trust))
+        session = self.stack.client("sts").assume_role(RoleArn=role["Arn"], RoleSessionName="test")
+        credentials = session["Credentials"]
+        return {
+            **self.aws.environment(),
+            "AWS_ACCESS_KEY_ID": credentials["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": credentials["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": credentials["SessionToken"],
+        }
+
     def another(self, name: str, timeouts: Mapping[str, int] | None = None) -> Arena:
         """A further orchestrator beside the one that Terraform made: the same functions, tables, machine and rule."""
         source = self.stack

@@ -258,11 +258,10 @@ def test_22_credentials_of_a_long_release_expire(arena: Arena, adverse: Scene) -
 
 
 def test_22_credentials_are_renewed_before_they_expire(arena: Arena, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in arena.aws.environment().items():
+    targets = arena.stack.store.targets()
+    for name, value in arena.session_of("update-service").items():
         monkeypatch.setenv(name, value)
-    connections = Connections(
-        arena.stack.store.targets(), STEPS["update_service"], write=True, session_name="test-renewal"
-    )
+    connections = Connections(targets, STEPS["update_service"], write=True, session_name="test-renewal")
     client: Any = connections.client("default", "ecs")
     client.describe_services(cluster=CLUSTER, services=["r22"])
     credentials = client._request_signer._credentials

@@ -189,7 +189,7 @@ def test_a_release_that_can_not_be_started_is_told_once(world: World, pushed: Pu
     assert "externalExecutionId" not in deploy["output"]["executionResult"]
     note = notification_about(world.stack, pipeline["id"])
     assert "failed before a release began" in note
-    assert "StateMachineDoesNotExist" in note
+    assert "is not authorized to perform: states:" in note
     assert len(world.stack.store.releases(100)) == releases
     assert difference(before, world.picture()) == {}
 

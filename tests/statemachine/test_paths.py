@@ -57,19 +57,30 @@ STATE: dict[str, Any] = {
 }
 
 
+def _role(aws: LocalAws) -> str:
+    """ARN of a role for the functions and the machine, which may invoke them."""
+    trust = {
+        "Effect": "Allow",
+        "Principal": {"Service": ["lambda.amazonaws.com", "states.amazonaws.com"]},
+        "Action": "sts:AssumeRole",
+    }
+    invoke = {"Effect": "Allow", "Action": "lambda:InvokeFunction", "Resource": "*"}
+    iam = aws.client("iam")
+    made = iam.create_role(RoleName="any", AssumeRolePolicyDocument=json.dumps({"Statement": [trust]}))
+    iam.put_role_policy(
+        RoleName="any",
+        PolicyName="invoke",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [invoke]}),
+    )
+    return str(made["Role"]["Arn"])
+
+
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalAws, str]]:
     """The rendered machine over functions that do as they are told; retries are few and quick."""
     folder = tmp_path_factory.mktemp("machine")
     with LocalAws.start(state_dir=folder, log=folder / "server.log") as aws:
-        trust = {
-            "Statement": [
-                {"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "*"}
-            ]
-        }
-        role = aws.client("iam").create_role(RoleName="any", AssumeRolePolicyDocument=json.dumps(trust))[
-            "Role"
-        ]["Arn"]
+        role = _role(aws)
         code = io.BytesIO()
         with zipfile.ZipFile(code, "w") as archive:
             archive.writestr("app.py", SOURCE)
