@@ -8,6 +8,7 @@ import urllib.request
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from local_aws.client import LocalAws
 from local_aws.kernel import calls, cbor
 
@@ -119,6 +120,29 @@ def test_what_goes_wrong_inside_is_an_error_of_the_service(aws: LocalAws) -> Non
     )
     assert status >= 400
     assert json.loads(content)["__type"]
+
+
+@pytest.mark.parametrize("arn", ["arn:nothing-of-the-kind", "arn:aws:iam::123456789012", "arn:" + "x" * 30])
+@pytest.mark.parametrize(
+    ("service", "operation", "members"),
+    [
+        ("ecs", "describe_service_revisions", {"serviceRevisionArns": ["{}"]}),
+        ("ecs", "describe_service_deployments", {"serviceDeploymentArns": ["{}"]}),
+        ("ecs", "list_tags_for_resource", {"resourceArn": "{}"}),
+        ("sts", "assume_role", {"RoleArn": "{}", "RoleSessionName": "who"}),
+        ("stepfunctions", "describe_execution", {"executionArn": "{}"}),
+        ("iam", "simulate_principal_policy", {"PolicySourceArn": "{}", "ActionNames": ["ecs:RunTask"]}),
+    ],
+)
+def test_what_is_no_arn_is_answered_by_the_service(
+    aws: LocalAws, service: str, operation: str, members: dict[str, Any], arn: str
+) -> None:
+    given = json.loads(json.dumps(members).replace("{}", arn))
+    try:
+        getattr(aws.client(service), operation)(**given)
+    except ClientError as error:
+        assert error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
+        assert error.response["Error"]["Code"]
 
 
 @pytest.mark.parametrize(

@@ -284,7 +284,7 @@ class Server:
         """Take a call through the guards to whoever answers it."""
         inner: Callable[[Call], Answer] = self._answer
         for guard in reversed(self.guards):
-            inner = _guarded(guard, inner)
+            inner = self._guarded(guard, inner)
         return inner(call)
 
     def _answer(self, call: Call) -> Answer:
@@ -300,8 +300,24 @@ class Server:
             # not a 5xx: clients would retry it for minutes
             return failure(call, ApiError("UnknownOperationException", f"{call.key}: {error}", 501))
         except Exception as error:
-            self.log_error(call.key)
-            return failure(call, ApiError("InternalFailure", f"{type(error).__name__}: {error}", 500))
+            return self._went_wrong(call, error)
+
+    def _guarded(self, guard: Guard, inner: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
+        def guarded(call: Call) -> Answer:
+            try:
+                return guard(call, inner)
+            except ApiError as error:
+                return failure(call, error)
+            except ConnectionError:  # a fault: no answer at all
+                raise
+            except Exception as error:
+                return self._went_wrong(call, error)
+
+        return guarded
+
+    def _went_wrong(self, call: Call, error: Exception) -> Answer:
+        self.log_error(call.key)
+        return failure(call, ApiError("InternalFailure", f"{type(error).__name__}: {error}", 500))
 
     @one_at_a_time
     def ask_moto(self, environ: dict[str, Any], body: bytes) -> Answer:
@@ -325,16 +341,6 @@ class Server:
                 close()
         status, headers = started[-1]
         return Answer(status, headers, content)
-
-
-def _guarded(guard: Guard, inner: Callable[[Call], Answer]) -> Callable[[Call], Answer]:
-    def guarded(call: Call) -> Answer:
-        try:
-            return guard(call, inner)
-        except ApiError as error:
-            return failure(call, error)
-
-    return guarded
 
 
 def _read_body(environ: dict[str, Any]) -> bytes:

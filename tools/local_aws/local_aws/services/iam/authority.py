@@ -139,7 +139,7 @@ class Authority:
             in AWS's words, where it is not allowed.
         """
         if self.enabled:
-            account = resource.split(":")[4] if owner is None and resource != "*" else owner or ""
+            account = policies_in_force.account_of(resource) if owner is None else owner
             self._demand(principal, action, resource, owner=account, context=context or {}, region=region)
 
     def _demand(

@@ -16,9 +16,17 @@ from local_aws.services.iam.principals import ADMINISTRATOR, Principal
 ROOT = "aws"  # moto keeps what belongs to no Region under the partition's name
 
 
+def account_of(arn: str) -> str:
+    """The account that an ARN names; "" where it names none, or is no ARN at all."""
+    parts = arn.split(":", 5)
+    return parts[4] if len(parts) == 6 else ""
+
+
 def role(arn: str) -> Any:
     """moto's role, or None."""
-    account, name = arn.split(":")[4], arn.rpartition("/")[2]
+    account, name = account_of(arn), arn.rpartition("/")[2]
+    if not account:
+        return None
     for one in list(iam_backends[account][ROOT].roles.values()):
         if one.name == name and one.arn == arn:
             return one
@@ -51,8 +59,8 @@ def _document(policy: Any) -> str:
 
 def managed(arn: str) -> str:
     """A managed policy's document; one that was deleted allows nothing."""
-    account = arn.split(":")[4]
-    policy = iam_backends[account][ROOT].managed_policies.get(arn)
+    account = account_of(arn)
+    policy = iam_backends[account][ROOT].managed_policies.get(arn) if account else None
     nothing = json.dumps({"Version": "2012-10-17", "Statement": []})
     return nothing if policy is None else _document(policy)
 

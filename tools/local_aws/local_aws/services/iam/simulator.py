@@ -93,7 +93,7 @@ def simulate(call: Call) -> Answer:
     """Answer SimulatePrincipalPolicy."""
     arn = call.params.get("PolicySourceArn", "")
     policies = _policies_of(arn)
-    account = arn.split(":")[4]
+    account = policies_in_force.account_of(arn)
     if account != call.account:
         raise ApiError("AccessDenied", f"{arn} is in another account.", 403)
     session = f"arn:aws:sts::{account}:assumed-role/{arn.rpartition('/')[2]}/simulated"

@@ -46,7 +46,7 @@ def _finder(name: str) -> Callable[[Finder], Finder]:
 
 
 def _one(arn: str, account: str | None = None) -> list[Thing]:
-    return [Thing(arn, arn.split(":")[4] if account is None else account)]
+    return [Thing(arn, policies_in_force.account_of(arn) if account is None else account)]
 
 
 def _arn(call: Call, service: str, resource: str) -> str:
