@@ -26,6 +26,9 @@ from world import World, container, image
 PACKAGE = Path(__file__).parents[2] / "lambda_src" / "package.zip"
 CLUSTER = "faults"
 _POLL_SECONDS = 0.1
+_TRUST = (
+    threading.Lock()
+)  # orchestrators are made side by side, and all of them add to the same trust policies
 
 
 def service(name: str, tag: str = "2", **members: Any) -> dict[str, Any]:
@@ -272,14 +275,15 @@ class Arena:
             iam.put_role_policy(
                 RoleName=made["RoleName"], PolicyName=policy, PolicyDocument=renamed(document)
             )
-        for target in ("deployment", "reader"):
-            trust = iam.get_role(RoleName=f"{self.name}-{target}")["Role"]["AssumeRolePolicyDocument"]
-            callers = trust["Statement"][0]["Condition"]["ArnLike"]["aws:PrincipalArn"]
-            if role["Arn"] in callers:
-                callers.append(made["Arn"])
-                iam.update_assume_role_policy(
-                    RoleName=f"{self.name}-{target}", PolicyDocument=json.dumps(trust)
-                )
+        with _TRUST:
+            for target in ("deployment", "reader"):
+                trust = iam.get_role(RoleName=f"{self.name}-{target}")["Role"]["AssumeRolePolicyDocument"]
+                callers = trust["Statement"][0]["Condition"]["ArnLike"]["aws:PrincipalArn"]
+                if role["Arn"] in callers:
+                    callers.append(made["Arn"])
+                    iam.update_assume_role_policy(
+                        RoleName=f"{self.name}-{target}", PolicyDocument=json.dumps(trust)
+                    )
         return str(made["Arn"])
 
     def session_of(self, step: str) -> dict[str, str]:
