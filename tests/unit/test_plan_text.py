@@ -139,6 +139,31 @@ def test_warnings_of_one_kind_are_one_line_whatever_they_name(code: str) -> None
     assert alone.message == found(code, 0)["message"]
 
 
+def one_of_each() -> dict[str, Any]:
+    """A plan with an item for each code there is."""
+    items = []
+    for number, code in enumerate(CODES):
+        finding = found(code, number)
+        blocked = finding["level"] == "problem"
+        said: dict[str, Any] = {"problems" if blocked else "warnings": [finding["message"]]}
+        items.append(item(number, findings=[finding], action="blocked" if blocked else "update", **said))
+    return plan(*items)
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_one_of_each_kind_fits_a_terminal_and_names_the_code_that_the_manifest_can_ignore(width: int) -> None:
+    document = one_of_each()
+    lines = as_lines(document, width)
+    assert max(map(len, lines)) <= width
+    # Where an image comes from is told in full, under a heading of its own.
+    named = [code for code in CODES if code not in ("W220", "W221")]
+    for text in ("\n".join(lines), as_markdown(document), page(document)):
+        assert [code for code in named if code not in text] == []
+    # What blocks stands first, then what has no way back.
+    text = "\n".join(lines)
+    assert text.index("[E260]") < text.index("[W265]") < text.index("[W201]")
+
+
 def test_a_plan_by_an_older_function_has_its_warnings_in_words_alone() -> None:
     older = plan(*(item(n, warnings=["no circuit breaker: slow."]) for n in range(2)))
     (group,) = grouped_warnings(older)

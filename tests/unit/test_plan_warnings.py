@@ -84,7 +84,7 @@ def test_a_sound_change_has_no_warnings() -> None:
 )
 def test_a_downgrade_is_said(live: str, to: str) -> None:
     old, new = live.rpartition(":")[2], to.rpartition(":")[2]
-    assert f"downgrade: {old} -> {new}." in decide(to, live).warnings
+    assert f"downgrade: {old} -> {new}; make sure that it is meant." in decide(to, live).warnings
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_desired_count_0_is_said() -> None:
 
 def test_a_registry_that_can_not_tell_is_a_warning_and_a_missing_image_blocks() -> None:
     assert decide(registry=RegistryImage(untold="AccessDenied: no")).warnings == (
-        "ECR can't tell about api:1.1: AccessDenied: no",
+        "ECR can't tell about api:1.1 (AccessDenied: no); make sure that it exists.",
     )
     planned = decide(registry=RegistryImage(missing="ImageNotFoundException"))
     assert planned.action == "blocked"

@@ -12,11 +12,13 @@ from ecs_release.plan.codes import CODES
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "services.md").read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize(("shape", "table"), [("Service", 0), ("DeploymentConfiguration", 1)])
+@pytest.mark.parametrize(
+    ("shape", "table"), [("Service", 0), ("DeploymentConfiguration", 1), ("Deployment", 2)]
+)
 def test_each_member_is_decided_about(shape: str, table: int) -> None:
     model = botocore.session.get_session().get_service_model("ecs")
     rows = re.findall(
-        r"^\| `(\w+)` \| .+ \|$", DOCUMENT.split("Of `deploymentConfiguration`")[table], re.MULTILINE
+        r"^\| `(\w+)` \| .+ \|$", re.split(r"^Of ", DOCUMENT, flags=re.MULTILINE)[table], re.MULTILINE
     )
     assert sorted(rows) == sorted(model.shape_for(shape).members)
 

@@ -44,6 +44,7 @@ def said(found: list[dict[str, Any]], since: datetime = NOW - timedelta(minutes=
         "failed to launch a task with (error ECS was unable to assume the role 'arn:aws:iam::1:role/x').",
         "(port 80) is unhealthy in (target-group tg) due to (reason Health checks failed).",
         "(deployment ecs-svc/2) deployment failed: tasks failed to start.",
+        "is unable to place a task in eu-west-1a because no container instance met all of its requirements.",
     ],
 )
 def test_what_keeps_tasks_from_starting_is_quoted(message: str) -> None:
@@ -60,6 +61,9 @@ def test_what_keeps_tasks_from_starting_is_quoted(message: str) -> None:
         "deregistered 1 targets in (target-group tg)",
         "has begun draining connections on 1 tasks.",
         "(deployment ecs-svc/2) deployment completed.",
+        # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-rebalancing-event-messages-list.html
+        "is AZ balanced with 1 tasks in eu-west-1a and 1 tasks in eu-west-1b.",
+        "is not AZ balanced with 2 tasks in eu-west-1a, 0 in eu-west-1b. AZ Rebalancing in progress.",
     ],
 )
 def test_what_gets_on_is_not(message: str) -> None:

@@ -185,8 +185,8 @@ CODES = {
     ),
     "W209": Kind(
         "not known whether it is enabled",
-        "not known whether the rule is enabled: {why}",
-        "not known whether these rules are enabled: EventBridge did not say.",
+        "not known whether the rule is enabled ({why}); look at it in EventBridge.",
+        "not known whether these rules are enabled: EventBridge did not say; look at them there.",
     ),
     "W210": Kind(
         "a role that may not start it",
@@ -197,8 +197,9 @@ CODES = {
     ),
     "W211": Kind(
         "not known whether its role may start it",
-        "not known whether {role} may start it: {why}.",
-        "not known whether the roles that start these may do so: IAM could not be asked, or needs what is only known at the start.",
+        "not known whether {role} may start it: {why}. Look at its policies.",
+        "not known whether the roles that start these may do so: IAM could not be asked, or needs what is only known at the start. "
+        "Look at their policies.",
     ),
     "W212": Kind(
         "a role that is denied the start of what is unchanged",
@@ -211,25 +212,25 @@ CODES = {
     "W221": Kind("another repository", "another repository: {from} -> {to}.", overridable=True),
     "W222": Kind(
         "downgrade",
-        "downgrade: {from} -> {to}.",
-        "downgrade: the new tag is a lower version.",
+        "downgrade: {from} -> {to}; make sure that it is meant.",
+        "downgrade: the new tag is a lower version; make sure that it is meant.",
         overridable=True,
     ),
     "W223": Kind(
         "its tag can be moved",
-        "its tag can be moved: the repository lets tags be overwritten.",
+        "its tag can be moved: the repository lets tags be overwritten; make its tags immutable, or name the image by its digest.",
         overridable=True,
     ),
     "W224": Kind(
         "no registry was asked",
-        "no registry was asked: {image} {why}.",
-        "no registry was asked: nobody has looked these images up.",
+        "no registry was asked: {image} {why}; make sure that it exists.",
+        "no registry was asked: nobody has looked these images up; make sure that they exist.",
         overridable=True,
     ),
     "W225": Kind(
         "ECR can't tell",
-        "ECR can't tell about {image}: {why}",
-        "ECR can't tell about the image.",
+        "ECR can't tell about {image} ({why}); make sure that it exists.",
+        "ECR can't tell about these images; make sure that they exist.",
         overridable=True,
     ),
     "W226": Kind(
@@ -258,24 +259,26 @@ CODES = {
     ),
     "W234": Kind(
         "newer revisions can't be asked for",
-        "whether somebody else registered a newer revision of {family} can't be asked: {why}",
-        "whether somebody else registered newer revisions can't be asked.",
+        "whether somebody else registered a newer revision of {family} can't be asked ({why}); look at the family.",
+        "whether somebody else registered newer revisions can't be asked; look at the families.",
     ),
     "W240": Kind(
         "no circuit breaker",
-        "no circuit breaker: a rollout that can't succeed is only noticed at its deadline.",
+        "no circuit breaker: a rollout that can't succeed is only noticed at its deadline; switch it on in the service.",
         overridable=True,
     ),
     "W241": Kind(
         "no way back",
-        "no way back: ECS remembers no completed deployment, so back means what is live now.",
+        "no way back: ECS remembers no completed deployment, so back means what is live now; make sure that it works.",
     ),
     "W242": Kind(
         "what is live never completed",
-        "what is live ({live}) never completed; back means {before}.",
-        "what is live never completed; back means the last completed deployment.",
+        "what is live ({live}) never completed; back means {before}. Make sure that you would go back to that.",
+        "what is live never completed; back means the last completed deployment. Make sure that you would go back to that.",
     ),
-    "W243": Kind("desired count 0", "desired count is 0, so its rollout can't be proven."),
+    "W243": Kind(
+        "desired count 0", "desired count is 0, so its rollout can't be proven; look at it once it runs."
+    ),
     "W244": Kind(
         "an Express Mode service",
         "it is a service of ECS Express Mode: UpdateService gives it the new revision, and the next UpdateExpressGatewayService "
@@ -323,8 +326,9 @@ CODES = {
     ),
     "W251": Kind(
         "an image for another build of Windows",
-        "{image} was built for {platforms}, and its tasks run on {family}; Windows runs containers of its own build.",
-        "the images were built for another build of Windows than its tasks run on.",
+        "{image} was built for {platforms}, and its tasks run on {family}; Windows runs containers of its own "
+        "build; name an image for it.",
+        "the images were built for another build of Windows than its tasks run on; name images for that one.",
         overridable=True,
     ),
     "W252": Kind(
@@ -335,8 +339,10 @@ CODES = {
     ),
     "W253": Kind(
         "complete before all of its tasks are healthy",
-        "ECS calls its rollout complete at {percent} % healthy tasks (earlySuccessCriteria), and so does this release.",
-        "ECS calls its rollout complete before all tasks are healthy (earlySuccessCriteria), and so does this release.",
+        "ECS calls its rollout complete at {percent} % healthy tasks (earlySuccessCriteria), and so does this release; "
+        "look at the others afterwards.",
+        "ECS calls its rollout complete before all tasks are healthy (earlySuccessCriteria), and so does this release; look "
+        "at the others afterwards.",
         overridable=True,
     ),
     "W260": Kind(
@@ -373,7 +379,8 @@ CODES = {
     ),
     "W266": Kind(
         "way back not known",
-        "nobody has looked whether the way back is still there: {what} {why}.",
-        "nobody has looked whether the way back is still there: no registry was asked, or it can't tell.",
+        "nobody has looked whether the way back is still there: {what} {why}; make sure that it is.",
+        "nobody has looked whether the way back is still there: no registry was asked, or it can't tell; "
+        "make sure that it is.",
     ),
 }

@@ -69,7 +69,7 @@ def _body(plan: Mapping[str, Any]) -> Iterator[str]:
     warnings = grouped_warnings(plan, common)
     if warnings:
         rows = "".join(
-            f'<li>{escape(group.message)} <span class="soft small">{escape(", ".join(group.names))}</span></li>'
+            f'<li>{escape(group.said)} <span class="soft small">{escape(", ".join(group.names))}</span></li>'
             for group in warnings
         )
         yield f'<h2 class="warn">Warnings</h2><div class="box amber"><ul>{rows}</ul></div>'

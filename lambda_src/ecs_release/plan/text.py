@@ -99,11 +99,11 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
         lines += ["", heading] if groups else []
         for kind in groups:
             about = f"{len(kind.names)} items: " if len(kind.names) > 1 else ""
-            line = f"  {kind.message} ({', '.join(kind.names)})"
+            line = f"  {kind.said} ({', '.join(kind.names)})"
             if len(line) <= width:
                 lines.append(line)
                 continue
-            lines += wrapped(kind.message, width, 2, 4)
+            lines += wrapped(kind.said, width, 2, 4)
             lines += wrapped(about + shortened(kind.names, 2 * width - 40), width, 6, 6)
     return lines
 
@@ -248,11 +248,19 @@ def _with_code(finding: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Group:
-    """Findings of one code: what they are called, what is said of all of them at once, and the items they are about."""
+    """Findings of one code: what they are called, what is said of all of them at once, and the items they are about.
+
+    ``code`` is what ``ignore`` in the manifest names; "" where the message has it, or an older function told none.
+    """
 
     title: str
     message: str
     names: list[str]
+    code: str = ""
+
+    @property
+    def said(self) -> str:
+        return f"{self.message} [{self.code}]" if self.code else self.message
 
 
 def grouped_warnings(plan: Document, cluster: str = "") -> list[Group]:
@@ -270,7 +278,12 @@ def grouped_warnings(plan: Document, cluster: str = "") -> list[Group]:
             )
     in_turn = sorted(groups, key=lambda code: code not in _NO_WAY_BACK)
     return [
-        Group(title_of(found[0][0]), _said_of([finding for finding, _ in found]), [name for _, name in found])
+        Group(
+            title_of(found[0][0]),
+            _said_of([finding for finding, _ in found]),
+            [name for _, name in found],
+            str(found[0][0]["code"]),
+        )
         for found in map(groups.__getitem__, in_turn)
     ]
 
@@ -317,7 +330,7 @@ def as_markdown(plan: Document) -> str:
     warnings = grouped_warnings(plan)
     if warnings:
         lines += ["", "<details><summary>Warnings</summary>", ""]
-        said = [f"- {g.message} ({shortened([f'`{name}`' for name in g.names], 2000)})" for g in warnings]
+        said = [f"- {g.said} ({shortened([f'`{name}`' for name in g.names], 2000)})" for g in warnings]
         lines += [*_fitting(said), "", "</details>"]
     if ignored := ignored_groups(plan):
         lines += ["", "**Ignored by the manifest**\n"]

@@ -20,7 +20,7 @@ _LONGEST_EVENT = 300
 _ROUTINE = re.compile(
     r"has reached a steady state|has started \d+ tasks|has stopped \d+ (running|pending) tasks|"
     r"registered \d+ (targets|instances)|has begun draining|deployment completed|"
-    r"has begun to|updated computedDesiredCount|rebalanc",
+    r"has begun to|updated computedDesiredCount|rebalanc|is AZ balanced|deployment in progress",
     re.IGNORECASE,
 )
 # The same trouble of another task is no news.

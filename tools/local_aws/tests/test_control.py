@@ -152,9 +152,21 @@ def test_failed_entries_are_named_and_not_applied(aws: LocalAws) -> None:
     assert events.put_targets(Rule="entries", Targets=targets)["FailedEntryCount"] == 2
 
 
+def test_an_odd_answer_is_the_service_s_own_with_something_else_in_it(aws: LocalAws) -> None:
+    ecs = aws.client("ecs")
+    ecs.create_cluster(clusterName="odd")
+    changes = {r'"status":\s*"ACTIVE"': '"newMember": 1', "clusterArn": "arn"}
+    aws.faults([{"operation": "ecs:DescribeClusters", "kind": "odd_answer", "changes": changes}])
+    (found,) = ecs.describe_clusters(clusters=["odd"])["clusters"]
+    assert (found["clusterName"], found.get("status"), found.get("clusterArn")) == ("odd", None, None)
+    (again,) = ecs.describe_clusters(clusters=["odd"])["clusters"]
+    assert again["status"] == "ACTIVE"
+
+
 @pytest.mark.parametrize(
     ("path", "body", "said"),
     [
+        ("faults", [{"operation": "ecs:DescribeServices", "kind": "odd_answer"}], "changes"),
         ("rollouts", [{"outcome": "explode"}], "explode"),
         ("rollouts", [{"image": "("}], "regular expression"),
         ("rollouts", {"outcome": "fail"}, "list"),

@@ -154,6 +154,15 @@ def test_a_stalled_rollout_stays_in_progress(estate: Estate) -> None:
     assert estate.service()["runningCount"] == 2  # the old ones
 
 
+def test_what_keeps_tasks_from_starting_stands_in_the_events_once(estate: Estate) -> None:
+    estate.create()
+    said = "was unable to place a task because no container instance met all of its requirements."
+    estate.aws.rollouts([{"outcome": "stall", "reason": said}])
+    estate.update(taskDefinition=estate.register(image="app:2"))
+    eventually(lambda: any(said in event["message"] for event in estate.service()["events"]))
+    assert [event["message"] for event in estate.service()["events"]].count(f"(service web) {said}") == 1
+
+
 def test_a_newer_rollout_supersedes(estate: Estate) -> None:
     estate.create()
     estate.aws.rollouts([{"image": "app:2", "outcome": "stall"}, {"seconds": FAST}])

@@ -5,7 +5,8 @@ What each kind stands for: ``error`` an answer of the service; ``response_lost``
 and names entries it did not apply
 (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html); ``kill`` the end of the
 Lambda execution environment in the middle of a call; ``hang`` one that stops there and runs no further, until Lambda ends it at
-the function's time-out (https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html).
+the function's time-out (https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html); ``odd_answer`` an answer in which
+a member is missing, null or of a kind that AWS brought out later.
 
 An ``error`` NoSuchKey of ``s3:GetObject`` is a bucket in the minutes after its versioning was first switched on, when S3 may
 answer 404 for objects that are there: https://docs.aws.amazon.com/AmazonS3/latest/userguide/manage-versioning-examples.html
@@ -21,7 +22,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from local_aws.kernel.calls import Answer, ApiError, Call, success
@@ -29,7 +30,7 @@ from local_aws.kernel.calls import Answer, ApiError, Call, success
 if TYPE_CHECKING:
     from local_aws.kernel.server import Server
 
-KINDS = ("error", "response_lost", "delay", "failed_entries", "kill", "hang")
+KINDS = ("error", "response_lost", "delay", "failed_entries", "kill", "hang", "odd_answer")
 _WHEN = {
     "error": "before",
     "response_lost": "after",
@@ -37,6 +38,7 @@ _WHEN = {
     "failed_entries": "before",
     "kill": "before",
     "hang": "before",
+    "odd_answer": "after",
 }
 # operation -> (member with the entries, id of an entry)
 _BATCHES = {
@@ -58,6 +60,8 @@ class Fault:
         Patterns for calls of Lambda workers alone, searched in the function's name and in the event it works on.
     skip
         How many calls that fit are let through first.
+    changes
+        Of an odd answer: patterns that are looked for in its body, and what stands in the place of each find.
     """
 
     operation: str
@@ -72,6 +76,7 @@ class Fault:
     status: int | None = None
     seconds: float = 0.0
     times: int | None = 1
+    changes: dict[str, str] | None = None
 
 
 def parse(document: Mapping[str, Any]) -> Fault:
@@ -95,7 +100,9 @@ def parse(document: Mapping[str, Any]) -> Fault:
         raise ValueError(f'when {fault.when!r} is neither "before" nor "after"')
     if fault.kind == "failed_entries" and fault.operation not in _BATCHES:
         raise ValueError(f"failed_entries is for {', '.join(_BATCHES)} only")
-    for pattern in (fault.match, fault.function, fault.event):
+    if (fault.kind == "odd_answer") != bool(fault.changes):
+        raise ValueError('odd_answer needs "changes", and no other kind has them')
+    for pattern in (fault.match, fault.function, fault.event, *(fault.changes or ())):
         try:
             re.compile(pattern or "")
         except re.error as error:
@@ -162,6 +169,12 @@ class Faults:
             return inner(call)
         if fault.kind == "failed_entries":
             return _fail_entries(fault, call, inner)
+        if fault.kind == "odd_answer":
+            answer = inner(call)
+            body = answer.body.decode("utf-8")
+            for pattern, text in (fault.changes or {}).items():
+                body = re.sub(pattern, text, body)
+            return replace(answer, body=body.encode("utf-8"))
         if fault.seconds:
             time.sleep(fault.seconds)
         if fault.kind == "error":

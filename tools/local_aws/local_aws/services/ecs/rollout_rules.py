@@ -24,7 +24,7 @@ class RolloutRule:
     creation
         Whether the rule is for the first deployment of a new service; those complete at once otherwise.
     reason
-        Text for the stop reason of the crashing tasks, where the outcome is not "complete".
+        Text for the stop reason of the crashing tasks; of a "stall" what the service's events say of it.
     """
 
     service: str | None = None

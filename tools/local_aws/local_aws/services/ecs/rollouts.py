@@ -305,6 +305,10 @@ def _advance(estate: Estate, store: Store, service: Service, deployment: Deploym
     deployment.running = 0
     deployment.pending = desired
     if outcome in ("stall", "wait"):
+        if outcome == "stall" and rule.reason and deployment.stalled_at is None:
+            # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html
+            deployment.stalled_at = now
+            service.say(rule.reason, now)
         return False
     limit = threshold(desired)
     breaker = outcome == "circuit_breaker_rollback" or bool(

@@ -107,6 +107,7 @@ class Deployment:
     digests : what each image's tag meant when it began: ECS resolves it once for each deployment, also for one that goes back
         (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html, "container image resolution").
     drained_at : when it left for good, of one that is DRAINING.
+    stalled_at : when the service's events said why it does not get on.
     """
 
     id: str
@@ -124,6 +125,7 @@ class Deployment:
     is_rollback: bool = False
     digests: dict[str, str] = field(default_factory=dict)
     drained_at: float | None = None
+    stalled_at: float | None = None
     tasks: list[Task] = field(default_factory=list)
     crashed: list[Task] = field(default_factory=list)
 
