@@ -1,7 +1,7 @@
 """``make prove``: the slower proofs, with fixed seeds and sizes, so that nothing hangs on chance (fresh seeds: ``make chaos``).
 
-Chaos and fuzzing at length, everything in ``tests/prove``, releases of fixed sizes under ECS's API limits, and unit and fault
-tests under the Python version that runs on Lambda, where this machine has one.
+Chaos and fuzzing at length, everything in ``tests/prove``, services that bake while AWS's reads lag, releases of fixed sizes under
+ECS's API limits, and unit and fault tests under the Python version that runs on Lambda, where this machine has one.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ PROOFS = {
     "the first run": ("first_run_policy", "smoke_interrupted"),
     "beside Terraform": ("with_terraform",),
 }
+# As it is on AWS: reads lag, and the machine looks no more often than they take to catch up. The services that bake, because there
+# each step reads what the step before it has just changed.
+LAGGING = "tests/local/test_bake_time.py"
+LAG = {"LOCAL_AWS_LAG": "5", "TF_VAR_poll_seconds": "6"}
 _AT_ONCE = 3
 
 
@@ -43,6 +47,7 @@ def main() -> int:
         what: pytest_part([f"tests/prove/test_{module}.py" for module in modules])
         for what, modules in PROOFS.items()
     }
+    parts["reads that lag"] = pytest_part([LAGGING], LAG)
     try:
         with interruptible():
             parts |= _under_lambda_python(name)

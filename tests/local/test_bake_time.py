@@ -6,6 +6,7 @@ The service is the one that users showed: 1,380 minutes of bake time (kayac/ecsp
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -16,7 +17,8 @@ from stack import Outcome, Stack
 from world import World, image
 
 CLUSTER = "bakery"
-POLL_SECONDS = 1  # examples/local
+# examples/local, or what the proof of reads that lag sets
+POLL_SECONDS = int(os.environ.get("TF_VAR_poll_seconds") or 1)  # noqa: SIM112 - Terraform's name for it
 BAKE = {"strategy": "BLUE_GREEN", "bakeTimeInMinutes": 1380}
 PAUSE = {
     "targetType": "PAUSE",
@@ -41,6 +43,7 @@ def world(stack: Stack) -> Iterator[World]:
     world.cluster(CLUSTER)
     for name, members in SERVICES.items():
         world.service(CLUSTER, name, **members)
+    world.settle()
     yield world
     stack.aws.reset()
 

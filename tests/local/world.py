@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import time
 from collections.abc import Sequence
 from typing import Any
 
 from local_aws.estate import starter_role
+from local_aws.kernel.lag import ALWAYS
 from stack import Stack
 
 ACCOUNT = "123456789012"
@@ -86,6 +88,10 @@ class World:
             **{"desiredCount": 1, "launchType": "FARGATE", **members},
         )
         return name
+
+    def settle(self) -> None:
+        """Wait until reads that lag show all that was made: a release that follows at once is refused, and touches nothing."""
+        time.sleep(float(os.environ.get(ALWAYS) or 0))
 
     def rule(
         self, name: str, targets: Sequence[dict[str, Any]], bus: str = "default", **members: Any

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from ecs_release.settings import Settings
+from local_aws.kernel.lag import ALWAYS
 
 from scripts import prove
 
@@ -77,3 +79,10 @@ def test_continuous_integration_runs_what_readme_names_and_nothing_else() -> Non
 def test_every_proof_is_in_one_part() -> None:
     found = sorted(path.stem.removeprefix("test_") for path in (ROOT / "tests" / "prove").glob("test_*.py"))
     assert sorted(module for modules in prove.PROOFS.values() for module in modules) == found
+
+
+def test_reads_lag_no_longer_than_the_product_takes_into_account_and_longer_than_nothing() -> None:
+    """A machine that looks more often than that would believe a read that lags."""
+    settings = Settings("releases", poll_seconds=int(prove.LAG["TF_VAR_poll_seconds"]))
+    assert 0 < float(prove.LAG[ALWAYS]) < settings.settle_seconds
+    assert (ROOT / prove.LAGGING).is_file()
