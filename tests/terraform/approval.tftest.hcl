@@ -56,6 +56,7 @@ run "functions_on" {
         roleArn       = "arn:aws:iam::111111111111:role/unit-deployment"
         readerRoleArn = "arn:aws:iam::111111111111:role/unit-reader"
         externalId    = null
+        base          = "live"
       }
     }
   }

@@ -116,6 +116,7 @@ run "targets" {
       roleArn       = "arn:aws:iam::222222222222:role/ecs-release-deployment"
       readerRoleArn = "arn:aws:iam::222222222222:role/ecs-release-reader"
       externalId    = "agreed-42"
+      base          = "live"
 
       passableRoleArns = null
     })

@@ -38,6 +38,7 @@ run "function_roles" {
         roleArn       = "arn:aws:iam::111111111111:role/unit-deployment"
         readerRoleArn = "arn:aws:iam::111111111111:role/unit-reader"
         externalId    = null
+        base          = "live"
       }
       production = {
         account       = "222222222222"
@@ -45,6 +46,7 @@ run "function_roles" {
         roleArn       = "arn:aws:iam::222222222222:role/other-deployment"
         readerRoleArn = "arn:aws:iam::222222222222:role/other-reader"
         externalId    = "x1"
+        base          = "live"
       }
     }
     artifact_bucket_arn = "arn:aws:s3:::unit-artifacts"
@@ -142,6 +144,7 @@ run "as_many_targets_as_a_policy_holds" {
       roleArn       = "arn:aws:iam::${222222222222 + number}:role/ecs-release-deployment"
       readerRoleArn = "arn:aws:iam::${222222222222 + number}:role/ecs-release-with-reader"
       externalId    = null
+      base          = "live"
     } }
     artifact_bucket_arn = "arn:aws:s3:::a-name-of-24-characters--artifacts-111111111111-ap-northeast-1"
     topic_arn           = "arn:aws:sns:us-east-1:111111111111:unit"
@@ -211,7 +214,7 @@ run "target_roles" {
       ]
       reader = [
         "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribePullThroughCacheRules", "ecr:DescribeRepositories",
-        "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListServiceDeployments", "ecs:ListTagsForResource", "ecs:ListTasks",
+        "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListServiceDeployments", "ecs:ListTagsForResource", "ecs:ListTaskDefinitions", "ecs:ListTasks",
         "events:DescribeRule", "events:ListTargetsByRule", "iam:SimulatePrincipalPolicy", "kms:Decrypt", "scheduler:GetSchedule",
       ]
     })

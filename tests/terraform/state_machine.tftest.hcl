@@ -26,6 +26,7 @@ variables {
       roleArn       = "arn:aws:iam::111111111111:role/unit-deployment"
       readerRoleArn = "arn:aws:iam::111111111111:role/unit-reader"
       externalId    = null
+      base          = "live"
     }
   }
   artifact_bucket_arn = "arn:aws:s3:::unit-artifacts"
@@ -278,6 +279,7 @@ run "tables" {
         roleArn       = "arn:aws:iam::111111111111:role/unit-deployment"
         readerRoleArn = "arn:aws:iam::111111111111:role/unit-reader"
         externalId    = null
+        base          = "live"
 
         passableRoleArns = null
       }

@@ -153,8 +153,9 @@ def test_what_the_role_lacks_is_said_and_its_verdict_is_unverified(
     planned = plan(shape, account)
     assert "W210" in codes(planned)
     assert planned.action == "update"
-    warning = next(w for w in planned.warnings if ROLE in w)
-    assert missing in warning
+    assert missing in planned.start_doubt
+    # The permission, on every revision of the family.
+    assert f"Allow {missing.replace(':43', ':*')}" in said(planned)
     judgement = verdict(planned, account)
     assert judgement.status is Status.UNVERIFIED
     assert missing in judgement.reason

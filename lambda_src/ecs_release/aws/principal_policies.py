@@ -114,9 +114,14 @@ class PrincipalPolicies:
             found = dict(self._simulate(questions))
         except ClientError as error:
             if error_code(error) == "NoSuchEntity":
-                answer = Answer(Decision.NOT_GRANTED, "the role does not exist")
+                answer = Answer(
+                    Decision.NOT_GRANTED, "the role does not exist; give the target one that does"
+                )
             else:
-                answer = Answer(Decision.NOT_KNOWN, f"IAM could not be asked: {explain(error)}")
+                why = f"IAM could not be asked: {explain(error).rstrip('.')}"
+                if error_code(error) == "AccessDenied":
+                    why += "; allow iam:SimulatePrincipalPolicy to whoever makes the plan"
+                answer = Answer(Decision.NOT_KNOWN, why)
             self._refused[who] = answer
             return dict.fromkeys(questions, answer)
         except (BotoCoreError, PassingError, TargetUnreachableError) as error:

@@ -174,7 +174,7 @@ CODES = {
     ),
     "W207": Kind(
         "disabled",
-        "disabled: nothing is started before somebody enables it; its target is changed all the same.",
+        "disabled: its target is changed, and nothing is started before somebody enables it. Enable what is meant to run.",
     ),
     "W208": Kind(
         "a schedule that has ended",
@@ -185,21 +185,24 @@ CODES = {
     ),
     "W209": Kind(
         "not known whether it is enabled",
-        "not known whether the rule is enabled ({why}); look at it in EventBridge.",
-        "not known whether these rules are enabled: EventBridge did not say; look at them there.",
+        "not known whether the rule is enabled ({why}). Allow events:DescribeRule to whoever makes the plan, or look at the rule.",
+        "not known whether these rules are enabled: EventBridge did not say. Allow events:DescribeRule to whoever makes the plan, "
+        "or look at the rules.",
     ),
     "W210": Kind(
         "a role that may not start it",
-        "IAM finds nothing that allows {role}, which starts it, {missing}{because}: it would start nothing, and its verdict is "
-        "UNVERIFIED. Allow {grant}.",
+        "IAM finds nothing that allows {role}, which starts it, what that takes{because}: it would start nothing, and its verdict "
+        "is UNVERIFIED. Allow {grant}.",
         "IAM finds nothing that allows the roles which start these to run, pass on or tag what they would name: they would start "
         "nothing, and their verdict is UNVERIFIED. What to allow is said with each in plan --json and on the plan's page.",
     ),
     "W211": Kind(
         "not known whether its role may start it",
-        "not known whether {role} may start it: {why}. Look at its policies.",
+        "not known whether {role} may start it: {why}. The verdict does not cover that: see to it yourself that it may run the "
+        "next revision and pass its roles on.",
         "not known whether the roles that start these may do so: IAM could not be asked, or needs what is only known at the start. "
-        "Look at their policies.",
+        "The verdicts do not cover that: allow iam:SimulatePrincipalPolicy to whoever makes the plan, or see to it yourself that "
+        "they may run the next revisions and pass their roles on. Why is said with each in plan --json and on the plan's page.",
     ),
     "W212": Kind(
         "a role that is denied the start of what is unchanged",

@@ -297,7 +297,7 @@ def _about_rule(item: Rule, connections: Connections) -> Iterator[Finding]:
     try:
         state = Rules(connections, item.target).about(item.event_bus, item.rule)
     except (ClientError, BotoCoreError) as error:
-        yield Finding("W209", {"why": explain(error)})
+        yield Finding("W209", {"why": explain(error).rstrip(".")})
         return
     if state.managed_by:
         yield Finding("E211", {"owner": state.managed_by})

@@ -76,7 +76,7 @@ class Starter:
             case Decision.NOT_GRANTED:
                 yield Finding("W210", values)
             case Decision.NOT_KNOWN:
-                yield Finding("W211", {"role": self.role or "the role", "why": self.why})
+                yield Finding("W211", {"role": self.role or "the role", "why": self.why.rstrip(".")})
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def _demands(
     account: Account, start: TaskStart, definition: TaskDefinition, revision: str, named: str | None
 ) -> Iterator[Demand]:
     if start.role is None:
-        yield Demand("", unknown="the target names no role")
+        yield Demand("", unknown="the target names no role; give it one")
         return
     if _account_of(start.role) != account.number:
         yield Demand(start.role, unknown="it is in another account, where this release can't ask")
@@ -195,4 +195,4 @@ def _best(demand: Demand, answers: Mapping[Question, Answer]) -> Answer:
 
 def _missing(demand: Demand) -> str:
     question = next(iter(demand.questions), None)
-    return f"{question.action} on {question.resource}" if question else demand.grant
+    return f"{question.action} on {question.resource.replace(_SOME_TASK, '*')}" if question else demand.grant

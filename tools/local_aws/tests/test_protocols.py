@@ -138,11 +138,12 @@ def test_what_is_no_arn_is_answered_by_the_service(
     aws: LocalAws, service: str, operation: str, members: dict[str, Any], arn: str
 ) -> None:
     given = json.loads(json.dumps(members).replace("{}", arn))
+    answer: Any = {}
     try:
-        getattr(aws.client(service), operation)(**given)
+        answer = getattr(aws.client(service), operation)(**given)
     except ClientError as error:
-        assert error.response["ResponseMetadata"]["HTTPStatusCode"] < 500
-        assert error.response["Error"]["Code"]
+        answer = error.response
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] < 500
 
 
 @pytest.mark.parametrize(
