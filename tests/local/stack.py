@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections import Counter
@@ -221,8 +222,12 @@ class Stack:
             "Authorization": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
         }
         request = urllib.request.Request(self.aws.endpoint + path, data=body, headers=signed)
-        with urllib.request.urlopen(request, timeout=HANG_SECONDS) as answer:
-            document: dict[str, Any] = json.load(answer)
+        try:
+            with urllib.request.urlopen(request, timeout=HANG_SECONDS) as answer:
+                document: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as error:
+            error.add_note(error.read().decode())
+            raise
         return document
 
 
