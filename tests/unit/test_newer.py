@@ -257,6 +257,7 @@ def test_a_newer_revision_without_the_container_blocks_newest_alone() -> None:
     assert (blocked.action, codes(blocked)) == ("blocked", ["E232"])
     assert "api:8" in blocked.problems[0]
     assert '"api"' in blocked.problems[0]
+    assert "write base: live" in blocked.problems[0]
     assert decide(renamed, base="live").action == "update"
     assert decide(renamed, base="newest", image="api:1").action == "blocked"
 
@@ -267,6 +268,7 @@ def test_what_can_not_be_asked_is_said_and_blocks_newest_alone() -> None:
     blocked = decide(refused, base="newest")
     assert (blocked.action, codes(blocked)) == ("blocked", ["E233"])
     assert "AccessDenied: no" in blocked.problems[0]
+    assert "write base: live" in blocked.problems[0]
 
 
 def test_items_that_copy_different_bases_share_no_revision() -> None:

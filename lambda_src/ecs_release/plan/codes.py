@@ -92,11 +92,12 @@ CODES = {
     "E232": Kind(
         "a newer revision without the container",
         "{newer}, which somebody else registered after {live} and base: newest copies, has no container {missing}; "
-        "it has {containers}.",
+        "it has {containers}. Name one of these, or write base: live.",
     ),
     "E233": Kind(
         "the newest revision can't be asked for",
-        "base: newest copies the newest revision of {family}, and whether one is newer than what is live can't be asked: {why}",
+        "base: newest copies the newest revision of {family}, and whether one is newer than what is live can't be asked, "
+        "so mend that or write base: live: {why}",
     ),
     # What would be registered
     "E240": Kind(
