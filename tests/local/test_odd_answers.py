@@ -116,7 +116,7 @@ def test_each_odd_item_is_blocked_in_words_and_the_others_are_planned(
     assert "the service has no PRIMARY deployment" in said["headless"]
     assert "the service has no desiredCount" in said["uncounted"]
     assert "has no containers" in said["hollow"]
-    assert "names no task definition" in said["fair-numbered"]
+    assert "name no task definition" in said["fair-numbered"]
     assert [f["code"] for f in items["express"]["findings"] if f["code"] == "W244"] == ["W244"]
 
 
