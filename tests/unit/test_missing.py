@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from ecs_release.aws.raw import RAW
 from ecs_release.aws.services import Services
 from ecs_release.errors import ItemError, MissingError, SupersededError, UnfinishedError
 from ecs_release.manifest import Service
-from ecs_release.plan import live
+from ecs_release.plan import definitions, live
+from ecs_release.plan.definitions import Definitions
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
 from ecs_release.rollout.judge import Judgement
@@ -168,3 +170,38 @@ def test_a_plan_looks_twice_for_what_is_missing(
     (found,) = live.read_live([Service(cluster="c", service="s")], ecs)
     assert [finding.code for finding in found.findings] == codes
     assert not ecs.answers
+
+
+class Revisions:
+    """ECS whose DescribeTaskDefinition finds a revision from a certain call on."""
+
+    def __init__(self, unseen: int) -> None:
+        self.unseen = unseen
+        self.targets = {"default": SimpleNamespace(passable_role_arns=None)}
+
+    def client(self, *_: Any, **__: Any) -> Revisions:
+        return self
+
+    def describe_task_definition(self, **_: Any) -> dict[str, Any]:
+        self.unseen -= 1
+        if self.unseen >= 0:
+            unable = {"Error": {"Code": "ClientException", "Message": "Unable to describe task definition."}}
+            raise ClientError(unable, "DescribeTaskDefinition")
+        arn = "arn:aws:ecs:eu-west-1:111111111111:task-definition/api:7"
+        container = {"name": "api", "image": "api:1"}
+        body = {"taskDefinitionArn": arn, "family": "api", "revision": 7, "status": "ACTIVE"}
+        return {RAW: {"taskDefinition": {**body, "containerDefinitions": [container]}}}
+
+
+# Of what is live ECS is asked twice: for its family's newest revision, and for itself.
+@pytest.mark.parametrize(("unseen", "found"), [(0, True), (2, True), (3, False)])
+def test_a_plan_looks_twice_for_a_revision_that_was_registered_a_moment_ago(
+    monkeypatch: pytest.MonkeyPatch, unseen: int, found: bool
+) -> None:
+    monkeypatch.setattr(definitions, "LOOK_AGAIN_SECONDS", 0)
+    known = Definitions(Revisions(unseen))  # type: ignore[arg-type]
+    if found:
+        assert known.describe_live("default", "api:7").revision == 7
+    else:
+        with pytest.raises(ItemError):
+            known.describe_live("default", "api:7")

@@ -298,9 +298,10 @@ CODES = {
     ),
     "W246": Kind(
         "a pause in its rollout",
-        "its rollout pauses at {stages} until somebody continues it (after {minutes} minutes: {then}); ecs-release status shows "
-        "the command once it waits.",
-        "its rollout pauses until somebody continues it; ecs-release status shows the command once it waits.",
+        "its rollout pauses at {stages} until somebody continues it (after {minutes} minutes: {then}), and so does going back once "
+        "it is complete; ecs-release status shows the command once it waits.",
+        "its rollout pauses until somebody continues it, and so does going back once it is complete; ecs-release status shows the "
+        "command once it waits.",
         overridable=True,
     ),
     "W247": Kind(

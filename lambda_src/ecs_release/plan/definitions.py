@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import threading
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -26,6 +27,9 @@ from ecs_release.aws.task_definitions import (
     parse_reference,
 )
 from ecs_release.errors import ItemError, OddAnswerError
+
+LOOK_AGAIN_SECONDS = 2
+"""After which a cluster, service or revision that ECS does not know is looked for once more: its reads lag behind its writes."""
 
 # How far back the base of a revision with our tag is looked for, and among the images of how many containers.
 _BASES = 200
@@ -61,7 +65,11 @@ class Definitions:
                 if newest is not None and newest.revision == revision:
                     marked = replace(newest, body={**newest.body, NEWEST_MARK: True})
                     self._found.setdefault((target, reference), marked)
-        return self.describe(target, reference)
+        try:
+            return self.describe(target, reference)
+        except ItemError:  # one answer that something is not there proves nothing
+            time.sleep(LOOK_AGAIN_SECONDS)
+            return self.describe(target, reference)
 
     def _newest(self, target: str, family: str) -> TaskDefinition | None:
         """The family's newest ACTIVE revision; None where it has none."""

@@ -24,14 +24,12 @@ from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import ItemBusyError, ItemError, OddAnswerError, TargetUnreachableError
 from ecs_release.manifest.item import Item, Rule, ScheduledTask, Service
 from ecs_release.plan.choose import Selection, choose_containers, select
-from ecs_release.plan.definitions import Definitions, Newer
+from ecs_release.plan.definitions import LOOK_AGAIN_SECONDS, Definitions, Newer
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.starter import Starter
 
 # ECS lets an account read 20 times a second (bucket of 50 to 100): more readers would only be throttled.
 READERS = 8
-LOOK_AGAIN_SECONDS = 2
-"""After which a cluster or service that ECS does not know is looked for once more."""
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
