@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from arena import CLUSTER, Arena, service, until
 from local_aws.estate import ACCOUNT
-from stack import Outcome
+from stack import HANG_SECONDS, Outcome
 from world import container
+
+pytestmark = pytest.mark.takes_long
 
 REGISTRY = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -63,7 +65,7 @@ def live_image(arena: Arena, name: str) -> str:
 
 
 def plan(arena: Arena, document: dict[str, Any], folder: Path) -> dict[str, Any]:
-    file = folder / "deployment.yaml"
+    file = folder / "way-back.yaml"
     file.write_text(json.dumps(document), encoding="utf-8")
     _, printed = arena.command("plan", str(file), "--json")
     result: dict[str, Any] = json.loads(printed)
@@ -71,7 +73,10 @@ def plan(arena: Arena, document: dict[str, Any], folder: Path) -> dict[str, Any]
 
 
 class Scene:
-    def __init__(self, arena: Arena, folder: Path) -> None:
+    """A release in which one service fails, and all go back as far as they can; its orchestrator is its own."""
+
+    def __init__(self, main: Arena) -> None:
+        arena = self.arena = main.another("way-back")
         self.images = Images(arena)
         names = ("wb-same", "wb-moved", "wb-gone", "wb-lost", "wb-bad")
         self.ran = made(arena, self.images, *names)
@@ -95,7 +100,7 @@ class Scene:
             }
         )
         document = {"services": [entry(name) for name in self.ran]}
-        self.plan = plan(arena, document, folder)
+        self.plan = plan(arena, document, arena.stack.folder)
         self.outcome: Outcome = arena.release(document)
 
     def item(self, name: str) -> Any:
@@ -105,10 +110,13 @@ class Scene:
         return next(i for i in self.plan["items"] if i["name"] == f"{CLUSTER}/{name}")
 
 
+IN_THE_BACKGROUND = {"way back": Scene}
+
+
 @pytest.fixture(scope="module")
-def scene(arena: Arena, tmp_path_factory: pytest.TempPathFactory) -> Scene:
-    """A release in which one service fails, and all go back as far as they can."""
-    return Scene(arena, tmp_path_factory.mktemp("way-back"))
+def scene(arena: Arena) -> Scene:
+    found: Scene = arena.background["way back"].result(HANG_SECONDS)
+    return found
 
 
 def test_the_plan_says_before_what_the_way_back_is_worth(scene: Scene) -> None:
@@ -129,13 +137,15 @@ def test_the_plan_says_before_what_the_way_back_is_worth(scene: Scene) -> None:
     assert scene.plan["wayBack"] is False
 
 
-def test_what_still_means_what_ran_goes_straight_back(arena: Arena, scene: Scene) -> None:
+def test_what_still_means_what_ran_goes_straight_back(scene: Scene) -> None:
+    arena = scene.arena
     assert arena.runs("wb-same") == "wb-same:1"
     assert scene.item("wb-same").status == "ROLLED_BACK"
 
 
 @pytest.mark.parametrize("name", ["wb-moved", "wb-ecs"])
-def test_a_moved_tag_goes_back_to_the_digest_that_ran(arena: Arena, scene: Scene, name: str) -> None:
+def test_a_moved_tag_goes_back_to_the_digest_that_ran(scene: Scene, name: str) -> None:
+    arena = scene.arena
     assert live_image(arena, name) == f"{REGISTRY}/{name}@{scene.ran[name]}"
     item = scene.item(name)
     assert item.status == "ROLLED_BACK"
@@ -143,16 +153,16 @@ def test_a_moved_tag_goes_back_to_the_digest_that_ran(arena: Arena, scene: Scene
     assert scene.outcome.id not in str(arena.stack.store.memory(item.state_key) or "")
 
 
-def test_a_worker_that_dies_on_the_way_back_leaves_one_revision(arena: Arena, scene: Scene) -> None:
+def test_a_worker_that_dies_on_the_way_back_leaves_one_revision(scene: Scene) -> None:
+    arena = scene.arena
     assert arena.runs("wb-moved") == "wb-moved:3"
     assert arena.all_revisions("wb-moved") == [f"wb-moved:{n}" for n in (1, 2, 3)]
     assert arena.deployments("wb-moved") == 3
 
 
 @pytest.mark.parametrize(("name", "says"), [("wb-gone", "is gone from ECR"), ("wb-lost", "means sha256:")])
-def test_what_is_gone_is_not_gone_back_to_and_not_claimed(
-    arena: Arena, scene: Scene, name: str, says: str
-) -> None:
+def test_what_is_gone_is_not_gone_back_to_and_not_claimed(scene: Scene, name: str, says: str) -> None:
+    arena = scene.arena
     item = scene.item(name)
     assert item.status == "ROLLBACK_FAILED"
     assert says in item.reason
@@ -161,7 +171,8 @@ def test_what_is_gone_is_not_gone_back_to_and_not_claimed(
     assert scene.outcome.record.status == "ROLLBACK_INCOMPLETE"
 
 
-def test_what_was_pushed_again_is_put_back_by_hand(arena: Arena, scene: Scene) -> None:
+def test_what_was_pushed_again_is_put_back_by_hand(scene: Scene) -> None:
+    arena = scene.arena
     assert scene.images.push("wb-gone", "stable", "wb-gone first") == scene.ran["wb-gone"]
     scene.images.push("wb-lost", "old", "wb-lost first")
     exit_status, printed = arena.command(
@@ -172,7 +183,8 @@ def test_what_was_pushed_again_is_put_back_by_hand(arena: Arena, scene: Scene) -
     assert live_image(arena, "wb-lost") == f"{REGISTRY}/wb-lost@{scene.ran['wb-lost']}"
 
 
-def test_back_by_hand_goes_to_the_digest_and_leaves_alone_what_is_gone(arena: Arena, scene: Scene) -> None:
+def test_back_by_hand_goes_to_the_digest_and_leaves_alone_what_is_gone(scene: Scene) -> None:
+    arena = scene.arena
     images = scene.images
     ran = made(arena, images, "wh-moved", "wh-gone", "wh-same")
     assert arena.release({"services": [entry(name) for name in ran]}).record.status == "SUCCEEDED"
@@ -196,9 +208,8 @@ def test_back_by_hand_goes_to_the_digest_and_leaves_alone_what_is_gone(arena: Ar
     assert (arena.runs("wh-gone"), arena.runs("wh-same")) == ("wh-gone:2", "wh-same:1")
 
 
-def test_a_tag_that_moved_under_an_unchanged_manifest_is_said(
-    arena: Arena, scene: Scene, tmp_path: Path
-) -> None:
+def test_a_tag_that_moved_under_an_unchanged_manifest_is_said(scene: Scene, tmp_path: Path) -> None:
+    arena = scene.arena
     ran = made(arena, scene.images, "wu-moved", "wu-same")
     now = scene.images.push("wu-moved", "stable", "wu-moved by now")
     document = plan(arena, {"services": [entry(name, "stable") for name in ran]}, tmp_path)
