@@ -100,7 +100,7 @@ class Aws:
         self._call("GetSchedule")
         return {RAW: self.schedule}
 
-    def describe_task_definition(self, taskDefinition: str, **_: Any) -> Any:
+    def describe_task_definition(self, taskDefinition: str, **__: Any) -> Any:
         self._call("DescribeTaskDefinition")
         family, _, number = taskDefinition.rpartition("/")[2].partition(":")
         revision = int(number) if number else max(self._active(), default=0)

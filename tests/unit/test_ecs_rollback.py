@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from botocore.exceptions import ClientError
 from ecs_release.aws.service_deployments import ServiceDeployment
@@ -25,7 +27,7 @@ STATUSES = [
 def deployment(
     status: str, sources: tuple[str, ...] = (GOAL,), back: str | None = None, *, named: bool = True
 ) -> ServiceDeployment:
-    rolled = (
+    rolled: Any = (
         {} if back is None else {"rolled_back_to": back if named else "", "rollback_revision": "revision:1"}
     )
     return ServiceDeployment("sd/1", status, NEW, "why", revision="revision:2", sources=sources, **rolled)

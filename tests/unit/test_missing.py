@@ -52,7 +52,8 @@ def take_turn(worker: Worker, error: Exception | None, failed: Status = FORWARD)
 
 @given(st.lists(st.tuples(st.sampled_from(["gone", "other", None]), st.integers(0, 20)), max_size=12))
 def test_a_verdict_takes_two_rounds_in_a_row_that_see_the_same(rounds: list[tuple[str | None, int]]) -> None:
-    item, now, since = ITEM, 1000, {}
+    item, now = ITEM, 1000
+    since: dict[str, int] = {}
     for seen, pause in rounds:
         now += pause
         if seen is None:
@@ -70,6 +71,7 @@ def test_a_verdict_takes_two_rounds_in_a_row_that_see_the_same(rounds: list[tupl
 def test_what_a_writing_step_misses_is_looked_for_in_another_round(
     monkeypatch: pytest.MonkeyPatch, failed: Status, status: Status
 ) -> None:
+    now = 0
     clock = SimpleNamespace(time=lambda: now)
     monkeypatch.setattr(batch, "time", clock)
     worker, gone = Worker(ITEM), MissingError("the service is gone.")
@@ -185,7 +187,9 @@ class Revisions:
     def describe_task_definition(self, **_: Any) -> dict[str, Any]:
         self.unseen -= 1
         if self.unseen >= 0:
-            unable = {"Error": {"Code": "ClientException", "Message": "Unable to describe task definition."}}
+            unable: Any = {
+                "Error": {"Code": "ClientException", "Message": "Unable to describe task definition."}
+            }
             raise ClientError(unable, "DescribeTaskDefinition")
         arn = "arn:aws:ecs:eu-west-1:111111111111:task-definition/api:7"
         container = {"name": "api", "image": "api:1"}

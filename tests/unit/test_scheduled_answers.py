@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from starters import PREFIX, Aws, rule_target, schedule_of, universal_of
 
 NIGHTLY = f"{PREFIX}nightly:42"
-ODD_VALUES = (
+ODD_VALUES: tuple[Any, ...] = (
     None,
     "",
     "x",

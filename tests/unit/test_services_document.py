@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import botocore.session
 import pytest
@@ -16,7 +17,7 @@ DOCUMENT = (Path(__file__).parents[2] / "docs" / "services.md").read_text(encodi
     ("shape", "table"), [("Service", 0), ("DeploymentConfiguration", 1), ("Deployment", 2)]
 )
 def test_each_member_is_decided_about(shape: str, table: int) -> None:
-    model = botocore.session.get_session().get_service_model("ecs")
+    model: Any = botocore.session.get_session().get_service_model("ecs")
     rows = re.findall(
         r"^\| `(\w+)` \| .+ \|$", re.split(r"^Of ", DOCUMENT, flags=re.MULTILINE)[table], re.MULTILINE
     )

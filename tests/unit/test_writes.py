@@ -372,7 +372,7 @@ class WentBack(World):
     def list_service_deployments(self, **_: Any) -> dict[str, Any]:
         return {"serviceDeployments": [{"serviceDeploymentArn": "d", "createdAt": 1}]}
 
-    def describe_service_deployments(self, **_: Any) -> dict[str, Any]:
+    def describe_service_deployments(self, serviceDeploymentArns: list[str]) -> dict[str, Any]:
         rollback = {"rollback": {"serviceRevisionArn": "to api:1", "reason": ""}} if self.by_ecs else {}
         target = "to api:2" if self.by_ecs else "to api:1"
         deployment = {"serviceDeploymentArn": "d", "status": "ROLLBACK_SUCCESSFUL", **rollback}

@@ -37,10 +37,11 @@ def _connections() -> tuple[Connections, dict[str, Answer]]:
     def respond(request: Any, **_: Any) -> AWSResponse:
         operation = request.headers["X-Amz-Target"].decode().rpartition(".")[2]
         content: Any = _Body(json.dumps(answers[operation](json.loads(request.body))).encode())
-        return AWSResponse(request.url, 200, {"Content-Type": "application/x-amz-json-1.1"}, content)
+        headers: Any = {"Content-Type": "application/x-amz-json-1.1"}
+        return AWSResponse(request.url, 200, headers, content)
 
     for retry in (True, False):
-        client = connections.client("default", "ecs", retry=retry)
+        client: Any = connections.client("default", "ecs", retry=retry)
         client.meta.events.register_first("before-send.ecs", respond)
     return connections, answers
 
