@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import shlex
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -46,8 +43,8 @@ class Terraform:
     progress
         Called twice a second with how far it is, such as ``terraform apply: 12 of 66 resources, 9 s``.
     outlives
-        Whether what is made lives on after this process, as in an account. When interrupted, Terraform is then asked to end in good
-        order and waited for, so that its state names everything that was made.
+        Whether what is made lives on after this process, as in an account. When interrupted, Terraform is then waited for, so that
+        its state names everything that was made.
     """
 
     def __init__(
@@ -159,10 +156,11 @@ class Terraform:
             processes.close()
 
     def _run_to_its_end(self, command: list[str], output: IO[bytes], tell: Callable[[], None]) -> int:
-        """When this process is interrupted, Terraform finishes the resources it is at, writes its state and ends.
+        """When this process is interrupted, Terraform comes to its end first, and its state names all that was made.
 
-        It is not on a leash: were this process killed, Terraform would still write down what it made.
-        https://developer.hashicorp.com/terraform/cli/commands/apply (an interrupt stops gracefully, a second one at once)
+        Terraform is not told to stop: its provider then breaks off the requests that are under way, and what those make all the
+        same is in no state (seen with requests that took seconds: a role, a rule and a cluster were left).
+        It is not on a leash either: were this process killed, Terraform would still write down what it made.
         """
         process = subprocess.Popen(
             command,
@@ -176,9 +174,7 @@ class Terraform:
         try:
             return _wait(process.wait, tell)
         except BaseException:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGINT)
-            process.wait()
+            _wait(process.wait, tell)
             raise
 
 
