@@ -86,7 +86,7 @@ def _under_lambda_python(name: str) -> dict[str, Part]:
         raise
     if status:
         return {name: _failing(log.read_text(errors="replace"))}
-    suites = ["tests/unit", "tests/faults/test_failures.py"]
+    suites = ["tests/unit", "tests/faults/test_bake_time.py", "tests/faults/test_chaos.py"]
     return {name: pytest_part(suites, python=folder / "bin" / "python")}
 
 

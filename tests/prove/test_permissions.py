@@ -293,6 +293,8 @@ def test_without_pass_role_in_the_step_s_session_policy_a_release_fails_in_aws_s
 
     outcome = stack.release_of(run.push(run.manifest(api="6")))
 
-    assert outcome.error == "EcsRelease.FAILED", "refused whole: nothing was written, so nothing has to go back"
+    assert outcome.error == "EcsRelease.FAILED", (
+        "refused whole: nothing was written, so nothing has to go back"
+    )
     assert "is not authorized to perform: iam:PassRole on resource: arn:aws:iam::" in outcome.cause
     assert "because no session policy allows the iam:PassRole action" in outcome.cause
