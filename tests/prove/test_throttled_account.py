@@ -18,9 +18,8 @@ from stack import Outcome, Stack
 from world import World, container, image
 
 CLUSTER = "thousands"
-MOST = int(
-    os.environ.get("ECS_RELEASE_NO_OP_ITEMS", "2000")
-)  # 5,000, the most that a manifest may have, take ten minutes
+# 5,000, the most that a manifest may have, take ten minutes.
+MOST = int(os.environ.get("ECS_RELEASE_NO_OP_ITEMS", "2000"))
 READS_A_SECOND = 20  # DescribeTaskDefinition, and the burst before it:
 BURST = 50  # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/request-throttling.html
 _HANGS_AFTER_SECONDS = 3_600
