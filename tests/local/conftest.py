@@ -7,9 +7,10 @@ import os
 from pathlib import Path
 
 import pytest
+from ecs_release.cli.main import main
 from local_aws.client import LocalAws
 from local_aws.testing import aws, aws_server, eventually  # noqa: F401 - fixtures
-from stack import Stack
+from stack import Command, Stack
 
 
 @pytest.fixture(scope="session")
@@ -32,3 +33,20 @@ def stack(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         document = terraform.outputs()
     aws.reset()
     return Stack(aws, {name: output["value"] for name, output in document.items()}, folder)
+
+
+@pytest.fixture
+def command(stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run ``ecs-release``; its exit status and all that it printed, which is never a traceback."""
+    for name, value in stack.aws.environment().items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("ECS_RELEASE_STATE_MACHINE_ARN", stack.outputs["state_machine_arn"])
+
+    def run(*arguments: str) -> tuple[int, str]:
+        status = main(list(arguments))
+        captured = capsys.readouterr()
+        printed = captured.out + captured.err
+        assert "Traceback" not in printed
+        return status, printed
+
+    return run

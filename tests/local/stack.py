@@ -10,6 +10,7 @@ import urllib.error
 import urllib.request
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,9 @@ from local_aws.client import HANG_SECONDS, LocalAws
 # target header, or the path of a REST API. Raw, because boto3 drops what its service model does not know.
 _TARGETS = {"ecs": "AmazonEC2ContainerServiceV20141113", "events": "AWSEvents"}
 _POLL_SECONDS = 0.4
+
+Command = Callable[..., tuple[int, str]]
+"""``ecs-release`` with these arguments: its exit status and all that it printed."""
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,14 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ecs_release.cli.main import main
-from stack import Outcome, Stack
+from stack import Command, Outcome, Stack
 from world import World, container, image
 
-Command = Callable[..., tuple[int, str]]
 CLUSTER = "canaries"
 _CANARY = re.compile(r"canary-[a-z-]+")
 
@@ -98,21 +96,6 @@ def failed(world: World) -> Outcome:
     pipeline = stack.wait_for_pipeline(stack.push(MANIFEST, "Canaries"), seconds=300)
     stack.aws.control("faults", [])
     return stack.release_of(pipeline)
-
-
-@pytest.fixture
-def command(stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run ``ecs-release``; its exit status and all that it printed."""
-    for name, value in stack.aws.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("ECS_RELEASE_STATE_MACHINE_ARN", stack.outputs["state_machine_arn"])
-
-    def run(*arguments: str) -> tuple[int, str]:
-        status = main(list(arguments))
-        printed = capsys.readouterr()
-        return status, printed.out + printed.err
-
-    return run
 
 
 def logs(stack: Stack) -> str:

@@ -7,16 +7,14 @@ implementations of AWS's API send them; members of an unexpected kind.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ecs_release.cli.main import main
-from stack import Stack
+from stack import Command, Stack
 from world import World, container, image
 
-Command = Callable[..., tuple[int, str]]
 CLUSTER = "fair"
 SERVICES = ("express", "headless", "uncounted", "hollow", "sound")
 RULES = ("fair-numbered", "fair-tick")
@@ -82,22 +80,6 @@ def world(stack: Stack) -> Iterator[World]:
     stack.aws.faults([{"kind": "odd_answer", "times": None, **odd} for odd in ODD])
     yield world
     stack.aws.reset()
-
-
-@pytest.fixture
-def command(stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run ``ecs-release``; its exit status and all that it printed."""
-    for name, value in stack.aws.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("ECS_RELEASE_STATE_MACHINE_ARN", stack.outputs["state_machine_arn"])
-
-    def run(*arguments: str) -> tuple[int, str]:
-        status = main(list(arguments))
-        printed = capsys.readouterr()
-        assert "Traceback" not in printed.out + printed.err
-        return status, printed.out + printed.err
-
-    return run
 
 
 def test_each_odd_item_is_blocked_in_words_and_the_others_are_planned(

@@ -8,17 +8,15 @@ Roles as people have them: AWS CDK's that may run one revision (aws-cdk#22673), 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ecs_release.cli.main import main
 from local_aws.estate import policy
-from stack import Outcome, Stack
+from stack import Command, Outcome, Stack
 from world import ACCOUNT, World, container, image, role
 
-Command = Callable[..., tuple[int, str]]
 CLUSTER = "ticks"
 FAMILIES = f"arn:aws:ecs:us-east-1:{ACCOUNT}:task-definition"
 PASSED = {"StringEquals": {"iam:PassedToService": "ecs-tasks.amazonaws.com"}}
@@ -104,21 +102,6 @@ def world(stack: Stack) -> Iterator[World]:
     world.rule("ticks-function", [{"Id": "f", "Arn": f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:tick"}])
     yield world
     stack.aws.reset()
-
-
-@pytest.fixture
-def command(stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run ``ecs-release``; its exit status and all that it printed."""
-    for name, value in stack.aws.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("ECS_RELEASE_STATE_MACHINE_ARN", stack.outputs["state_machine_arn"])
-
-    def run(*arguments: str) -> tuple[int, str]:
-        status = main(list(arguments))
-        printed = capsys.readouterr()
-        return status, printed.out + printed.err
-
-    return run
 
 
 def planned(

@@ -10,17 +10,15 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ecs_release.cli.main import main
 from local_aws.client import HANG_SECONDS
-from stack import Stack
+from stack import Command, Stack
 from world import World, image
 
-Command = Callable[..., tuple[int, str]]
 CLUSTER = "queue"
 # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/service-event-messages-list.html
 NO_ROOM = "was unable to place a task. Reason: You've reached the limit on the number of vCPUs you can run concurrently."
@@ -73,21 +71,6 @@ def world(stack: Stack) -> Iterator[World]:
     )
     yield world
     stack.aws.reset()
-
-
-@pytest.fixture
-def command(stack: Stack, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Run ``ecs-release``; its exit status and all that it printed."""
-    for name, value in stack.aws.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("ECS_RELEASE_STATE_MACHINE_ARN", stack.outputs["state_machine_arn"])
-
-    def run(*arguments: str) -> tuple[int, str]:
-        status = main(list(arguments))
-        printed = capsys.readouterr()
-        return status, printed.out + printed.err
-
-    return run
 
 
 def planned(
