@@ -17,9 +17,7 @@ from ecs_release.aws.registry import Registry, RegistryImage
 from ecs_release.aws.scheduled_tasks import Rules, Schedules
 from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.services import Services, in_tens
-from ecs_release.aws.task_definitions import (
-    TaskDefinition,
-)
+from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.aws.trouble import error_code, explain
 from ecs_release.errors import ItemBusyError, ItemError, OddAnswerError, TargetUnreachableError
 from ecs_release.manifest.item import Item, Rule, ScheduledTask, Service

@@ -9,6 +9,7 @@ from typing import Any
 
 from ecs_release.manifest.images import registry_and_repository, split_image
 from ecs_release.plan.text import (
+    Group,
     by_cluster,
     common_cluster,
     digest_unknown,
@@ -66,19 +67,10 @@ def _body(plan: Mapping[str, Any]) -> Iterator[str]:
             for name, old, new in moves
         )
         yield f'<h2 class="bad">Another registry or repository ({len(moves)})</h2><div class="box"><ul>{rows}</ul></div>'
-    warnings = grouped_warnings(plan, common)
-    if warnings:
-        rows = "".join(
-            f'<li>{escape(group.said)} <span class="soft small">{escape(", ".join(group.names))}</span></li>'
-            for group in warnings
-        )
-        yield f'<h2 class="warn">Warnings</h2><div class="box amber"><ul>{rows}</ul></div>'
+    if warnings := grouped_warnings(plan, common):
+        yield f'<h2 class="warn">Warnings</h2><div class="box amber">{_list(warnings)}</div>'
     if ignored := ignored_groups(plan, common):
-        rows = "".join(
-            f'<li>{escape(group.message)} <span class="soft small">{escape(", ".join(group.names))}</span></li>'
-            for group in ignored
-        )
-        yield f'<h2>Ignored by the manifest</h2><div class="box"><ul>{rows}</ul></div>'
+        yield f'<h2>Ignored by the manifest</h2><div class="box">{_list(ignored)}</div>'
     updates = updates_in_reading_order(plan)
     waves = sorted({item["wave"] for item in updates})
     for wave in waves:
@@ -92,6 +84,14 @@ def _body(plan: Mapping[str, Any]) -> Iterator[str]:
     if unchanged:
         yield f'<h2>Unchanged ({len(unchanged)})</h2><p class="soft">{escape(", ".join(unchanged))}</p>'
     yield f'<p class="soft small"><br>Plan <code>{escape(plan["digest"])}</code></p>'
+
+
+def _list(groups: Sequence[Group]) -> str:
+    rows = "".join(
+        f'<li>{escape(group.said)} <span class="soft small">{escape(", ".join(group.names))}</span></li>'
+        for group in groups
+    )
+    return f"<ul>{rows}</ul>"
 
 
 def _figures(plan: Mapping[str, Any]) -> str:

@@ -76,7 +76,7 @@ def _demands(
         revision = next_revision(definition, _newest(definitions, item.target, definition.family))
     else:
         revision = definition.arn
-        named = None if selection.pinned else f"{revision.rpartition(':')[0]}"
+        named = None if selection.pinned else revision.rpartition(":")[0]
     account = account_of(connections, item.target)
     return revision, demands(account, selection.targets, goal or definition, revision, named=named)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -209,23 +209,10 @@ def problems_of(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return _found(item, "problem")
 
 
-def ignored_of(item: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """What the manifest ignores at an item."""
-    return _found(item, "ignored")
-
-
 def ignored_groups(plan: Document, cluster: str = "") -> list[Group]:
-    """Each kind of finding that is ignored, with the items."""
-    groups: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
-    for item in plan["items"]:
-        for finding in ignored_of(item):
-            groups.setdefault(finding["code"], []).append((finding, where(item, cluster)))
-    return [
-        Group(
-            title_of(found[0][0]), f"{code}: {_said_of([f for f, _ in found])}", [name for _, name in found]
-        )
-        for code, found in groups.items()
-    ]
+    """Each kind of finding that is ignored, with the items; the code comes first there."""
+    found = ((f, where(item, cluster)) for item in plan["items"] for f in _found(item, "ignored"))
+    return [replace(group, message=f"{group.code}: {group.message}", code="") for group in _groups(found)]
 
 
 def _found(item: Mapping[str, Any], level: str) -> list[Mapping[str, Any]]:
@@ -268,23 +255,28 @@ def grouped_warnings(plan: Document, cluster: str = "") -> list[Group]:
 
     Without those that :func:`origin_changes` tells in full.
     """
+    found = (
+        (finding, where(item, cluster))
+        for item in plan["items"]
+        for finding in warnings_of(item)
+        if not (finding["code"] in _ORIGIN_CODES and item["action"] == "update")
+    )
+    return sorted(_groups(found), key=lambda group: group.code not in _NO_WAY_BACK)
+
+
+def _groups(found: Iterable[tuple[Mapping[str, Any], str]]) -> list[Group]:
+    """Findings, each with its item's name, as one group for each code; without a code for each message."""
     groups: dict[str, list[tuple[Mapping[str, Any], str]]] = {}
-    for item in plan["items"]:
-        for finding in warnings_of(item):
-            if finding["code"] in _ORIGIN_CODES and item["action"] == "update":
-                continue
-            groups.setdefault(finding["code"] or finding["message"], []).append(
-                (finding, where(item, cluster))
-            )
-    in_turn = sorted(groups, key=lambda code: code not in _NO_WAY_BACK)
+    for finding, name in found:
+        groups.setdefault(finding["code"] or finding["message"], []).append((finding, name))
     return [
         Group(
-            title_of(found[0][0]),
-            _said_of([finding for finding, _ in found]),
-            [name for _, name in found],
-            str(found[0][0]["code"]),
+            title_of(members[0][0]),
+            _said_of([finding for finding, _ in members]),
+            [name for _, name in members],
+            str(members[0][0]["code"]),
         )
-        for found in map(groups.__getitem__, in_turn)
+        for members in groups.values()
     ]
 
 
@@ -330,14 +322,16 @@ def as_markdown(plan: Document) -> str:
     warnings = grouped_warnings(plan)
     if warnings:
         lines += ["", "<details><summary>Warnings</summary>", ""]
-        said = [f"- {g.said} ({shortened([f'`{name}`' for name in g.names], 2000)})" for g in warnings]
-        lines += [*_fitting(said), "", "</details>"]
+        lines += [*_bullets(warnings), "", "</details>"]
     if ignored := ignored_groups(plan):
         lines += ["", "**Ignored by the manifest**\n"]
-        lines += _fitting(
-            [f"- {g.message} ({shortened([f'`{n}`' for n in g.names], 2000)})" for g in ignored]
-        )
+        lines += _bullets(ignored)
     return "\n".join([*lines, "", f"Plan `{plan['digest'][:16]}`"])
+
+
+def _bullets(groups: Sequence[Group]) -> list[str]:
+    said = [f"- {group.said} ({shortened([f'`{name}`' for name in group.names], 2000)})" for group in groups]
+    return _fitting(said)
 
 
 def _fitting(lines: list[str], rest: str = "- and {} more") -> list[str]:

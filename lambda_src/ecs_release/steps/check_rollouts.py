@@ -160,9 +160,8 @@ def _after_update(
     items = judge_all(worker, items, now)
 
     waiting = [item for item in items if item.verdict in OPEN]
-    undecided = [
-        item for item in waiting if not item.bakes
-    ]  # the others reach no verdict of their own that soon
+    # What bakes reaches no verdict of its own that soon.
+    undecided = [item for item in waiting if not item.bakes]
     failing = [item for item in items if item.verdict in BAD]
     if failing and record.failing_since is None:
         record = dataclasses.replace(record, failing_since=int(now))
