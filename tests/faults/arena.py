@@ -26,9 +26,6 @@ from world import World, container, image
 PACKAGE = Path(__file__).parents[2] / "lambda_src" / "package.zip"
 CLUSTER = "faults"
 _POLL_SECONDS = 0.1
-_TRUST = (
-    threading.Lock()
-)  # orchestrators are made side by side, and all of them add to the same trust policies
 
 
 def service(name: str, tag: str = "2", **members: Any) -> dict[str, Any]:
@@ -276,7 +273,8 @@ class Arena:
             iam.put_role_policy(
                 RoleName=made["RoleName"], PolicyName=policy, PolicyDocument=renamed(document)
             )
-        with _TRUST:
+        # Orchestrators are made side by side, and all of them add to the same trust policies.
+        with self._lock:
             for target in ("deployment", "reader"):
                 trust = iam.get_role(RoleName=f"{self.name}-{target}")["Role"]["AssumeRolePolicyDocument"]
                 callers = trust["Statement"][0]["Condition"]["ArnLike"]["aws:PrincipalArn"]
