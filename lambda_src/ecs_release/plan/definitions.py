@@ -17,12 +17,12 @@ from ecs_release.aws.answers import understanding
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.comparison import Difference, differing_members, same_definition
 from ecs_release.aws.task_definitions import (
-    CONTENT_TAG,
     NEWEST_MARK,
     TaskDefinition,
     TaskDefinitions,
     content_digest,
     copy_with_images,
+    kept_tags,
     outline,
     parse_reference,
 )
@@ -195,9 +195,5 @@ def _choices(images: Mapping[str, str]) -> Iterator[dict[str, str]]:
 
 
 def _differing_tags(live: TaskDefinition, newer: TaskDefinition) -> Sequence[str]:
-    was, now = ({t["key"]: t["value"] for t in one.tags if _kept(t["key"])} for one in (live, newer))
+    was, now = ({tag["key"]: tag["value"] for tag in kept_tags(one)} for one in (live, newer))
     return sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
-
-
-def _kept(key: str) -> bool:
-    return key != CONTENT_TAG and not key.lower().startswith("aws:")
