@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scripts.checkout import BUILD, ROOT
 from scripts.interrupt import Interrupted, interruptible
-from scripts.parts import Commands, Part, Result, command_part, pytest_part, run
+from scripts.parts import PRODUCT, Commands, Part, Result, command_part, pytest_part, run
 
 # The Lambda runtime of modules/orchestrator: the functions run under this version, whatever this checkout's is.
 LAMBDA_PYTHON = (3, 13)
@@ -87,7 +87,7 @@ def _under_lambda_python(name: str) -> dict[str, Part]:
     if status:
         return {name: _failing(log.read_text(errors="replace"))}
     suites = ["tests/unit", "tests/faults/test_bake_time.py", "tests/faults/test_chaos.py"]
-    return {name: pytest_part(suites, python=folder / "bin" / "python")}
+    return {name: pytest_part(suites, python=folder / "bin" / "python", covering=PRODUCT)}
 
 
 def find_python(version: tuple[int, int]) -> str | None:

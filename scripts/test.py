@@ -6,7 +6,7 @@ import re
 import sys
 from pathlib import Path
 
-from scripts.parts import Commands, Part, Result, command_part, pytest_part, run
+from scripts.parts import COVERAGE_IS_CHEAP, PRODUCT, Commands, Part, Result, command_part, pytest_part, run
 
 # Longest first. Suites that apply the module do so once each, to a server of their own; the gate is applied with other inputs than
 # the rest of tests/local. Much of their time is waiting for rollouts and leases, so there are more at once than cores.
@@ -18,16 +18,18 @@ SUITES = {
     "the gate": ("tests/local/test_gate.py",),
     "tools/local_aws": ("tools/local_aws/tests",),
 }
-# In this process the product runs itself, without Lambda between: here it is seen which of its lines no test needs.
+# In this process the product runs itself, without Lambda between: here it is seen which of its lines no test needs. Under an older
+# Python that is left to `make prove`.
 IN_PROCESS = ("tests/unit", "tests/attacks", "tests/statemachine")
-PRODUCT = Path("lambda_src/ecs_release")
 _AT_ONCE = 3
 
 
 def main() -> int:
     """Run everything; 0 when nothing failed."""
     parts: dict[str, Part] = {name: pytest_part(suites) for name, suites in SUITES.items()}
-    parts["tests/unit, attacks, statemachine"] = pytest_part(IN_PROCESS, covering=PRODUCT)
+    parts["tests/unit, attacks, statemachine"] = pytest_part(
+        IN_PROCESS, covering=PRODUCT if sys.version_info >= COVERAGE_IS_CHEAP else None
+    )
     parts["terraform test"] = _terraform
     parts["make smoke"] = command_part(sys.executable, "-m", "scripts.smoke_embedded")
     parts["package"] = command_part(sys.executable, "scripts/package.py", "--check")
