@@ -11,12 +11,10 @@ from scripts.parts import COVERAGE_IS_CHEAP, PRODUCT, Commands, Part, Result, co
 # Longest first. Suites that apply the module do so once each, to a server of their own; the gate is applied with other inputs than
 # the rest of tests/local. Much of their time is waiting for rollouts and leases, so there are more at once than cores.
 _DRAWN = ("tests/faults/test_chaos.py", "tests/faults/test_throttled.py")
-SUITES = {
+APPLIED = {
     "tests/faults": ("tests/faults", *(f"--ignore={path}" for path in _DRAWN)),
-    "tests/faults, drawn": _DRAWN,
-    "tests/local": ("tests/local", "--ignore=tests/local/test_gate.py"),
     "the gate": ("tests/local/test_gate.py",),
-    "tools/local_aws": ("tools/local_aws/tests",),
+    "tests/local": ("tests/local", "--ignore=tests/local/test_gate.py"),
 }
 # In this process the product runs itself, without Lambda between: here it is seen which of its lines no test needs. Under an older
 # Python that is left to `make prove`.
@@ -26,12 +24,14 @@ _AT_ONCE = 3
 
 def main() -> int:
     """Run everything; 0 when nothing failed."""
-    parts: dict[str, Part] = {name: pytest_part(suites) for name, suites in SUITES.items()}
+    parts: dict[str, Part] = {name: pytest_part(suites) for name, suites in APPLIED.items()}
     parts["tests/unit, attacks, statemachine"] = pytest_part(
         IN_PROCESS, covering=PRODUCT if sys.version_info >= COVERAGE_IS_CHEAP else None
     )
+    parts["tools/local_aws"] = pytest_part(["tools/local_aws/tests"])
     parts["terraform test"] = _terraform
     parts["make smoke"] = command_part(sys.executable, "-m", "scripts.smoke_embedded")
+    parts["tests/faults, drawn"] = pytest_part(_DRAWN)
     parts["package"] = command_part(sys.executable, "scripts/package.py", "--check")
     return run("test", parts, _AT_ONCE)
 
