@@ -24,7 +24,7 @@ demo: setup ## release to an estate on embedded AWS, watch it, verify it (about 
 test: setup ## every test: package, Terraform, unit, end to end, faults
 	@$(PYTHON) -m scripts.test
 
-prove: setup ## the slower proofs: chaos, fuzzing, upgrade, API limits, Lambda's Python (about twenty minutes)
+prove: setup ## the slower proofs: chaos, fuzzing, upgrade, API limits, Lambda's Python (about twenty-five minutes)
 	@$(PYTHON) -m scripts.prove
 
 lint: setup ## ruff, mypy, terraform fmt and validate, asl-validator, checkov, tflint
