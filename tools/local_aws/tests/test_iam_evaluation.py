@@ -287,6 +287,12 @@ def test_a_denial_in_aws_s_words() -> None:
         f"{who} sts:AssumeRole because no role trust policy allows the sts:AssumeRole action"
     )
 
+    service_asks = Request(Caller("events.amazonaws.com"), "sns:Publish", TOPIC, ACCOUNT)
+    assert sentence(service_asks, decide(service_asks, Policies())) == (
+        f"events.amazonaws.com is not authorized to perform: SNS:Publish on resource: {TOPIC} "
+        "because no resource-based policy allows the SNS:Publish action"
+    )
+
 
 def test_a_policy_without_one_of_its_statements() -> None:
     two = json.dumps(

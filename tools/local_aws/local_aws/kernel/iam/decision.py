@@ -157,7 +157,9 @@ def sentence(request: Request, decision: Decision) -> str:
 
     A trust policy's names no resource: https://docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot_access-denied.html
     S3 quotes the ARN: https://docs.aws.amazon.com/AmazonS3/latest/userguide/troubleshoot-403-errors.html
-    SNS writes its name in capitals: https://hackingthe.cloud/aws/enumeration/whoami/
+    SNS writes its name in capitals, and a service is named alone:
+    https://docs.aws.amazon.com/prometheus/latest/userguide/Troubleshooting-alerting-no-policy.html. As a session reads it:
+    https://github.com/aws-ia/terraform-aws-control_tower_account_factory/issues/151
     """
     resource = f'"{request.resource}"' if request.action.startswith("s3:") else request.resource
     on = "" if "trust policy" in decision.reason else f" on resource: {resource}"
@@ -165,5 +167,5 @@ def sentence(request: Request, decision: Decision) -> str:
     if action.startswith("sns:"):
         action = "SNS:" + action.removeprefix("sns:")
         reason = reason.replace(request.action, action)
-    who = "Service" if request.caller.is_service else "User"
-    return f"{who}: {request.caller.arn} is not authorized to perform: {action}{on} {reason}"
+    who = "" if request.caller.is_service else "User: "
+    return f"{who}{request.caller.arn} is not authorized to perform: {action}{on} {reason}"

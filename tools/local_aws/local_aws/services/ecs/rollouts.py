@@ -343,7 +343,8 @@ def _complete(estate: Estate, service: Service, deployment: Deployment, at: floa
     deployment.updated_at = at
     for older in service.deployments:
         if older is not deployment and older.drained_at is None:
-            # Seen in the field as DRAINING until connections are drained: API_Deployment documents PRIMARY, ACTIVE and INACTIVE.
+            # https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_Deployment.html has PRIMARY, ACTIVE and INACTIVE.
+            # DRAINING stands in no document: only on request, as a status that nobody may depend on.
             older.status = "DRAINING" if estate.draining_seconds else "INACTIVE"
             older.drained_at = at + estate.draining_seconds
             older.running = older.pending = 0
