@@ -2,12 +2,36 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import boto3
 import pytest
+from ecs_release.plan.codes import CODES
+from ecs_release.plan.findings import Finding
 from ecs_release.record.store import Store
 from moto import mock_aws
+
+_A_NAME = 12
+"""Characters of a value (an ARN, an image, a digest) that nobody likes to read twice; a shorter one may be in a word by chance."""
+
+_TWO_STOPS = re.compile(r"[;,:]\.|[.;,][;,:]|(?<!\.)\.\.(?!\.)")
+
+
+@pytest.fixture(autouse=True)
+def _every_message_reads_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a test finds: its message ends with what to do, says no name twice and has no two full stops in a row."""
+
+    def message(self: Finding) -> str:
+        kind = CODES[self.code]
+        text = kind.text.format(**self.values)
+        assert text.endswith(kind.todo.format(**self.values))
+        assert not _TWO_STOPS.search(text), text
+        twice = [v for v in map(str, self.values.values()) if len(v) >= _A_NAME and text.count(v) > 1]
+        assert not twice, f"{self.code} says it twice: {twice}: {text}"
+        return text
+
+    monkeypatch.setattr(Finding, "message", property(message))
 
 
 @pytest.fixture

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from string import Formatter
 
 import pytest
 from ecs_release.manifest import load
 from ecs_release.manifest.problem import CODES
 from ecs_release.plan import codes
+from ecs_release.plan.warning_codes import NOTHING_TO_DO
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "errors.md").read_text(encoding="utf-8")
 BLOCK = r"(```\w+\n[^`]*?```)"
@@ -42,6 +44,25 @@ def test_what_the_plan_finds_is_explained_with_what_to_do(code: str) -> None:
     what, to_do = section[1].split("\n\n")
     assert what.endswith((".", "?"))
     assert to_do.startswith("What to do: ")
+    # Whether anything is to be done at all, the message says as well.
+    assert (to_do == "What to do: nothing.") is (codes.CODES[code].todo == NOTHING_TO_DO)
+
+
+@pytest.mark.parametrize("code", codes.CODES)
+def test_every_message_of_the_plan_says_what_was_found_and_then_what_to_do(code: str) -> None:
+    kind = codes.CODES[code]
+    for said, todo in (
+        (kind.said, kind.todo),
+        (kind.said_of_several or kind.said, kind.todo_of_several or kind.todo),
+    ):
+        assert said.endswith((".", ";", ":", "}"))
+        assert todo.endswith((".", "{command}"))
+        # Somebody is told to do something: a verb, or nothing, stands where the sentence begins, and goes on where it goes on.
+        first, going_on = todo.split()[0], said.endswith((";", ":"))
+        assert first[0].islower() is going_on or first == "{todo},"
+        assert todo not in said
+    names = [name for _, name, _, _ in Formatter().parse(kind.text) if name]
+    assert len(names) == len(set(names)), "a value is said once"
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -137,7 +137,9 @@ def test_a_registry_that_can_not_tell_is_a_warning_and_a_missing_image_blocks() 
     )
     planned = decide(registry=RegistryImage(missing="ImageNotFoundException"))
     assert planned.action == "blocked"
-    assert planned.problems == ("ECR has no image api:1.1 (ImageNotFoundException).",)
+    assert planned.problems == (
+        "ECR has no image api:1.1 (ImageNotFoundException); push it first, or correct its name.",
+    )
 
 
 def test_an_image_for_another_architecture_blocks() -> None:
@@ -145,7 +147,10 @@ def test_an_image_for_another_architecture_blocks() -> None:
     assert codes(decide(registry=intel, service={"launchType": "FARGATE"})) == []
     planned = decide(registry=intel, body={"runtimePlatform": {"cpuArchitecture": "ARM64"}})
     assert planned.action == "blocked"
-    assert planned.problems == ("api:1.1 was built for linux/amd64, and its tasks run on linux/arm64.",)
+    assert planned.problems == (
+        "api:1.1 was built for linux/amd64, and its tasks run on linux/arm64; build it for that platform, or name another "
+        "image.",
+    )
 
 
 def test_a_role_that_may_not_be_passed_on_blocks() -> None:
@@ -185,7 +190,8 @@ def since(before: PlannedItem, now: PlannedItem) -> list[str]:
 def test_an_image_that_is_gone_since_is_said_in_its_own_words() -> None:
     known = decide(registry=RegistryImage(DIGEST))
     assert since(known, decide(registry=RegistryImage(missing="ImageNotFoundException"))) == [
-        "c/api: was update, is blocked (ECR has no image api:1.1 (ImageNotFoundException).)"
+        "c/api: was update, is blocked (ECR has no image api:1.1 (ImageNotFoundException); push it first, "
+        "or correct its name.)"
     ]
 
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from botocore.exceptions import ClientError
 
+from ecs_release.aws.answers import text
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.raw import raw_body, send_raw
 from ecs_release.aws.trouble import error_code, explain, trouble
@@ -97,9 +98,11 @@ class Rules:
         ------
         ClientError
             when EventBridge refuses to tell.
+        OddAnswerError
+            when what it tells is not understood.
         """
         answer = self._client.describe_rule(Name=rule, EventBusName=bus)
-        return RuleState(answer.get("State") == "DISABLED", answer.get("ManagedBy"))
+        return RuleState(answer.get("State") == "DISABLED", text(answer, "ManagedBy") or None)
 
     def put(self, bus: str, rule: str, targets: Sequence[Mapping[str, Any]]) -> dict[str, FailedEntry]:
         """Write whole raw targets, in one attempt; by id each one that EventBridge did not take.

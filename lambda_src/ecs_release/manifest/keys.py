@@ -100,7 +100,7 @@ _TIMEOUT = Field(
     default="60",
 )
 
-# The codes of the plan's findings that may be ignored (plan/codes.py, ``overridable``; a test holds the two in step).
+# The codes of the plan's findings that may be ignored (``overridable`` in plan/codes.py; a test holds the two in step).
 OVERRIDABLE = (
     *("E242", "E250"),
     *("W220", "W221", "W222", "W223", "W224", "W225", "W240", "W244", "W245", "W246", "W247", "W248", "W249"),

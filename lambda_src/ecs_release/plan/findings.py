@@ -16,7 +16,7 @@ class Finding:
     Examples
     --------
     >>> Finding("E206", {"status": "DRAINING"}).message
-    'the service is DRAINING, not ACTIVE.'
+    'the service is DRAINING, not ACTIVE; wait until it is gone, then create it again or take it out of the manifest.'
     """
 
     code: str

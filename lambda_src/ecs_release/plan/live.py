@@ -112,7 +112,7 @@ def read_live(
             except OddAnswerError as error:
                 return Live(findings=(odd(error),))
             except ItemError as error:
-                return Live(findings=(Finding("E208", {"why": str(error)}),))
+                return Live(findings=(Finding("E208", {"why": str(error).rstrip(".")}),))
             except (ClientError, BotoCoreError) as error:
                 return Live(findings=(_unreadable(error),))
 
@@ -196,12 +196,12 @@ def _lacks(found: _Found, names: Sequence[str]) -> bool:
 
 
 def _unreadable(error: Exception) -> Finding:
-    return Finding("E203", {"why": explain(error)})
+    return Finding("E203", {"why": explain(error).rstrip(".")})
 
 
 def odd(error: OddAnswerError) -> Finding:
     """What the plan says of an item about which AWS answers something unexpected."""
-    return Finding("E248", {"why": str(error)})
+    return Finding("E248", {"why": str(error).rstrip(".")})
 
 
 def _service(item: Service, found: _Found, connections: Connections, definitions: Definitions) -> Live:
@@ -247,9 +247,9 @@ def _with_newer(item: Item, live: Live, connections: Connections, definitions: D
         with understanding("a newer revision"):
             return replace(live, newer=definitions.newer(item.target, definition))
     except (ItemBusyError, OddAnswerError) as error:
-        why = str(error)
+        why = str(error).rstrip(".")
     except (ClientError, BotoCoreError) as error:
-        why = explain(error)
+        why = explain(error).rstrip(".")
     return replace(live, newer=Finding("W234", {"family": definition.family, "why": why}))
 
 

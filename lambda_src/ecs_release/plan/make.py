@@ -116,9 +116,9 @@ def read_goals(
         except OddAnswerError as error:
             return odd(error)
         except (ItemError, TargetUnreachableError) as error:
-            return Finding("E208", {"why": str(error)})
+            return Finding("E208", {"why": str(error).rstrip(".")})
         except (ClientError, BotoCoreError) as error:
-            return Finding("E203", {"why": f"{step.item.before}: {explain(error)}"})
+            return Finding("E203", {"why": f"{step.item.before}: {explain(error).rstrip('.')}"})
 
     with ThreadPoolExecutor(READERS) as pool:
         return list(side_by_side(pool, one, steps))

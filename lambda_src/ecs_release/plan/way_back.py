@@ -205,7 +205,7 @@ def _definition(goal: Goal, definitions: Definitions) -> TaskDefinition | Findin
     except ItemError:
         return Finding(NO_REVISION, {"before": goal.arn, "why": "is gone"})
     except (ClientError, BotoCoreError, TargetUnreachableError, UnavailableError) as error:
-        return Finding(NOT_KNOWN, {"what": goal.arn, "why": f"can't be read: {explain(error)}"})
+        return Finding(NOT_KNOWN, {"what": goal.arn, "why": f"can't be read: {explain(error).rstrip('.')}"})
     if definition.body.get("status") == "DELETE_IN_PROGRESS":
         return Finding(NO_REVISION, {"before": goal.arn, "why": "is being deleted"})
     return definition
