@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -37,6 +38,7 @@ def run(
     result: Mapping[str, Any] = {}, started: datetime = STARTED, status: str = "Failed", stage: str = "Deploy"
 ) -> Any:
     return {
+        "actionExecutionId": f"{stage} at {started}",
         "stageName": stage,
         "startTime": started,
         "status": status,
@@ -47,8 +49,14 @@ def run(
 class Account:
     """What CodePipeline and Step Functions answer, and what the topic was sent."""
 
-    def __init__(self, *runs: Any, executions: tuple[str, ...] = (), fails: str | None = None) -> None:
-        self.runs, self.executions, self.fails = list(runs), executions, fails
+    def __init__(
+        self,
+        *runs: Any,
+        executions: tuple[str, ...] = (),
+        fails: str | None = None,
+        publish: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.runs, self.executions, self.fails, self.publishing = list(runs), executions, fails, publish
         self.published: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
 
@@ -59,9 +67,13 @@ class Account:
                 get_paginator=lambda _: SimpleNamespace(paginate=self.actions),
             ),
             "stepfunctions": lambda: SimpleNamespace(describe_execution=self.describe),
-            "sns": lambda: SimpleNamespace(publish=lambda **asked: self.published.append(asked)),
+            "sns": lambda: SimpleNamespace(publish=self.publish),
         }
         return clients[service]()
+
+    def publish(self, **asked: Any) -> None:
+        self.publishing()
+        self.published.append(asked)
 
     def actions(self, **asked: Any) -> list[Any]:
         self.asked.append(asked)
@@ -170,3 +182,60 @@ def test_when_step_functions_does_not_answer_the_event_is_tried_again(
     with pytest.raises(ClientError):
         tell(monkeypatch, store, account)
     assert account.published == []
+
+
+def test_an_event_that_comes_again_is_told_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EventBridge delivers at least once: https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-delivery-level.html"""
+    account = Account(run(REFUSED))
+    for _ in range(3):
+        assert len(tell(monkeypatch, store, account)) == 1
+
+    account.runs.append(
+        run(REFUSED, STARTED + timedelta(hours=1))
+    )  # the stage was tried again, and failed again
+    for _ in range(2):
+        assert len(tell(monkeypatch, store, account)) == 2
+
+
+def test_an_event_that_comes_twice_at_a_time_is_told_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def meanwhile() -> None:
+        with pytest.raises(NotDueError, match="another invocation tells"):
+            report.report_failed_deploy(SETTINGS, store, EVENT)
+
+    account = Account(run(REFUSED), publish=meanwhile)
+    assert len(tell(monkeypatch, store, account)) == 1
+    assert len(tell(monkeypatch, store, account)) == 1  # which Lambda tries again a minute later
+
+
+def test_what_an_invocation_that_died_did_not_tell_is_told_by_the_next_one(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def die() -> None:
+        raise Died
+
+    account = Account(run(REFUSED), publish=die)
+    with pytest.raises(Died):
+        tell(monkeypatch, store, account)
+    account.publishing = lambda: None
+    with pytest.raises(NotDueError):  # it may still be at it
+        tell(monkeypatch, store, account)
+    now = time.time() + report._TELLING_SECONDS + 2
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert len(tell(monkeypatch, store, account)) == 1
+
+
+def test_a_topic_that_was_not_reached_is_no_notice(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ClientError({"Error": {"Code": "InternalError"}}, "Publish")
+
+    account = Account(run(REFUSED), publish=fail)
+    assert tell(monkeypatch, store, account) == []
+    account.publishing = lambda: None
+    now = time.time() + report._TELLING_SECONDS + 2
+    monkeypatch.setattr(time, "time", lambda: now)
+    assert len(tell(monkeypatch, store, account)) == 1

@@ -15,6 +15,7 @@ pk                     sk                          what
 ``ITEM``               ``<target>#<kind>#<name>``  an item that is not whole: what "back" means for it
 ``HOLD``               ``<target>#<kind>#<name>``  images that a rollback by hand undid
 ``UNUSED``             ``<target>#<ARN>``          a revision that a release registered and nothing used
+``NOTICE``             ``<action execution>``      a failed Deploy action without a release, of which people were told
 =====================  ==========================  ================================================
 
 Every write to an item carries the epoch its release got with the lock; closing a release by force raises the epoch,
@@ -30,11 +31,12 @@ from ecs_release.errors import SettingsError
 from ecs_release.record.items import Items
 from ecs_release.record.lock import Locks
 from ecs_release.record.memory import Memory
+from ecs_release.record.notices import Notices
 from ecs_release.record.releases import Releases
 from ecs_release.record.unused import UnusedRevisions
 
 
-class Store(Locks, Releases, Items, Memory, UnusedRevisions):
+class Store(Locks, Releases, Items, Memory, UnusedRevisions, Notices):
     """The releases table.
 
     Parameters

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,8 +25,22 @@ _EXECUTION = re.compile(r"arn:[^:]+:states:[^:]*:\d{12}:execution:[^:]+:[^:]+")
 _CLOCKS_APART = timedelta(seconds=5)
 
 
-def why_not_started(store: Store, pipeline: str, pipeline_execution: str) -> str | None:
-    """What CodePipeline says of a Deploy action that failed without a release; None when a release tells of itself.
+@dataclass(frozen=True)
+class NotStarted:
+    """A run of the Deploy action that failed without a release.
+
+    Attributes
+    ----------
+    action : the run's id; a stage that is tried again has another one.
+    reason : what CodePipeline says.
+    """
+
+    action: str
+    reason: str
+
+
+def why_not_started(store: Store, pipeline: str, pipeline_execution: str) -> NotStarted | None:
+    """The Deploy action's run that failed without a release; None when a release tells of itself.
 
     Nothing is taken on trust from the event: CodePipeline is asked. Whether there was a release is looked up twice, because no AWS
     document says whether a refused StartExecution leaves an external execution id: by that id, and by the record.
@@ -47,12 +62,8 @@ def why_not_started(store: Store, pipeline: str, pipeline_execution: str) -> str
         return None
     # https://docs.aws.amazon.com/codepipeline/latest/APIReference/API_ErrorDetails.html
     details = result.get("errorDetails", {})
-    return str(
-        details.get("message")
-        or result.get("externalExecutionSummary")
-        or details.get("code")
-        or "AWS gives no reason"
-    )
+    said = details.get("message") or result.get("externalExecutionSummary") or details.get("code")
+    return NotStarted(action["actionExecutionId"], str(said or "AWS gives no reason"))
 
 
 def _latest_deploy(pipeline: str, pipeline_execution: str) -> Mapping[str, Any] | None:

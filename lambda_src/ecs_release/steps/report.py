@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ecs_release.aws.clients import own_client
 from ecs_release.aws.patience import be_patient_for
 from ecs_release.aws.trouble import explain
-from ecs_release.errors import NotDueError, PassingError, UnavailableError
+from ecs_release.errors import NotDueError, PassingError, RecordChangedError, UnavailableError
 from ecs_release.observability import MetricUnit, about_release, logger, metrics
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import WHOLE, ReleaseStatus
@@ -23,9 +24,13 @@ from ecs_release.rollout.release import judge_release, not_back
 from ecs_release.settings import Settings
 from ecs_release.steps.closing import close, utc_now
 from ecs_release.steps.due import ensure_report, ensure_running, has_ended, was_refused
-from ecs_release.steps.not_started import why_not_started
+from ecs_release.steps.not_started import NotStarted, why_not_started
 
 _CAUSE_CHARACTERS = 32_000  # a Fail state's cause holds 32,768: https://docs.aws.amazon.com/step-functions/latest/apireference/API_FailStateExecution.html
+
+
+# As long as one invocation may run (functions.tf). Lambda tries an event again after one minute and after two more.
+_TELLING_SECONDS = 120
 
 
 def report(
@@ -151,7 +156,7 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
 
 
 def report_failed_deploy(settings: Settings, store: Store, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Tell of a Deploy action that failed before a release began.
+    """Tell of a Deploy action that failed before a release began, once.
 
     Parameters
     ----------
@@ -161,15 +166,27 @@ def report_failed_deploy(settings: Settings, store: Store, event: Mapping[str, A
     Raises
     ------
     NotDueError
-        when CodePipeline does not show that failure, or not yet.
+        when CodePipeline does not show that failure, or not yet, or another invocation is about to tell.
     """
     execution = str(event["detail"]["execution-id"])
-    reason = why_not_started(store, settings.name, execution)
-    if reason is not None:
-        region = own_client("codepipeline").meta.region_name
-        _publish(settings, *not_started(settings.name, region, execution, reason))
-    logger.info("a Deploy action failed", extra={"told": reason is not None, "reason": reason})
-    return {"pipelineExecution": execution, "told": reason is not None}
+    failed = why_not_started(store, settings.name, execution)
+    told = failed is not None and _tell_once(settings, store, execution, failed)
+    logger.info("a Deploy action failed", extra={"told": told, "reason": failed and failed.reason})
+    return {"pipelineExecution": execution, "told": told}
+
+
+def _tell_once(settings: Settings, store: Store, execution: str, failed: NotStarted) -> bool:
+    """Whether it was told now. A topic that was not reached is tried again if the event comes again."""
+    try:
+        if not store.begin_notice(failed.action, time.time() + _TELLING_SECONDS):
+            return False
+    except RecordChangedError:
+        raise NotDueError(f"another invocation tells of {failed.action}; this one waits and looks.") from None
+    region = own_client("codepipeline").meta.region_name
+    told = _publish(settings, *not_started(settings.name, region, execution, failed.reason))
+    if told:
+        store.notice_given(failed.action)
+    return told
 
 
 def _problems(state: Mapping[str, Any]) -> list[str]:
@@ -195,15 +212,18 @@ def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:
     _publish(settings, subject(settings.name, record), text, MessageAttributes=status)
 
 
-def _publish(settings: Settings, subject: str, text: str, **more: Any) -> None:
+def _publish(settings: Settings, subject: str, text: str, **more: Any) -> bool:
+    """Whether the topic has the message."""
     if settings.topic_arn is None:
-        return
+        return False
     try:
         own_client("sns").publish(TopicArn=settings.topic_arn, Subject=subject, Message=text, **more)
     except (ClientError, BotoCoreError, PassingError) as error:
         # The release ended as it ended; a topic that can't be reached does not change that.
         logger.error("notification failed", extra={"reason": explain(error)})
         metrics.add_metric(name="NotificationsFailed", unit=MetricUnit.Count, value=1)
+        return False
+    return True
 
 
 @metrics.log_metrics
