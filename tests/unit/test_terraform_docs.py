@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from scripts import terraform_docs
 from scripts.checkout import ROOT
 
+MOST_INPUTS = 20
 MODULES = [ROOT, *sorted((ROOT / "modules").iterdir())]
 
 
@@ -25,6 +27,21 @@ def test_every_input_and_output_is_described(module: Path) -> None:
             encoding="utf-8"
         ).startswith(kind)
         assert [entry.name for entry in found if not entry.description] == []
+
+
+def test_each_input_of_the_root_is_for_somebody_and_there_are_few() -> None:
+    inputs = [entry.name for entry in terraform_docs.entries(ROOT / "variables.tf", "variable")]
+    assert len(inputs) <= MOST_INPUTS, "what can do without one?"
+    text = (ROOT / "docs" / "inputs.md").read_text(encoding="utf-8")
+    from_the_start, since = (
+        dict(re.findall(r"^\| `(\w+)` \| (.+) \|$", part, re.MULTILINE))
+        for part in text.split("## Asked for since")
+    )
+    assert len(from_the_start) == 15, 'a new input belongs into the table "Asked for since" of docs/inputs.md'
+    described = {**from_the_start, **since}
+    assert [name for name in inputs if name not in described] == [], "say in docs/inputs.md who asked for it"
+    assert [name for name in described if name not in inputs] == [], "docs/inputs.md has a line too many"
+    assert [name for name, who in since.items() if "https://" not in who] == [], "name a report"
 
 
 def test_a_stale_table_is_told(
