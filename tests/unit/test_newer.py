@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import pytest
 from ecs_release.aws.comparison import differing_members
+from ecs_release.aws.registry import RegistryImage
 from ecs_release.aws.services import ServiceState
 from ecs_release.aws.task_definitions import (
     TaskDefinition,
@@ -17,8 +18,9 @@ from ecs_release.aws.task_definitions import (
     outline,
 )
 from ecs_release.errors import ItemBusyError, ItemError
-from ecs_release.manifest import Service, from_document, to_document
+from ecs_release.manifest import Rule, Service, from_document, to_document
 from ecs_release.plan.batches import cut
+from ecs_release.plan.choose import Selection
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.definitions import Newer, find_newer
 from ecs_release.plan.document import compare, plan_document
@@ -269,6 +271,24 @@ def test_what_can_not_be_asked_is_said_and_blocks_newest_alone() -> None:
     assert (blocked.action, codes(blocked)) == ("blocked", ["E233"])
     assert "AccessDenied: no" in blocked.problems[0]
     assert "write base: live" in blocked.problems[0]
+
+
+@pytest.mark.parametrize("status", ["ACTIVE", "INACTIVE", "DELETE_IN_PROGRESS"])
+@pytest.mark.parametrize("base", ["live", "newest"])
+def test_of_a_scheduled_task_that_runs_nothing_all_images_are_new_whichever_revision_is_copied(
+    base: str, status: str
+) -> None:
+    """Its image has the wanted name, and nobody knows whether it is still there: nothing was started of it."""
+    live, newer = revision(7, status=status), Family(revision(7), revision(8, cpu="512")).found(7)
+    gone = RegistryImage(missing="ImageNotFoundException")
+    found = Live(
+        selection=Selection(({"Id": "t"},), live, images={"api": "api:1"}),
+        definition=live,
+        newer=newer,
+        registry={"api:1": gone},
+    )
+    (planned,) = make_plan([Rule(images={"api": "api:1"}, rule="nightly", base=base)], [found])
+    assert ("E241" in [finding.code for finding in planned.findings]) is (status != "ACTIVE")
 
 
 def test_items_that_copy_different_bases_share_no_revision() -> None:

@@ -258,9 +258,8 @@ def _prepared_checks(
         revision = f"{definition.family}:{definition.revision}"
         findings.append(Finding("E240", {"revision": revision, "tags": str(tags), "tag": CONTENT_TAG}))
     platform = platform_of(mapping(definition.body, "runtimePlatform"), fargate=_on_fargate(live))
-    anew = live.selection is not None and not definition.startable
-    for change in changes.values():
-        if change["from"] == change["to"] and not anew:
+    for container, change in changes.items():
+        if not live.is_new(container, change["to"]):
             continue
         found = live.registry.get(change["to"]) or RegistryImage(not_asked=not_asked(change["to"]))
         if found.digest:

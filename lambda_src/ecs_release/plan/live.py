@@ -65,6 +65,16 @@ class Live:
     passable: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
 
+    def is_new(self, container: str, image: str) -> bool:
+        """Whether an image is new to what runs as a container, so that its registry is asked.
+
+        Container by container: an image that another container of the task runs already is new to this one. Where nothing runs,
+        because a scheduled task names a revision that was deregistered, all of them are, whichever revision is copied.
+        """
+        if self.definition is None or (self.selection is not None and not self.definition.startable):
+            return True
+        return self.definition.images.get(container) != image
+
 
 def read_live(
     items: Sequence[Item],
@@ -261,11 +271,9 @@ def _with_registry(item: Item, live: Live, connections: Connections, registry: R
         wanted = live.selection.images or {}
     else:
         wanted = choose_containers(live.definition, item.images, exact=item.exact).images
-    # Container by container: an image that another container of the task runs already is new to this one. Where nothing runs,
-    # because the revision was deregistered, all of them are.
-    anew = live.selection is not None and not live.definition.startable
-    changed = {image for name, image in wanted.items() if anew or live.definition.images.get(name) != image}
-    found = {image: registry.find(image) for image in changed}
+    found = {
+        image: registry.find(image) for image in {i for name, i in wanted.items() if live.is_new(name, i)}
+    }
     return replace(live, registry=found, passable=connections.targets[item.target].passable_role_arns)
 
 
