@@ -187,7 +187,18 @@ def test_a_verdict_stands_where_stopped_tasks_cannot_be_read() -> None:
     state = ServiceState({"status": "ACTIVE", "desiredCount": 1, "deployments": [failed]})
     rollout = Rollout("ecs-svc/2", f"{PREFIX}job:3", 10, 3600)
     verdict = judging._judge(worker, item(item=Service(cluster="c", service="s")), rollout, state)
-    assert verdict == Judgement(Status.FAILED, "tasks failed to start")
+    assert verdict.status is Status.FAILED
+    assert verdict.reason == (
+        "tasks failed to start; why its last task stopped can't be read: AccessDeniedException: no"
+    )
+
+
+def test_what_it_waits_for_says_which_permission_is_missing() -> None:
+    """A refusal does not pass by itself, as a throttle or a lost connection does."""
+    for error, said in ((DENIED, "AccessDeniedException: no"), (TargetUnreachableError("no role"), "")):
+        worker: Any = Worker(error)
+        waits = judging._judge_task(worker, item(started_at=int(time.time())), Starting(worker), time.time())
+        assert waits == Judgement(reason=f"it can't be read now: {said}" if said else "")
 
 
 class Slow:

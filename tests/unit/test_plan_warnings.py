@@ -133,7 +133,7 @@ def test_desired_count_0_is_said() -> None:
 
 def test_a_registry_that_can_not_tell_is_a_warning_and_a_missing_image_blocks() -> None:
     assert decide(registry=RegistryImage(untold="AccessDenied: no")).warnings == (
-        "ECR can't tell about api:1.1 (AccessDenied: no); make sure that it exists.",
+        "ECR can't tell all about api:1.1 (AccessDenied: no); look it up yourself.",
     )
     planned = decide(registry=RegistryImage(missing="ImageNotFoundException"))
     assert planned.action == "blocked"

@@ -188,6 +188,27 @@ def test_a_registry_that_can_not_be_asked_is_a_warning(error: Exception) -> None
     assert found.untold
 
 
+@pytest.mark.parametrize(
+    ("refused", "answers"),
+    [("describe_repositories", {}), ("batch_get_image", index("linux/amd64"))],
+)
+def test_what_is_known_stays_known_where_the_rest_is_refused(refused: str, answers: dict[str, Any]) -> None:
+    found = find(image(":1.0"), **{**answers, refused: refusal("AccessDeniedException")})
+    assert found == RegistryImage(DIGEST, untold="AccessDeniedException: so it is")
+
+
+def test_an_image_is_not_called_missing_where_the_pull_through_rules_are_refused() -> None:
+    """Of another account's registry nobody is ever told them, so there what is missing is missing."""
+    refused = {
+        "describe_images": refusal("ImageNotFoundException"),
+        "describe_pull_through_cache_rules": refusal("AccessDeniedException"),
+    }
+    own = find(image(), **refused)
+    assert own.missing is None
+    assert "pull-through cache" in str(own.untold)
+    assert find(image(account=OTHER), **refused).missing == "ImageNotFoundException"
+
+
 def test_an_image_index_names_its_platforms() -> None:
     assert find(image(), **index("linux/amd64", "unknown/unknown", "linux/arm64")).platforms == (
         "linux/amd64",

@@ -323,6 +323,10 @@ def test_with_every_question_refused_the_plan_is_made_and_says_what_it_could_not
     (one,) = plan_with(aws, planned(image(":2")))
     assert codes(one) == ["W266"]
     assert one.action == "update"
+    aws = Aws(tags={("shop/api", "latest"): A}, failing={"describe_service_revisions": refused})
+    (one,) = plan_with(aws, planned(image(":2")))
+    (said,) = one.warnings
+    assert "ECS can't be asked which digest runs: AccessDeniedException: so it is; make sure" in said
 
 
 def test_of_a_service_that_ecs_says_no_digest_of_nobody_knows() -> None:

@@ -58,7 +58,7 @@ class RegistryImage:
     movable : the image is named by a tag, and its repository lets tags be overwritten.
     missing : ECR's code for not having it; None of an image that is there, or of which nobody knows.
     not_asked : why ECR was not asked about it, or None.
-    untold : why ECR can't tell, or None.
+    untold : what ECR can't tell and why, or None; the digest may be known all the same.
     """
 
     digest: str | None = None
@@ -129,17 +129,24 @@ class Registry:
                 )["imageDetails"]
             digest = str(details[0]["imageDigest"])
             media_type = details[0].get("imageManifestMediaType", "")
-            platforms = self._platforms(client, wanted, digest) if media_type in _INDEX_TYPES else ()
-            movable = bool(wanted.tag and not wanted.digest and self._moves(client, wanted, wanted.tag))
-            return RegistryImage(digest, platforms, movable)
         except ClientError as error:
             code = error_code(error)
             missing = code == "ImageNotFoundException" or (code == "RepositoryNotFoundException" and own)
-            if missing and not _pulled_through(client, wanted):
+            comes = _pulled_through(client, wanted, own=own) if missing else ""
+            if missing and not comes:
                 return RegistryImage(missing=code)
-            return RegistryImage(untold=explain(error))
+            return RegistryImage(untold="; it ".join(filter(None, [explain(error).rstrip("."), comes])))
         except (BotoCoreError, UnavailableError, IndexError) as error:
             return RegistryImage(untold=explain(error))
+        platforms: tuple[str, ...] = ()
+        movable, untold = False, ""
+        try:
+            if media_type in _INDEX_TYPES:
+                platforms = self._platforms(client, wanted, digest)
+            movable = bool(wanted.tag and not wanted.digest and self._moves(client, wanted, wanted.tag))
+        except (ClientError, BotoCoreError, UnavailableError) as error:  # that it exists, is known
+            untold = explain(error).rstrip(".")
+        return RegistryImage(digest, platforms, movable, untold=untold or None)
 
     def look_up(self, images: Collection[str]) -> dict[str, Meaning]:
         """What the names of images mean now, a hundred a call. Raises as :meth:`find` does.
@@ -187,8 +194,10 @@ class Registry:
             found = dict.fromkeys(images, Meaning(missing="RepositoryNotFoundException"))
         except (BotoCoreError, UnavailableError, OddAnswerError) as error:
             return dict.fromkeys(images, Meaning(unknown=f"can't be looked up: {explain(error)}"))
-        if any(meaning.missing for meaning in found.values()) and _pulled_through(client, one):
-            comes = Meaning(unknown="may come through a pull-through cache")
+        if any(meaning.missing for meaning in found.values()) and (
+            why := _pulled_through(client, one, own=own)
+        ):
+            comes = Meaning(unknown=why)
             found = {name: comes if meaning.missing else meaning for name, meaning in found.items()}
         return found
 
@@ -219,12 +228,9 @@ class Registry:
         yield
 
     def _moves(self, client: ECRClient, image: EcrImage, tag: str) -> bool:
-        try:
-            repositories = client.describe_repositories(
-                registryId=image.account, repositoryNames=[image.repository]
-            )["repositories"]
-        except (ClientError, BotoCoreError, UnavailableError):
-            return False
+        repositories = client.describe_repositories(
+            registryId=image.account, repositoryNames=[image.repository]
+        )["repositories"]
         return bool(repositories) and tag_moves(repositories[0], tag)
 
     def _platforms(self, client: ECRClient, image: EcrImage, digest: str) -> tuple[str, ...]:
@@ -321,16 +327,24 @@ def _regions(partition: str) -> frozenset[str]:
     )
 
 
-def _pulled_through(client: ECRClient, image: EcrImage) -> bool:
-    """Whether a missing image may still arrive with the first pull, through a pull-through cache rule."""
+def _pulled_through(client: ECRClient, image: EcrImage, *, own: bool) -> str:
+    """Why a missing image may still arrive with the first pull, as what follows its name in a sentence; "" where it can't.
+
+    Parameters
+    ----------
+    own : whether it is a registry of the target's account. What another account's rules are, AWS tells that account alone, so there
+        an image that is missing counts as missing.
+    """
     try:
         rules = client.describe_pull_through_cache_rules(registryId=image.account)["pullThroughCacheRules"]
-    except UnavailableError:
-        return True  # nobody knows, so it is not said to be missing
-    except (ClientError, BotoCoreError):
-        return False
-    return any(
+    except (ClientError, BotoCoreError, UnavailableError) as error:
+        if not own and not isinstance(error, UnavailableError):
+            return ""
+        # Nobody knows, so it is not said to be missing.
+        return f"may come through a pull-through cache, whose rules can't be asked for: {explain(error).rstrip('.')}"
+    comes = any(
         rule["ecrRepositoryPrefix"] == "ROOT"
         or image.repository.startswith(rule["ecrRepositoryPrefix"] + "/")
         for rule in rules
     )
+    return "may come through a pull-through cache" if comes else ""

@@ -97,6 +97,11 @@ def trouble(answer: Any) -> str:
     return "fault" if code in _FAULT_CODES or status in _FAULT_STATUSES else ""
 
 
+def refused(error: Exception) -> str:
+    """Why a service refuses a call for good, most often for want of a permission, for a person; "" where that may pass."""
+    return "" if not isinstance(error, ClientError) or trouble(error) else explain(error).rstrip(".")
+
+
 def _why_cancelled(answer: Any) -> str:
     response = answer.response if isinstance(answer, ClientError) else answer
     reasons = {str(reason.get("Code")) for reason in response.get("CancellationReasons", ())} - {"None"}

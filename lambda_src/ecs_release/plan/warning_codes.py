@@ -120,10 +120,10 @@ WARNINGS = {
     ),
     "W225": Kind(
         "ECR can't tell",
-        "ECR can't tell about {image} ({why});",
-        "make sure that it exists.",
-        "ECR can't tell about these images;",
-        "make sure that they exist.",
+        "ECR can't tell all about {image} ({why});",
+        "look it up yourself.",
+        "ECR can't tell all about these images;",
+        "look them up yourself.",
         overridable=True,
     ),
     "W226": Kind(

@@ -70,7 +70,12 @@ class ImageBack:
 
 
 def image_back(
-    image: str, ran: str | None, meanings: Mapping[str, Meaning], *, resolved: bool = True
+    image: str,
+    ran: str | None,
+    meanings: Mapping[str, Meaning],
+    *,
+    resolved: bool = True,
+    untold: str = "",
 ) -> ImageBack:
     """What becomes of one image. Pure.
 
@@ -79,6 +84,7 @@ def image_back(
     ran : the digest that ran, where ECS tells.
     meanings : what ECR says of the image, and of it by the digest that ran.
     resolved : whether ECS resolves its tag once; False for a scheduled task, whose every run follows the tag.
+    untold : why ECS was not asked which digest ran; "" where it was.
     """
     found = meanings.get(image, Meaning(unknown="was not looked for"))
     if found.unknown:
@@ -87,7 +93,7 @@ def image_back(
         if found.missing:
             return ImageBack(image, Outcome.LOST, ran, why=found.missing)
         if resolved and "@" not in image:
-            why = "can't be compared: ECS does not tell which digest runs"
+            why = f"can't be compared: {untold or 'ECS does not tell which digest runs'}"
             return ImageBack(image, Outcome.UNKNOWN, now=found.digest, why=why)
         return ImageBack(image, Outcome.SAME, ran, found.digest)
     if not found.missing and found.is_(ran):
@@ -150,7 +156,7 @@ def look_at(goals: Sequence[Goal], connections: Connections, definitions: Defini
         when AWS does not let all of it be read now.
     """
     with ThreadPoolExecutor(READERS) as pool:
-        revisions = _revisions(goals, connections, pool)
+        revisions, untold = _revisions(goals, connections, pool)
         digests = [dict(goal.digests) or _digests(goal, revisions) for goal in goals]
         read = list(side_by_side(pool, lambda goal: _definition(goal, definitions), goals))
         wanted: dict[tuple[str, str], set[str]] = {}
@@ -169,7 +175,11 @@ def look_at(goals: Sequence[Goal], connections: Connections, definitions: Defini
         Found(
             {
                 name: image_back(
-                    image, ran.get(name), meanings.get(goal.target, {}), resolved=goal.is_service
+                    image,
+                    ran.get(name),
+                    meanings.get(goal.target, {}),
+                    resolved=goal.is_service,
+                    untold=next((untold[arn] for arn in goal.revisions if arn in untold), ""),
                 )
                 for name, image in definition.images.items()
             },
@@ -213,7 +223,8 @@ def _definition(goal: Goal, definitions: Definitions) -> TaskDefinition | Findin
 
 def _revisions(
     goals: Sequence[Goal], connections: Connections, pool: ThreadPoolExecutor
-) -> dict[str, ServiceRevision]:
+) -> tuple[dict[str, ServiceRevision], dict[str, str]]:
+    """The service revisions that the goals name, by ARN; of those that can't be asked for, why."""
     wanted: dict[str, list[str]] = {}
     for goal in goals:
         if not goal.digests:
@@ -224,16 +235,20 @@ def _revisions(
         for start in range(0, len(dict.fromkeys(arns)), REVISIONS_MOST)
     ]
 
-    def describe(call: tuple[str, list[str]]) -> dict[str, ServiceRevision]:
+    def describe(call: tuple[str, list[str]]) -> dict[str, ServiceRevision] | str:
         try:
             return Services(connections, call[0]).revisions(call[1])
-        except (ClientError, BotoCoreError, UnavailableError, OddAnswerError):
-            return {}
+        except (ClientError, BotoCoreError, UnavailableError, OddAnswerError) as error:
+            return f"ECS can't be asked which digest runs: {explain(error).rstrip('.')}"
 
     found: dict[str, ServiceRevision] = {}
-    for answer in side_by_side(pool, describe, calls):
-        found |= answer
-    return found
+    untold: dict[str, str] = {}
+    for (_, arns), answer in zip(calls, side_by_side(pool, describe, calls), strict=True):
+        if isinstance(answer, str):
+            untold |= dict.fromkeys(arns, answer)
+        else:
+            found |= answer
+    return found, untold
 
 
 def _digests(goal: Goal, revisions: Mapping[str, ServiceRevision]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.services import DESCRIBE_SERVICES_MOST, Services
 from ecs_release.aws.task_definitions import parse_reference
-from ecs_release.aws.trouble import error_code, explain
+from ecs_release.aws.trouble import error_code, explain, refused
 from ecs_release.errors import (
     ItemError,
     LockLostError,
@@ -177,11 +177,12 @@ def _judge(
             stop = services.last_stop(item.service.cluster, item.service.service, rollout.deployment_id)
         except _PASSING as error:  # the verdict stands without it
             logger.warning("stopped tasks can't be read", extra={"reason": explain(error)})
-            stop = ""
-        if stop:
-            judgement = dataclasses.replace(
-                judgement, reason=f"{judgement.reason}; last task stopped: {stop}"
-            )
+            why = refused(error)
+            said = f"why its last task stopped can't be read: {why}" if why else ""
+        else:
+            said = f"last task stopped: {stop}" if stop else ""
+        if said:
+            judgement = dataclasses.replace(judgement, reason=f"{judgement.reason}; {said}")
     return judgement if state is None else _with_events(judgement, rollout, state)
 
 
@@ -242,7 +243,8 @@ def _unreadable(rollout: Rollout, what: str, error: Exception) -> Judgement:
     logger.warning("can't be read now", extra={"what": what, "reason": explain(error)})
     if rollout.overdue:
         return Judgement(Status.TIMED_OUT, f"{what} could not be read: {explain(error)}")
-    return Judgement()
+    why = refused(error)
+    return Judgement(reason=f"{what} can't be read now: {why}" if why else "")
 
 
 def _task_rollout(item: ItemRecord, started_at: int | None, now: float) -> Rollout:
