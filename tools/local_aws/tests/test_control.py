@@ -84,7 +84,7 @@ def test_each_account_and_region_has_its_own_buckets(aws: LocalAws) -> None:
         ("s3", "s3:ListBuckets", "list_buckets", "SlowDown"),
         ("dynamodb", "dynamodb:ListTables", "list_tables", "ProvisionedThroughputExceededException"),
         ("lambda", "lambda:ListFunctions", "list_functions", "TooManyRequestsException"),
-        ("codebuild", "codebuild:ListProjects", "list_projects", "InvalidInputException"),
+        ("codepipeline", "codepipeline:ListPipelines", "list_pipelines", "InvalidNextTokenException"),
     ],
 )
 def test_an_error_fault_comes_in_the_services_protocol(

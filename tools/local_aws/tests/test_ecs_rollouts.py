@@ -284,8 +284,6 @@ def test_run_task_takes_the_newest_active_revision(estate: Estate) -> None:
     newest = estate.register(image="app:2")
     task = estate.ecs.run_task(cluster=estate.cluster, taskDefinition=estate.cluster)["tasks"][0]
     assert task["taskDefinitionArn"] == newest
-    stopped = estate.ecs.stop_task(cluster=estate.cluster, task=task["taskArn"], reason="enough")["task"]
-    assert (stopped["lastStatus"], stopped["stopCode"]) == ("STOPPED", "UserInitiated")
     estate.ecs.deregister_task_definition(taskDefinition=newest)
     with pytest.raises(ClientError, match="TaskDefinition is inactive"):
         estate.ecs.run_task(cluster=estate.cluster, taskDefinition=newest)

@@ -10,11 +10,11 @@ import functools
 import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.client import responses
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, quote, unquote
+from urllib.parse import parse_qs, unquote
 from xml.sax.saxutils import escape
 
 import botocore.exceptions
@@ -343,8 +343,3 @@ def finish(call: Call, answer: Answer) -> Answer:
     return Answer(
         answer.status, [*kept, ("Content-Type", "application/cbor"), ("smithy-protocol", "rpc-v2-cbor")], body
     )
-
-
-def query_of(pairs: Iterable[tuple[str, str]]) -> str:
-    """Encode query parameters the way AWS clients do."""
-    return "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in pairs)

@@ -2,7 +2,7 @@
 
 Stands for, with its source:
 
-- the API's repositories, branches, commits, files and tags; dates are numbers, a new repository has no branch
+- the API's repositories, branches, commits and tags; dates are numbers, a new repository has no branch
   and no default branch, and the first branch that is pushed becomes the default one
   https://docs.aws.amazon.com/codecommit/latest/APIReference/Welcome.html
 - PutFile: a commit through the API, which is a push to everybody else
@@ -190,18 +190,6 @@ class CodeCommit:
         self._named(call).description = call.input.get("repositoryDescription")
         return {}
 
-    def update_repository_encryption_key(self, call: Call) -> dict[str, Any]:
-        repository = self._named(call)
-        original, repository.kms_key = repository.metadata()["kmsKeyId"], call.input["kmsKeyId"]
-        return {"repositoryId": repository.id, "kmsKeyId": repository.kms_key, "originalKmsKeyId": original}
-
-    def update_default_branch(self, call: Call) -> dict[str, Any]:
-        repository, name = self._named(call), call.input["defaultBranchName"]
-        self._tip(repository, name)
-        repository.default_branch = name
-        repository.bare.git("symbolic-ref", "HEAD", f"refs/heads/{name}")
-        return {}
-
     def _tip(self, repository: Repository, branch: str) -> str:
         commit = repository.bare.branches().get(branch)
         if commit is None:
@@ -209,9 +197,6 @@ class CodeCommit:
                 "BranchDoesNotExistException", f"Branch {branch} does not exist in {repository.name}"
             )
         return commit
-
-    def list_branches(self, call: Call) -> dict[str, Any]:
-        return {"branches": sorted(self._named(call).bare.branches())}
 
     def get_branch(self, call: Call) -> dict[str, Any]:
         name = call.input.get("branchName", "")
@@ -226,29 +211,6 @@ class CodeCommit:
         except GitError:
             raise ApiError("CommitIdDoesNotExistException", f"Commit {commit_id} does not exist") from None
         return {"commit": describe(commit)}
-
-    def get_file(self, call: Call) -> dict[str, Any]:
-        repository = self._named(call)
-        path = call.input.get("filePath", "").lstrip("/")
-        specifier = call.input.get("commitSpecifier") or repository.default_branch or "HEAD"
-        refs = repository.bare.refs()
-        commit = refs.get(f"refs/heads/{specifier}") or refs.get(specifier) or specifier
-        try:
-            commit = repository.bare.git("rev-parse", "--verify", f"{commit}^{{commit}}").decode().strip()
-        except GitError:
-            raise ApiError("CommitDoesNotExistException", f"Commit {specifier} does not exist") from None
-        entry = repository.bare.git("ls-tree", commit, "--", path).decode().split(None, 3)
-        if len(entry) != 4 or entry[1] != "blob":
-            raise ApiError("FileDoesNotExistException", f"File {path} does not exist in {specifier}")
-        content = repository.bare.git("cat-file", "blob", entry[2])
-        return {
-            "commitId": commit,
-            "blobId": entry[2],
-            "filePath": path,
-            "fileMode": {"100755": "EXECUTABLE", "120000": "SYMLINK"}.get(entry[0], "NORMAL"),
-            "fileSize": len(content),
-            "fileContent": base64.b64encode(content).decode(),
-        }
 
     def put_file(self, call: Call) -> dict[str, Any]:
         repository, branch = self._named(call), call.input.get("branchName", "")
@@ -320,12 +282,8 @@ OPERATIONS: dict[str, Callable[[CodeCommit, Call], dict[str, Any]]] = {
     "ListRepositories": CodeCommit.list_repositories,
     "DeleteRepository": CodeCommit.delete_repository,
     "UpdateRepositoryDescription": CodeCommit.update_repository_description,
-    "UpdateRepositoryEncryptionKey": CodeCommit.update_repository_encryption_key,
-    "UpdateDefaultBranch": CodeCommit.update_default_branch,
-    "ListBranches": CodeCommit.list_branches,
     "GetBranch": CodeCommit.get_branch,
     "GetCommit": CodeCommit.get_commit,
-    "GetFile": CodeCommit.get_file,
     "PutFile": CodeCommit.put_file,
     "ListTagsForResource": CodeCommit.list_tags_for_resource,
     "TagResource": CodeCommit.tag_resource,

@@ -4,7 +4,7 @@ Stands for, with its source:
 
 - a new connection is PENDING until somebody completes the handshake in the console
   https://docs.aws.amazon.com/dtconsole/latest/userguide/connections-update.html
-- create, get, list, delete and tags, under both service names, each with its own ARNs
+- create, get, delete and tags, under both service names, each with its own ARNs
   https://docs.aws.amazon.com/codeconnections/latest/APIReference/Welcome.html
 - a push to a connected repository starts the pipelines whose trigger it passes: branches, tags and file paths
   https://docs.aws.amazon.com/codepipeline/latest/userguide/pipelines-filter.html
@@ -104,16 +104,6 @@ class Connections:
     def describe(self, call: Call) -> dict[str, Any]:
         return {"Connection": self._find(call.input.get("ConnectionArn") or "").describe()}
 
-    def list(self, call: Call) -> dict[str, Any]:
-        prefix = f"arn:aws:{call.service}:{call.region}:{call.account}:"
-        wanted = call.input.get("ProviderTypeFilter")
-        found = [
-            connection.describe()
-            for connection in self._connections.values()
-            if connection.arn.startswith(prefix) and wanted in (None, connection.provider)
-        ]
-        return {"Connections": found}
-
     def delete(self, call: Call) -> dict[str, Any]:
         self._find(call.input.get("ConnectionArn") or "")
         self._connections.pop(call.input["ConnectionArn"], None)
@@ -187,7 +177,6 @@ def _matches(patterns: dict[str, Iterable[str]], names: Iterable[str]) -> bool:
 OPERATIONS: dict[str, Callable[[Connections, Call], dict[str, Any]]] = {
     "CreateConnection": Connections.create,
     "GetConnection": Connections.describe,
-    "ListConnections": Connections.list,
     "DeleteConnection": Connections.delete,
     "ListTagsForResource": Connections.list_tags,
     "TagResource": Connections.tag,

@@ -280,10 +280,6 @@ class CodeBuild:
                 missing.append(name)
         return {"projects": found, "projectsNotFound": missing}
 
-    def list_projects(self, call: Call) -> dict[str, Any]:
-        here = (call.account, call.region)
-        return {"projects": sorted(name for *where, name in self._projects if tuple(where) == here)}
-
     def delete_project(self, call: Call) -> dict[str, Any]:
         name = (call.input.get("name") or "").rpartition(":project/")[2]
         self._projects.pop((call.account, call.region, name), None)
@@ -356,23 +352,6 @@ class CodeBuild:
         wanted = [str(entry).rpartition(":build/")[2] for entry in call.input.get("ids") or ()]
         found = [self._builds[entry].describe() for entry in wanted if entry in self._builds]
         return {"builds": found, "buildsNotFound": [entry for entry in wanted if entry not in self._builds]}
-
-    def _ids(self, call: Call, project: str | None) -> list[str]:
-        builds = [
-            build
-            for build in list(self._builds.values())
-            if (build.account, build.region) == (call.account, call.region)
-            and project in (None, build.project["name"])
-        ]
-        ids = [build.id for build in builds]
-        return ids if call.input.get("sortOrder") == "ASCENDING" else ids[::-1]
-
-    def list_builds(self, call: Call) -> dict[str, Any]:
-        return {"ids": self._ids(call, None)}
-
-    def list_builds_for_project(self, call: Call) -> dict[str, Any]:
-        project = self.find(call.account, call.region, call.input.get("projectName") or "")
-        return {"ids": self._ids(call, project["name"])}
 
 
 def _invalid(message: str) -> ApiError:
@@ -826,12 +805,9 @@ OPERATIONS: dict[str, Callable[[CodeBuild, Call], dict[str, Any]]] = {
     "UpdateProject": CodeBuild.update_project,
     "DeleteProject": CodeBuild.delete_project,
     "BatchGetProjects": CodeBuild.batch_get_projects,
-    "ListProjects": CodeBuild.list_projects,
     "StartBuild": CodeBuild.start_build,
     "StopBuild": CodeBuild.stop_build,
     "BatchGetBuilds": CodeBuild.batch_get_builds,
-    "ListBuilds": CodeBuild.list_builds,
-    "ListBuildsForProject": CodeBuild.list_builds_for_project,
 }
 
 

@@ -188,7 +188,7 @@ class CodePipeline:
                     pipeline.changed.notify_all()
                     return False
                 free = stage.holder is None and stage.inbound[0] is execution
-                if stage.disabled is None and (free or execution.mode == "PARALLEL"):
+                if free or execution.mode == "PARALLEL":
                     stage.inbound.remove(execution)
                     stage.holder = stage.latest = execution
                     stage.latest_status = "InProgress"
@@ -619,24 +619,6 @@ class CodePipeline:
                 return pipeline, declared
         raise ApiError("StageNotFoundException", f"The pipeline {pipeline.name} has no stage {name}")
 
-    def disable_stage_transition(self, call: Call) -> dict[str, Any]:
-        pipeline, declared = self._declared_stage(call)
-        with pipeline.changed:
-            pipeline.stage(declared["name"]).disabled = {
-                "enabled": False,
-                "lastChangedBy": _caller(call),
-                "lastChangedAt": round(time.time(), 3),
-                "disabledReason": call.input.get("reason") or "",
-            }
-        return {}
-
-    def enable_stage_transition(self, call: Call) -> dict[str, Any]:
-        pipeline, declared = self._declared_stage(call)
-        with pipeline.changed:
-            pipeline.stage(declared["name"]).disabled = None
-            pipeline.changed.notify_all()
-        return {}
-
     def put_approval_result(self, call: Call) -> dict[str, Any]:
         pipeline, declared = self._declared_stage(call)
         action = call.input.get("actionName")
@@ -705,7 +687,7 @@ def _stage_state(pipeline: Pipeline, declared: dict[str, Any]) -> dict[str, Any]
     state: dict[str, Any] = {
         "stageName": declared["name"],
         "inboundExecutions": waiting,
-        "inboundTransitionState": stage.disabled or {"enabled": True},
+        "inboundTransitionState": {"enabled": True},
         "actionStates": [],
     }
     if waiting:
@@ -818,8 +800,6 @@ OPERATIONS: dict[str, Callable[[CodePipeline, Call], dict[str, Any]]] = {
     "ListActionExecutions": CodePipeline.list_action_executions,
     "StopPipelineExecution": CodePipeline.stop_pipeline_execution,
     "RetryStageExecution": CodePipeline.retry_stage_execution,
-    "DisableStageTransition": CodePipeline.disable_stage_transition,
-    "EnableStageTransition": CodePipeline.enable_stage_transition,
     "PutApprovalResult": CodePipeline.put_approval_result,
 }
 

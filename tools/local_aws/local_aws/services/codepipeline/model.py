@@ -183,7 +183,6 @@ class Stage:
 
     holder: Execution | None = None
     inbound: list[Execution] = field(default_factory=list)
-    disabled: dict[str, Any] | None = None
     latest: Execution | None = None
     latest_status: str = "InProgress"
     actions: dict[str, ActionRun] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """Amazon ECS tasks: those of services, those run by hand, and the stopped ones that say why a rollout fails.
 
-Stands for ListTasks, DescribeTasks, RunTask, StopTask, and the stop codes and reasons of
+Stands for ListTasks, DescribeTasks, RunTask, and the stop codes and reasons of
 https://docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html. AWS shows a stopped
 task for at least an hour; here the latest ten of a deployment stay.
 """
@@ -191,22 +191,6 @@ def install(estate: Estate, settle: Any) -> None:
                 task.document["overrides"] = asked.get("overrides") or {"containerOverrides": []}
                 tasks.append(describe(task, True))
         return {"tasks": tasks, "failures": []}
-
-    @operation("ecs", "StopTask")
-    def stop_task(call: Call) -> dict[str, Any]:
-        with estate.lock:
-            store = estate.store(call)
-            cluster = store.cluster(call.input.get("cluster"))
-            task = store.tasks.get(
-                store.arn(f"task/{cluster.name}/{str(call.input.get('task')).rpartition('/')[2]}")
-            )
-            if task is None:
-                raise ApiError("InvalidParameterException", "The referenced task was not found.")
-            if not task.stopped:
-                stop(
-                    task, "UserInitiated", call.input.get("reason") or "Task stopped by user", estate.clock()
-                )
-            return {"task": describe(task, True)}
 
 
 def _family(task: Task) -> str:

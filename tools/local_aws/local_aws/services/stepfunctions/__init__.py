@@ -4,8 +4,6 @@ Stands for, with its source:
 
 - ValidateStateMachineDefinition, also at create and update: a transition to a state that is not there is refused
   https://docs.aws.amazon.com/step-functions/latest/apireference/API_ValidateStateMachineDefinition.html
-- versions: publish, list, delete, and executions of them
-  https://docs.aws.amazon.com/step-functions/latest/dg/concepts-state-machine-version.html
 - StartExecution: a name of its own where none is given; a used name is refused, but for the same input while the
   execution runs https://docs.aws.amazon.com/step-functions/latest/apireference/API_StartExecution.html
 - StopExecution ends an execution at once, whatever its tasks do: a Lambda function that runs is not stopped
@@ -169,7 +167,7 @@ def _check_log_delivery(call: Call) -> None:
         ) from None
 
 
-# --- machines and versions --------------------------------------------------------------------------------
+# --- machines ---------------------------------------------------------------------------------------------
 
 
 def _backend(call: Call) -> Any:
@@ -177,53 +175,17 @@ def _backend(call: Call) -> Any:
 
 
 def _machine(call: Call, arn: str) -> Any:
-    """Return the state machine of an unqualified ARN."""
+    """Return a state machine. There are no versions and aliases: the module publishes none."""
     for machine in _backend(call).state_machines:
         if machine.arn == arn:
             return machine
     raise ApiError("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{arn}'")
 
 
-def _qualified(call: Call, arn: str) -> tuple[Any, Any]:
-    """Return a state machine, and the version of it that an ARN of a version or an alias means."""
-    base = ":".join(arn.split(":")[:7])
-    machine = _machine(call, base)
-    qualifier = arn.removeprefix(base).lstrip(":")
-    if not qualifier:
-        return machine, None
-    if qualifier in machine.aliases:
-        qualifier = (
-            machine.aliases[qualifier].routing_configuration[0]["stateMachineVersionArn"].rpartition(":")[2]
-        )
-    version = machine.versions.get(int(qualifier)) if qualifier.isdigit() else None
-    if version is None:
-        raise ApiError("StateMachineDoesNotExist", f"State Machine Does Not Exist: '{arn}'")
-    return machine, version
-
-
-def publish_version(call: Call) -> dict[str, Any]:
-    machine = _machine(call, call.input.get("stateMachineArn") or "")
-    machine.publish(call.input.get("description"))
-    version = machine.latest_version
-    return {"stateMachineVersionArn": version.arn, "creationDate": _epoch(version.creation_date)}
-
-
 def list_versions(call: Call) -> dict[str, Any]:
-    machine = _machine(call, call.input.get("stateMachineArn") or "")
-    versions = [
-        {"stateMachineVersionArn": version.arn, "creationDate": _epoch(version.creation_date)}
-        for _, version in sorted(machine.versions.items(), reverse=True)
-    ]
-    return _page(call, "stateMachineVersions", versions)
-
-
-def delete_version(call: Call) -> dict[str, Any]:
-    arn = call.input.get("stateMachineVersionArn") or ""
-    machine, version = _qualified(call, arn)
-    if version is None:
-        raise ApiError("InvalidArn", f"Invalid Arn: '{arn}'")
-    machine.versions.pop(version.version)
-    return {}
+    """Terraform's provider asks before it deletes a machine."""
+    _machine(call, call.input.get("stateMachineArn") or "")
+    return {"stateMachineVersions": []}
 
 
 def delete_machine(call: Call) -> Answer:
@@ -239,7 +201,7 @@ def delete_machine(call: Call) -> Answer:
 
 
 def start_execution(call: Call) -> dict[str, Any]:
-    machine, version = _qualified(call, call.input.get("stateMachineArn") or "")
+    machine = _machine(call, call.input.get("stateMachineArn") or "")
     name = call.input.get("name") or str(uuid.uuid4())
     if not _NAME.fullmatch(name):
         raise ApiError("InvalidName", f"Invalid Name: '{name}'")
@@ -260,8 +222,8 @@ def start_execution(call: Call) -> dict[str, Any]:
                 if other.status == "RUNNING" and other.execution_input == text:
                     return {"executionArn": other.execution_arn, "startDate": _epoch(other.start_date)}
                 raise ApiError("ExecutionAlreadyExists", f"Execution Already Exists: '{other.execution_arn}'")
-        _act(call, machine, (version or machine).roleArn)
-        execution = _execution(call, machine, version or machine, name, text)
+        _act(call, machine, machine.roleArn)
+        execution = _execution(call, machine, name, text)
         machine.executions.append(execution)
         execution.start()
     return {"executionArn": execution.execution_arn, "startDate": _epoch(execution.start_date)}
@@ -311,11 +273,11 @@ class _Execution(Execution):  # type: ignore[misc]  # moto has no types
         return ExecutionDetails(details.arn, details.name, details.role_arn, details.inpt, moment)
 
 
-def _execution(call: Call, machine: Any, source: Any, name: str, text: str) -> Any:
+def _execution(call: Call, machine: Any, name: str, text: str) -> Any:
     # A snapshot: what is updated afterwards does not reach an execution that runs.
-    snapshot = copy.copy(source)
+    snapshot = copy.copy(machine)
     snapshot.executions = []
-    snapshot.loggingConfiguration = copy.deepcopy(source.loggingConfiguration)
+    snapshot.loggingConfiguration = copy.deepcopy(machine.loggingConfiguration)
     arn = f"{machine.arn.replace(':stateMachine:', ':execution:')}:{name}"
     return _Execution(
         name=name,
@@ -352,8 +314,6 @@ def _heading(execution: Any, machine: Any) -> dict[str, Any]:
         "startDate": _epoch(execution.start_date),
         "redriveCount": 0,
     }
-    if execution.state_machine_arn != machine.arn:
-        members["stateMachineVersionArn"] = execution.state_machine_arn
     if execution.status != "RUNNING" and execution.stop_date:
         members["stopDate"] = _epoch(execution.stop_date)
     return members
@@ -378,29 +338,13 @@ def describe_execution(call: Call) -> dict[str, Any]:
     return answer
 
 
-def describe_machine_of_execution(call: Call) -> dict[str, Any]:
-    execution, machine = _found(call)
-    snapshot = execution.state_machine
-    return {
-        "stateMachineArn": machine.arn,
-        "name": machine.name,
-        "definition": snapshot.definition,
-        "roleArn": snapshot.roleArn,
-        "updateDate": _epoch(snapshot.update_date),
-        "loggingConfiguration": snapshot.loggingConfiguration,
-        "tracingConfiguration": snapshot.tracingConfiguration,
-        "encryptionConfiguration": snapshot.encryptionConfiguration,
-    }
-
-
 def list_executions(call: Call) -> dict[str, Any]:
-    arn = call.input.get("stateMachineArn") or ""
-    machine, version = _qualified(call, arn)
+    machine = _machine(call, call.input.get("stateMachineArn") or "")
     wanted = call.input.get("statusFilter")
     chosen = [
         _heading(execution, machine)
         for execution in sorted(machine.executions, key=lambda entry: entry.start_date, reverse=True)
-        if wanted in (None, execution.status) and (version is None or execution.state_machine_arn == arn)
+        if wanted in (None, execution.status)
     ]
     return _page(call, "executions", chosen)
 
@@ -572,12 +516,9 @@ OPERATIONS: dict[str, Callable[[Call], Answer | dict[str, Any]]] = {
     "CreateStateMachine": save_machine,
     "UpdateStateMachine": save_machine,
     "DeleteStateMachine": delete_machine,
-    "PublishStateMachineVersion": publish_version,
     "ListStateMachineVersions": list_versions,
-    "DeleteStateMachineVersion": delete_version,
     "StartExecution": start_execution,
     "DescribeExecution": describe_execution,
-    "DescribeStateMachineForExecution": describe_machine_of_execution,
     "ListExecutions": list_executions,
     "StopExecution": stop_execution,
     "GetExecutionHistory": execution_history,
