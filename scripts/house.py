@@ -1,6 +1,7 @@
 """What the house measures: lines of each part, the largest module, imports between rooms, and how long functions take to start.
 
-``python -m scripts.house [CHECKOUT] [--cold]``. Older checkouts are measured as well, so that before and after can be compared.
+``python -m scripts.house [CHECKOUT] [--cold] [--before CHECKOUT]``. Older checkouts are measured as well, so that before and after
+can be compared; with ``--before`` the cold starts of both stand side by side.
 ``tests/unit/test_floors.py`` holds the product to its limits by these numbers.
 """
 
@@ -8,11 +9,13 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
+import os
 import statistics
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -25,7 +28,16 @@ PARTS = {
     "scripts": ("scripts",),
     "tests": ("tests", "tools/local_aws/tests"),
 }
-_COLD_STARTS = 5
+_COLD_STARTS = 7
+# Time of the processor, so that what else the machine does counts little; compiled bytecode is there, as after the first start.
+_IMPORT = """
+import json, sys, time
+before = time.process_time()
+import {module}
+taken = time.process_time() - before
+own = [name for name in sys.modules if name.partition(".")[0] in ("ecs_release", "handlers")]
+print(json.dumps([len(own), len(sys.modules), taken]))
+"""
 
 Module = tuple[str, ...]
 """``("plan", "decide")`` for ``ecs_release/plan/decide.py``, ``("plan",)`` for its ``__init__.py``."""
@@ -104,34 +116,81 @@ def lines_of(checkout: Path, part: str) -> int:
     )
 
 
-def cold_starts(house: House) -> dict[str, float]:
-    """Handler's module -> seconds that a new interpreter takes to import it, the median of a few."""
-    steps = {
-        ".".join(("ecs_release", *module))
-        for module in house.modules
-        if "def handler(" in house.source(module).read_text(encoding="utf-8")
-    }
+@dataclass(frozen=True)
+class ColdStart:
+    """What a new interpreter loads for a function: modules of ours, all modules, milliseconds (the median of a few)."""
+
+    own: int
+    modules: int
+    milliseconds: float
+
+
+def cold_starts(*houses: House) -> dict[str, list[ColdStart | None]]:
+    """Function -> its cold start in each checkout; None where it is not there. The checkouts take turns."""
+    functions = [_functions(house) for house in houses]
+    names = sorted({name for found in functions for name in found})
+    starts: dict[str, list[ColdStart | None]] = {}
+    for name in names:
+        runs: list[list[tuple[int, int, float]]] = [[] for _ in houses]
+        for _ in range(_COLD_STARTS + 1):
+            for house, found, taken in zip(houses, functions, runs, strict=True):
+                if name in found:
+                    taken.append(_import(house, found[name]))
+        starts[name] = [
+            ColdStart(*taken[-1][:2], 1000 * statistics.median(run[2] for run in taken[1:]))
+            if taken
+            else None
+            for taken in runs
+        ]
+    return starts
+
+
+def _functions(house: House) -> dict[str, str]:
+    """Function -> the module of its handler; before steps had theirs, those were modules of a package of their own."""
+    source = house.package.parent
     return {
-        module: statistics.median(_import(house, module) for _ in range(_COLD_STARTS))
-        for module in sorted(steps)
+        path.stem: ".".join(path.relative_to(source).with_suffix("").parts)
+        for folder in (house.package / "steps", source / "handlers")
+        for path in folder.glob("*.py")
+        if "\ndef handler(" in path.read_text(encoding="utf-8")
     }
 
 
-def _import(house: House, module: str) -> float:
+def _import(house: House, module: str) -> tuple[int, int, float]:
     env = {
+        **os.environ,
         "PYTHONPATH": str(house.package.parent),
         "ECS_RELEASE_TABLE": "t",
         "AWS_DEFAULT_REGION": "eu-west-1",
     }
-    started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", f"import {module}"], env=env, check=True)
-    return time.perf_counter() - started
+    ran = subprocess.run(
+        [sys.executable, "-c", _IMPORT.format(module=module)],
+        env=env,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    own, modules, taken = json.loads(ran.stdout.splitlines()[-1])
+    return own, modules, taken
+
+
+def _table(starts: Mapping[str, list[ColdStart | None]], titles: list[str]) -> Iterator[str]:
+    """In Markdown, for docs/architecture.md."""
+    columns = " | ".join(f"{title}modules of ours | all modules | ms" for title in titles)
+    yield f"| function | {columns} |"
+    yield "|---" * (1 + 3 * len(titles)) + "|"
+    for name, found in starts.items():
+        cells = (
+            f"{one.own} | {one.modules:,} | {one.milliseconds:.0f}" if one else "– | – | –" for one in found
+        )
+        yield f"| {name} | " + " | ".join(cells) + " |"
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("checkout", nargs="?", type=Path, default=ROOT)
-    parser.add_argument("--cold", action="store_true", help="also how long each function takes to import")
+    parser.add_argument("--cold", action="store_true", help="also what each function takes to import")
+    parser.add_argument("--before", type=Path, help="an older checkout, whose cold starts stand beside these")
     arguments = parser.parse_args()
     house = House(arguments.checkout.resolve())
     for part in PARTS:
@@ -142,9 +201,11 @@ def main() -> int:
     print(f"{'modules':24} {len(house.modules):7,}")
     print(f"{'imports between rooms':24} {house.between_rooms():7,}")
     print(f"{'longest import chain':24} {len(chain):7,} {' > '.join('/'.join(module) for module in chain)}")
-    if arguments.cold:
-        for module, seconds in cold_starts(house).items():
-            print(f"{module:44} {seconds * 1000:5.0f} ms")
+    if arguments.before:
+        starts = cold_starts(House(arguments.before.resolve()), house)
+        print("", *_table(starts, ["before: ", "after: "]), sep="\n")
+    elif arguments.cold:
+        print("", *_table(cold_starts(house), [""]), sep="\n")
     return 0
 
 

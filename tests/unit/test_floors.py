@@ -93,3 +93,16 @@ def test_the_house_is_measured(capsys: pytest.CaptureFixture[str], monkeypatch: 
     printed = capsys.readouterr().out
     for figure in (*house.PARTS, "largest module", "imports between rooms", "longest import chain"):
         assert re.search(rf"^{figure} +[1-9][\d,]*", printed, re.MULTILINE), figure
+
+
+def test_cold_starts_stand_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(house, "_COLD_STARTS", 1)
+    monkeypatch.setattr(house, "_functions", lambda _: {"report": "ecs_release.steps.report"})
+
+    starts = house.cold_starts(HOUSE, HOUSE)
+
+    assert starts.keys() == {"report"}
+    for start in starts["report"]:
+        assert start is not None
+        assert 10 < start.own < start.modules
+        assert start.milliseconds > 0
