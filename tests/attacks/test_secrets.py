@@ -29,6 +29,7 @@ from ecs_release import observability
 from ecs_release.aws import clients as aws
 from ecs_release.aws import raw
 from ecs_release.aws.ecs_targets import reference_of, with_task_definition
+from ecs_release.aws.scheduled_tasks import read_targets
 from ecs_release.cli import follow
 from ecs_release.cli import repair as finishing
 from ecs_release.cli.console import Console
@@ -36,7 +37,6 @@ from ecs_release.errors import LockLostError
 from ecs_release.manifest import from_document
 from ecs_release.plan import page as plan_page
 from ecs_release.plan import text as plan_text
-from ecs_release.plan.live import read_targets
 from ecs_release.plan.request import Request
 from ecs_release.record.models import ReleaseRecord
 from ecs_release.record.store import Store

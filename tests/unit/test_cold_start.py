@@ -17,6 +17,7 @@ STEPS = sorted(
     if "\ndef handler(" in path.read_text()
 )
 READS_A_MANIFEST = {"parse", "plan"}
+MAKES_A_PLAN = {"parse", "plan"}
 
 
 def loaded(program: str) -> set[str]:
@@ -38,6 +39,11 @@ def test_no_function_loads_the_reading_of_yaml(step: str) -> None:
 
     assert not {"yaml", "ecs_release.manifest.source", "ecs_release.manifest.hints"} & modules
     assert ("ecs_release.manifest.rules" in modules) == (step in READS_A_MANIFEST)
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_no_function_that_follows_a_plan_loads_what_makes_one(step: str) -> None:
+    assert ("ecs_release.plan.decide" in loaded(f"import ecs_release.steps.{step}")) == (step in MAKES_A_PLAN)
 
 
 def test_an_item_comes_without_the_rules() -> None:

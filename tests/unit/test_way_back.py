@@ -22,16 +22,10 @@ from ecs_release.plan.back import Step, items_back, plan_back
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.document import plan_document
+from ecs_release.plan.image_back import Outcome, image_back
 from ecs_release.plan.live import Live
 from ecs_release.plan.text import grouped_warnings, way_back_words
-from ecs_release.plan.way_back import (
-    Found,
-    Goal,
-    Outcome,
-    image_back,
-    look_at,
-    with_way_back,
-)
+from ecs_release.plan.way_back import Found, Goal, look_at, with_way_back
 from ecs_release.record.models import ItemRecord
 from ecs_release.rollout.unused import copies_never_set
 

@@ -15,6 +15,7 @@ from ecs_release.aws.clients import Connections
 from ecs_release.aws.raw import raw_body, send_raw
 from ecs_release.aws.trouble import error_code, explain, trouble
 from ecs_release.errors import MissingError, RefusedError
+from ecs_release.manifest.item import Rule, ScheduledTask
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -244,3 +245,10 @@ def end_of(schedule: Mapping[str, Any]) -> float | None:
 
 def _settable(schedule: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in schedule.items() if key not in _SCHEDULE_OUTPUT_ONLY}
+
+
+def read_targets(item: ScheduledTask, connections: Connections) -> list[dict[str, Any]]:
+    """The raw targets of a rule, or the raw schedule alone."""
+    if isinstance(item, Rule):
+        return Rules(connections, item.target).targets(item.event_bus, item.rule)
+    return [Schedules(connections, item.target).get(item.group, item.schedule)]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -14,7 +14,7 @@ from ecs_release.aws.answers import understanding
 from ecs_release.aws.clients import Connections
 from ecs_release.aws.patience import side_by_side
 from ecs_release.aws.registry import Registry, RegistryImage
-from ecs_release.aws.scheduled_tasks import Rules, Schedules
+from ecs_release.aws.scheduled_tasks import Rules, read_targets
 from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.services import Services, in_tens
 from ecs_release.aws.task_definitions import TaskDefinition
@@ -307,10 +307,3 @@ def _about_rule(item: Rule, connections: Connections) -> Iterator[Finding]:
         yield Finding("E211", {"owner": state.managed_by})
     if state.disabled:
         yield Finding("W207")
-
-
-def read_targets(item: ScheduledTask, connections: Connections) -> list[dict[str, Any]]:
-    """The raw targets of a rule, or the raw schedule alone."""
-    if isinstance(item, Rule):
-        return Rules(connections, item.target).targets(item.event_bus, item.rule)
-    return [Schedules(connections, item.target).get(item.group, item.schedule)]

@@ -12,7 +12,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from enum import Enum, auto
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -30,79 +29,12 @@ from ecs_release.manifest.item import Key, Service
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.findings import Finding
+from ecs_release.plan.image_back import ImageBack, Outcome, image_back, images_to_look_up
 from ecs_release.plan.live import READERS, Live
 
 GONE, MOVED, CHANGED, NO_REVISION, NOT_KNOWN = "W262", "W263", "W264", "W265", "W266"
 UNREACHABLE = frozenset({GONE, CHANGED, NO_REVISION})
 """Findings that say that an item can't be put back."""
-
-
-class Outcome(Enum):
-    """What becomes of one image on the way back."""
-
-    SAME = auto()  # its name means what ran
-    MOVED = auto()  # its tag does not, and what ran is there by its digest
-    LOST = auto()  # what ran is gone
-    UNKNOWN = auto()
-
-
-@dataclass(frozen=True)
-class ImageBack:
-    """One image that "back" names.
-
-    Attributes
-    ----------
-    ran : the digest that ran, where ECS tells.
-    now : what its tag means now; None where it is gone or nobody knows.
-    why : ECR's code for not having it, or why nobody knows.
-    """
-
-    image: str
-    outcome: Outcome
-    ran: str | None = None
-    now: str | None = None
-    why: str = ""
-
-    @property
-    def pinned(self) -> str:
-        """The image by the digest that ran."""
-        return with_digest(self.image, str(self.ran))
-
-
-def image_back(
-    image: str,
-    ran: str | None,
-    meanings: Mapping[str, Meaning],
-    *,
-    resolved: bool = True,
-    untold: str = "",
-) -> ImageBack:
-    """What becomes of one image. Pure.
-
-    Parameters
-    ----------
-    ran : the digest that ran, where ECS tells.
-    meanings : what ECR says of the image, and of it by the digest that ran.
-    resolved : whether ECS resolves its tag once; False for a scheduled task, whose every run follows the tag.
-    untold : why ECS was not asked which digest ran; "" where it was.
-    """
-    found = meanings.get(image, Meaning(unknown="was not looked for"))
-    if found.unknown:
-        return ImageBack(image, Outcome.UNKNOWN, ran, why=found.unknown)
-    if "@" in image or ran is None:
-        if found.missing:
-            return ImageBack(image, Outcome.LOST, ran, why=found.missing)
-        if resolved and "@" not in image:
-            why = f"can't be compared: {untold or 'ECS does not tell which digest runs'}"
-            return ImageBack(image, Outcome.UNKNOWN, now=found.digest, why=why)
-        return ImageBack(image, Outcome.SAME, ran, found.digest)
-    if not found.missing and found.is_(ran):
-        return ImageBack(image, Outcome.SAME, ran, found.digest)
-    by_digest = meanings.get(with_digest(image, ran), Meaning(unknown="was not looked for"))
-    if by_digest.unknown:
-        return ImageBack(image, Outcome.UNKNOWN, ran, found.digest, by_digest.unknown)
-    outcome = Outcome.LOST if by_digest.missing else Outcome.MOVED
-    return ImageBack(image, outcome, ran, found.digest, found.missing or by_digest.missing or "")
 
 
 @dataclass(frozen=True)
@@ -162,7 +94,7 @@ def look_at(goals: Sequence[Goal], connections: Connections, definitions: Defini
         wanted: dict[tuple[str, str], set[str]] = {}
         for goal, definition, ran in zip(goals, read, digests, strict=True):
             if isinstance(definition, TaskDefinition):
-                for image in _names(definition, ran):
+                for image in images_to_look_up(definition, ran):
                     key = (goal.target, "/".join(registry_and_repository(image)))
                     wanted.setdefault(key, set()).add(image)
         registries = {target: Registry(connections, target) for target, _ in wanted}
@@ -189,18 +121,6 @@ def look_at(goals: Sequence[Goal], connections: Connections, definitions: Defini
         else Found(digests=ran, trouble=definition)
         for goal, definition, ran in zip(goals, read, digests, strict=True)
     ]
-
-
-def images_to_look_up(definition: TaskDefinition, ran: Mapping[str, str]) -> set[str]:
-    """The names that a registry has to be asked for: each image, and each one that has a tag by the digest that ran."""
-    return set(_names(definition, ran))
-
-
-def _names(definition: TaskDefinition, ran: Mapping[str, str]) -> Iterator[str]:
-    for name, image in definition.images.items():
-        yield image
-        if name in ran and "@" not in image:
-            yield with_digest(image, ran[name])
 
 
 def _definition(goal: Goal, definitions: Definitions) -> TaskDefinition | Finding:

@@ -14,6 +14,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ecs_release.aws.ecs_targets import reference_of
+from ecs_release.aws.scheduled_tasks import read_targets
 from ecs_release.aws.services import Services
 from ecs_release.aws.task_definitions import TaskDefinitions
 from ecs_release.aws.trouble import error_code, explain
@@ -26,7 +27,6 @@ from ecs_release.errors import (
     UnfinishedError,
 )
 from ecs_release.observability import about_release, logger
-from ecs_release.plan.live import read_targets
 from ecs_release.record.models import ItemRecord, UnusedRevision
 from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.steps.worker import Worker

@@ -16,7 +16,7 @@ from ecs_release.errors import (
     PassingError,
 )
 from ecs_release.observability import logger
-from ecs_release.plan.way_back import ImageBack, Outcome, image_back, images_to_look_up
+from ecs_release.plan.image_back import ImageBack, Outcome, image_back, images_to_look_up
 from ecs_release.record.models import Found
 from ecs_release.record.statuses import OPEN
 from ecs_release.steps.turn import Turn

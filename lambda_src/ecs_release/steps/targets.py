@@ -9,10 +9,9 @@ from typing import Any
 
 from ecs_release.aws.ecs_targets import reference_of, with_task_definition
 from ecs_release.aws.patience import jittered, pause
-from ecs_release.aws.scheduled_tasks import Rules, Schedules
+from ecs_release.aws.scheduled_tasks import Rules, Schedules, read_targets
 from ecs_release.errors import ItemError, MissingError
 from ecs_release.manifest.item import Schedule
-from ecs_release.plan.live import read_targets
 from ecs_release.record.before import recorded_targets
 from ecs_release.record.models import ItemRecord
 from ecs_release.steps.turn import Turn
