@@ -183,13 +183,10 @@ class Stack:
         pipeline, name = self.client("codepipeline"), self.outputs["pipeline_name"]
         deadline = time.monotonic() + seconds
         while True:
-            runs = pipeline.list_pipeline_executions(pipelineName=name)["pipelineExecutionSummaries"]
-            mine = [
-                r for r in runs if any(s.get("revisionId") == commit for s in r.get("sourceRevisions", ()))
-            ]
+            mine = self._pipeline_executions(commit)
             if mine and mine[0]["status"] not in ("InProgress", "Stopping"):
                 break
-            assert time.monotonic() < deadline, f"no pipeline execution of {commit} ended: {mine or runs}"
+            assert time.monotonic() < deadline, f"no pipeline execution of {commit} ended: {mine}"
             time.sleep(_POLL_SECONDS)
         run = mine[0]["pipelineExecutionId"]
         actions = pipeline.list_action_executions(pipelineName=name, filter={"pipelineExecutionId": run})[
@@ -200,6 +197,17 @@ class Stack:
             "status": mine[0]["status"],
             "actions": {f"{a['stageName']}.{a['actionName']}": a for a in actions},
         }
+
+    def _pipeline_executions(self, commit: str) -> list[dict[str, Any]]:
+        """The pipeline executions of a commit, newest first."""
+        runs = self.client("codepipeline").list_pipeline_executions(
+            pipelineName=self.outputs["pipeline_name"]
+        )["pipelineExecutionSummaries"]
+        return [r for r in runs if any(s.get("revisionId") == commit for s in r.get("sourceRevisions", ()))]
+
+    def has_failed(self, commit: str) -> bool:
+        """Whether the pipeline execution of a commit has failed by now."""
+        return any(run["status"] == "Failed" for run in self._pipeline_executions(commit)[:1])
 
     def release_of(self, pipeline: dict[str, Any]) -> Outcome:
         """The release that a pipeline's Deploy action ran."""

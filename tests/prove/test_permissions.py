@@ -1,7 +1,7 @@
 """Every permission is needed, none is missing, and a judge that is not ours says the same.
 
-A run of its own: a push through the gate to two accounts in two Regions, one that fails and goes back, and one by
-hand that is refused. What embedded AWS was asked meanwhile is recorded, and judged again here.
+A run of its own: a push through the gate to two accounts in two Regions, one that fails and goes back, one that is stopped, one
+that Build refuses, and a release by hand that is refused. What embedded AWS was asked meanwhile is recorded, and judged again here.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ import subprocess
 import time
 import zipfile
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from local_aws.client import HANG_SECONDS, LocalAws
 from local_aws.estate import ACCOUNT, Estate, container
-from local_aws.kernel.iam.decision import decide
+from local_aws.kernel.iam.decision import Policies, decide, sentence
 from local_aws.services.iam.report import Held, asked, held, refused, refused_without
 from policy_sentry.querying.actions import get_action_data
 from stack import Stack
@@ -41,7 +42,7 @@ CLUSTER = "shop"
 PASSED_OVER = "kms:encryptioncontext"
 CRASH = {"image": "crash", "outcome": "circuit_breaker_rollback", "seconds": 1}
 
-# Statements that no call of this run needed, by role without the module's name, kind and Sid: why they are there all the same.
+# Statements that no call of this run needed, by the holder's name, kind and Sid: why they are there all the same.
 REASONS: dict[str, str] = json.loads((HERE / "unneeded.json").read_text(encoding="utf-8"))
 
 
@@ -127,6 +128,33 @@ class Run:
 
     def push(self, manifest: str) -> dict[str, Any]:
         """Push, approve, and wait for the pipeline's end."""
+        return self.stack.wait_for_pipeline(self._approve(manifest))
+
+    def stop(self, manifest: str, item: str) -> str:
+        """Push, approve, and stop the release's execution once it has written to an item; the status that its record got."""
+        commit, states = self._approve(manifest), self.stack.client("stepfunctions")
+        machine = self.stack.outputs["state_machine_arn"]
+
+        def running() -> list[dict[str, Any]]:
+            found = states.list_executions(stateMachineArn=machine, statusFilter="RUNNING")
+            return list(found["executions"])
+
+        (execution,) = _until(running)
+        release = execution["name"]
+        _until(
+            lambda: [i for i in self.stack.store.items(release) if i.name == item and i.status == "UPDATED"]
+        )
+        states.stop_execution(executionArn=execution["executionArn"], cause="stopped by an operator")
+        self.stack.wait_for_pipeline(commit)
+
+        def closed() -> str | None:
+            record = self.stack.store.release(release)
+            return None if record is None or record.status == "RUNNING" else str(record.status)
+
+        return str(_until(closed))
+
+    def _approve(self, manifest: str) -> str:
+        """Push, and approve unless Build fails; the commit."""
         client, name = self.stack.client("codepipeline"), self.stack.outputs["pipeline_name"]
         commit = self.stack.push(manifest)
         deadline = time.monotonic() + HANG_SECONDS
@@ -143,11 +171,19 @@ class Run:
                     token=latest["token"],
                 )
                 break
-            build = next(s for s in stages if s["stageName"] == "Build")
-            if build.get("latestExecution", {}).get("status") == "Failed":
+            if self.stack.has_failed(commit):
                 break
             time.sleep(0.3)
-        return self.stack.wait_for_pipeline(commit)
+        return commit
+
+
+def _until(look: Callable[[], Any]) -> Any:
+    """Look until there is something, and return it."""
+    deadline = time.monotonic() + HANG_SECONDS
+    while not (found := look()):
+        assert time.monotonic() < deadline, "nothing of the kind comes"
+        time.sleep(0.3)
+    return found
 
 
 def image(name: str, tag: str) -> str:
@@ -170,6 +206,14 @@ def record(aws: LocalAws, run: Run) -> dict[str, Any]:
     assert failed["status"] == "Failed", failed
     assert stack.release_of(failed).error == "EcsRelease.ROLLED_BACK"
     stack.wait_for_clean_up()
+    # Stopped: the rule on ended executions has Report close the record.
+    aws.rollouts([{"service": "worker", "outcome": "stall"}])
+    assert run.stop(run.manifest(worker="4"), f"{CLUSTER}/worker") == "ABORTED"
+    _until(lambda: [told for told in aws.notifications() if "ABORTED" in told["subject"]])
+    # Before a release there is no report: a rule tells the topic itself.
+    unreadable = run.push("services: none\n")
+    assert unreadable["actions"]["Build.Build"]["status"] == "Failed", unreadable
+    _until(lambda: [told for told in aws.notifications() if unreadable["id"] in told["message"]])
     # By hand nothing is released past the gate: Parse refuses it, and the report tells it.
     assert stack.release(run.manifest(api="4")).error == "EcsRelease.REJECTED"
     aws.rollouts([])
@@ -179,8 +223,13 @@ def record(aws: LocalAws, run: Run) -> dict[str, Any]:
 
 
 def short(statement: Held) -> str:
-    """Such as ``ecs-release-report identity Trace``; whose target account does not matter, nor which session."""
-    return f"{statement.holder.rpartition('/')[2]} {statement.kind} {statement.name}"
+    """Such as ``ecs-release-report identity Trace``; whose target account does not matter, nor which session, version or key."""
+    _, _, service, _, _, resource = statement.holder.split(":", 5)
+    name = {
+        "kms": "key",
+        "lambda": resource.removeprefix("function:").partition(":")[0],
+    }.get(service, resource.rpartition("/")[2])
+    return f"{name} {statement.kind} {statement.name}"
 
 
 def test_nothing_was_refused(record: dict[str, Any]) -> None:
@@ -199,6 +248,122 @@ def test_each_statement_was_needed_or_says_why_it_is_there(record: dict[str, Any
         "no request needed these; take them out, or say why in unneeded.json"
     )
     assert set(REASONS) - unneeded == set(), "these are needed now; take them out of unneeded.json"
+
+
+Statement = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Mend:
+    """Something that AWS would have refused once, put back as it was.
+
+    Attributes
+    ----------
+    kind : of the policies that had it: "identity", "session" or "resource".
+    undo : changes a statement back; False where it is not about it.
+    says : what AWS says of a call that is refused then.
+    """
+
+    kind: str
+    undo: Callable[[Statement], bool]
+    says: str
+
+
+def _without(action: str) -> Callable[[Statement], bool]:
+    def undo(statement: Statement) -> bool:
+        actions = statement.get("Action")
+        if not isinstance(actions, list) or action not in actions:
+            return False
+        statement["Action"] = [name for name in actions if name != action] or ["none:None"]
+        return True
+
+    return undo
+
+
+def _asking_for_the_account(sid: str) -> Callable[[Statement], bool]:
+    def undo(statement: Statement) -> bool:
+        if statement.get("Sid") != sid:
+            return False
+        asked = statement.setdefault("Condition", {})
+        asked["StringEquals"] = {**asked.get("StringEquals", {}), "aws:SourceAccount": ACCOUNT}
+        return True
+
+    return undo
+
+
+def _not_taking_silence(statement: Statement) -> bool:
+    condition = statement.get("Condition", {})
+    statement["Condition"] = {name.removesuffix("IfExists"): keys for name, keys in condition.items()}
+    return any(name.endswith("IfExists") for name in condition)
+
+
+# docs/fidelity.md lists these, and who judges what a policy does not show.
+MENDS = {
+    "UpdateService passes roles, says the session": Mend(
+        "session", _without("iam:PassRole"), "because no session policy allows the iam:PassRole action"
+    ),
+    "UpdateService passes roles, says the role": Mend(
+        "identity",
+        _without("iam:PassRole"),
+        "because no identity-based policy allows the iam:PassRole action",
+    ),
+    "registering with tags tags": Mend(
+        "session", _without("ecs:TagResource"), "because no session policy allows the ecs:TagResource action"
+    ),
+    "describing with tags lists them": Mend(
+        "session",
+        _without("ecs:ListTagsForResource"),
+        "because no session policy allows the ecs:ListTagsForResource action",
+    ),
+    "EventBridge calls Report without a source account": Mend(
+        "resource",
+        _asking_for_the_account("RuleOnEndedExecutions"),
+        "because no resource-based policy allows the lambda:InvokeFunction action",
+    ),
+    "EventBridge tells of a failed Deploy without a source account": Mend(
+        "resource",
+        _asking_for_the_account("RuleOnFailedDeployActions"),
+        "because no resource-based policy allows the lambda:InvokeFunction action",
+    ),
+    "EventBridge publishes without a source account": Mend(
+        "resource",
+        _asking_for_the_account("RulesPublish"),
+        "because no resource-based policy allows the SNS:Publish action",
+    ),
+    "EventBridge uses the topic's key without a source account": Mend(
+        "resource",
+        _asking_for_the_account("RulesPublishToTheTopic"),
+        "because no resource-based policy allows the kms:GenerateDataKey action",
+    ),
+    "CodePipeline need not say for which pipeline": Mend(
+        "resource", _not_taking_silence, "because no role trust policy allows the sts:AssumeRole action"
+    ),
+}
+
+
+def _undone(policies: Policies, mend: Mend) -> Policies:
+    def changed(text: str) -> str:
+        document = json.loads(text)
+        statements = document["Statement"]
+        found = [mend.undo(s) for s in (statements if isinstance(statements, list) else [statements])]
+        return json.dumps(document) if any(found) else text
+
+    if mend.kind == "resource":
+        return replace(policies, resource=policies.resource and changed(policies.resource))
+    if mend.kind == "session":
+        return replace(policies, session=policies.session and tuple(map(changed, policies.session)))
+    return replace(policies, identity=tuple((name, changed(text)) for name, text in policies.identity))
+
+
+@pytest.mark.parametrize("mend", MENDS.values(), ids=MENDS)
+def test_with_a_mend_undone_the_run_is_refused_in_aws_s_words(record: dict[str, Any], mend: Mend) -> None:
+    said = set()
+    for request, policies, entry in asked(record):
+        undone = _undone(policies, mend)
+        decision = decide(request, undone)
+        if entry["allowed"] and undone != policies and not decision.allowed:
+            said.add(sentence(request, decision))
+    assert [text for text in said if " is not authorized to perform: " in text and mend.says in text], said
 
 
 def test_the_resources_asked_for_have_the_reference_s_form(record: dict[str, Any]) -> None:

@@ -81,9 +81,9 @@ class Held:
 
     Attributes
     ----------
-    holder : the role's ARN.
-    kind : "identity" or "session".
-    policy : an inline policy's name, a managed one's ARN; of a session policy its number.
+    holder : the role's ARN; of a resource's own policy, the resource's.
+    kind : "identity", "session" or "resource".
+    policy : an inline policy's name, a managed one's ARN; of a session policy its number; "" for a resource's own policy.
     name : the statement's Sid, or its place.
     """
 
@@ -96,9 +96,17 @@ class Held:
 
 
 def held(document: Mapping[str, Any]) -> list[Held]:
-    """Every statement of each role and session that asked for something."""
+    """Every statement of each role and session that asked for something, and what resources' own policies allow.
+
+    What those deny is no permission, and nothing would be refused without it.
+    """
     found = set()
     for request, policies, _ in asked(document):
+        if policies.resource is not None:
+            holder = request.resource.partition("/")[0] if _is_object(request) else request.resource
+            for place, statement in enumerate(parse(policies.resource).statements):
+                if statement.allows:
+                    found.add(Held(holder, "resource", "", statement.name, policies.resource, place))
         if request.caller.role_arn is None:
             continue
         texts = [("identity", name, text) for name, text in policies.identity]
@@ -109,12 +117,19 @@ def held(document: Mapping[str, Any]) -> list[Held]:
     return sorted(found)
 
 
+def _is_object(request: Request) -> bool:
+    """Whether the policy is that of the bucket around it."""
+    return request.action.startswith("s3:")
+
+
 def refused_without(document: Mapping[str, Any], statement: Held) -> list[Request]:
     """What was allowed and would not be without a statement."""
     shorter = without(statement.text, statement.place)
     found = []
     for request, policies, entry in asked(document):
-        if request.caller.role_arn != statement.holder or not entry["allowed"]:
+        if not entry["allowed"] or (
+            statement.kind != "resource" and request.caller.role_arn != statement.holder
+        ):
             continue
         changed = _changed(policies, statement, shorter)
         if changed is not None and not decide(request, changed).allowed:
@@ -124,6 +139,10 @@ def refused_without(document: Mapping[str, Any], statement: Held) -> list[Reques
 
 def _changed(policies: Policies, statement: Held, shorter: str | None) -> Policies | None:
     """The policies without the statement; None where it is not among them."""
+    if statement.kind == "resource":
+        if policies.resource != statement.text:
+            return None
+        return Policies(policies.identity, policies.boundary, policies.session, shorter)
     if statement.kind == "identity":
         key = (statement.policy, statement.text)
         if key not in policies.identity:
