@@ -14,6 +14,8 @@ _LINK = re.compile(r"\]\((?!https?://|mailto:|#)([^)\s#]+)(?:#[^)\s]*)?\)")
 _PATH = re.compile(
     r"`((?:bench|docs|examples|lambda_src|modules|schemas|scripts|statemachine|tests|tools)/[\w./-]+)`"
 )
+# Modules of the product by their room, such as `rollout/judge.py`.
+_MODULE = re.compile(r"`((?:manifest|aws|record|rollout|plan|report|steps|cli)/\w+\.(?:py|json))`")
 # What a sentence is about because it is gone, or is made by who reads.
 _NOT_HERE = {"CHANGELOG.md"}
 
@@ -35,4 +37,6 @@ def test_each_link_and_each_path_leads_somewhere(document: Path) -> None:
     missing = [link for link in _LINK.findall(text) if not (document.parent / link).exists()]
     if document.name not in _NOT_HERE:
         missing += [path for path in _PATH.findall(text) if not (ROOT / path).exists()]
+        product = ROOT / "lambda_src" / "ecs_release"
+        missing += [path for path in _MODULE.findall(text) if not (product / path).exists()]
     assert missing == []
