@@ -138,6 +138,17 @@ def test_after_an_unwhole_release_it_goes_back_to_the_last_whole_state_and_not_t
     assert found["rollback_to"] == found["before"]
 
 
+def test_a_release_that_stops_does_not_hold_the_lock_for_a_day_of_bake_time(aws: Cloud) -> None:
+    """What bakes has no verdict; the next release finds it on its way, and goes back to the last whole state."""
+    world = play(aws, release(on_failure="stop"), release(version=2), things=estate(bake=1380))
+    assert world.oracle.ended == {**world.oracle.ended, "r1": "FAILED", "r2": "ROLLED_BACK"}
+    left = item(world, "r1")
+    assert (left["verdict"], left["status"]) == ("UPDATED", "UPDATED")
+    assert "ECS goes on with it" in left["reason"]
+    found = item(world, "r2")
+    assert found["before"] == left["before"]
+
+
 def test_a_rollout_of_an_earlier_release_that_is_still_under_way_goes_back_by_ecs_too(aws: Cloud) -> None:
     """The second release finds its image running already, in the bake time of the first one's deployment, whose source is whole."""
     stopped = Release(

@@ -15,7 +15,10 @@ from ecs_release.errors import TargetUnreachableError
 from ecs_release.manifest import Service
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import Status
+from ecs_release.report.notification import message
 from ecs_release.rollout.judge import Judgement, Rollout
+from ecs_release.rollout.release import judge_release
+from ecs_release.rollout.unused import to_deregister
 from ecs_release.steps import check_rollouts, judging
 from ecs_release.steps.starting import Starting
 
@@ -143,6 +146,93 @@ def test_a_wave_that_has_not_begun_gives_back_what_an_earlier_release_left_there
     worker: Any = Items(left, clean, failed)
     state = check_rollouts._fail(worker, release, {"wave": 0})
     assert (state["next"], state["wave"], state["rollback"]) == ("ROLLBACK", 1, [1])
+
+
+class Wave(Items):
+    """A wave of services that is being watched: nothing new is seen of them."""
+
+    def __init__(self, on_failure: str, failing_for: int, *items: ItemRecord) -> None:
+        super().__init__(*items)
+        waves = [{"wave": 0, "batches": [0, 0], "tasks": [], "services": [0]}]
+        self.now = time.time()
+        self.record = ReleaseRecord(
+            "r",
+            "arn",
+            1,
+            "2026-01-01T00:00:00.000Z",
+            waves=waves,
+            on_failure=on_failure,
+            failing_since=int(self.now - failing_for),
+        )
+        self.reasons: dict[str, str] = {}
+
+    def update_item(self, item: ItemRecord, changes: dict[str, Any]) -> ItemRecord:
+        assert set(changes) == {"reason"}, "an item without a verdict gets none"
+        self.reasons[item.name] = changes["reason"]
+        return item
+
+    def next(self, monkeypatch: pytest.MonkeyPatch) -> str:
+        monkeypatch.setattr(check_rollouts, "judge_all", lambda worker, items, now: list(items))
+        worker: Any = self
+        state: Any = {"wave": 0, "phase": "services"}
+        return str(check_rollouts._after_update(worker, self.record, state, {}, self.now)["next"])
+
+
+def written(name: str, **members: Any) -> ItemRecord:
+    service = Service(cluster="c", service=name)
+    return item(
+        item=service,
+        action="update",
+        before="v1",
+        live="v1",
+        after="v2",
+        started_at=1,
+        deployment_id="ecs-svc/2",
+        **{"verdict": Status.UPDATED, "status": Status.UPDATED, **members},
+    )
+
+
+FAILED = written("failed", verdict=Status.FAILED, status=Status.FAILED)
+BAKES, ROLLS = written("bakes", bakes=True), written("rolls")
+PAUSED = written("paused", bakes=True, reason="ECS has paused it; continue it with: aws ecs")
+
+
+@pytest.mark.parametrize(
+    ("on_failure", "failing_for", "others", "then"),
+    [
+        ("stop", 10, [BAKES], "WAIT"),
+        ("stop", 121, [BAKES, PAUSED], "REPORT"),
+        ("stop", 121, [BAKES, ROLLS], "WAIT"),
+        ("stop", 100_000, [ROLLS], "WAIT"),
+        ("rollback", 10, [BAKES], "ROLLBACK"),
+        ("rollback", 10, [ROLLS], "WAIT"),
+        ("rollback", 121, [ROLLS], "ROLLBACK"),
+        ("continue", 100_000, [BAKES], "WAIT"),
+    ],
+)
+def test_how_long_the_others_of_a_failing_wave_are_watched(
+    on_failure: str, failing_for: int, others: list[ItemRecord], then: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert Wave(on_failure, failing_for, FAILED, *others).next(monkeypatch) == then
+
+
+def test_what_goes_on_without_a_release_that_stops_is_said_and_has_no_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wave = Wave("stop", 121, FAILED, BAKES, PAUSED)
+    assert wave.next(monkeypatch) == "REPORT"
+    assert wave.reasons == {
+        "c/bakes": check_rollouts.STILL_UNDER_WAY,
+        "c/paused": f"{check_rollouts.STILL_UNDER_WAY}; {PAUSED.reason}",
+    }
+    again = Wave("stop", 121, FAILED, dataclasses.replace(PAUSED, reason=wave.reasons["c/paused"]))
+    assert (again.next(monkeypatch), again.reasons) == ("REPORT", {})
+    closed = dataclasses.replace(wave.record, status="FAILED")
+    said = message(closed, [FAILED, dataclasses.replace(PAUSED, reason=wave.reasons["c/paused"])])
+    assert f"c/paused: UPDATED, on v2: {check_rollouts.STILL_UNDER_WAY}; ECS has paused it" in said
+    # Nothing that runs, or is about to, is deregistered, and what earlier releases remember stays.
+    assert to_deregister([FAILED, dataclasses.replace(BAKES, registered=True)]) == []
+    assert judge_release(dataclasses.replace(wave.record, begun_at=1), [FAILED, BAKES]) == "FAILED"
 
 
 class Worker:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ecs_release.record.models import ItemRecord, ReleaseRecord
-from ecs_release.record.statuses import BAD, ReleaseStatus, Status
+from ecs_release.record.statuses import BAD, OPEN, ReleaseStatus, Status
 
 # Of a rollback that is not complete: back, never written, or reported as a failure.
 _NOT_WORTH_A_LINE = frozenset(
@@ -70,7 +70,8 @@ def message(record: ReleaseRecord, items: Sequence[ItemRecord], commands: Sequen
 
 
 def _left(item: ItemRecord) -> str:
-    return f"  {item.name}{in_target(item)}: {item.status}, on {_now_on(item)}"
+    why = f": {item.reason}" if item.verdict in OPEN and item.reason else ""
+    return f"  {item.name}{in_target(item)}: {item.status}, on {_now_on(item)}{why}"
 
 
 def in_target(item: ItemRecord) -> str:

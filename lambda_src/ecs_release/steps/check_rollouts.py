@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,7 +25,11 @@ from ecs_release.steps.worker import Worker
 SETTLE_SECONDS = 120
 """After the first failure of a wave its siblings get this long to reach a verdict of their own before all go back:
 a developer learns of every culprit at once, and an outage is not drawn out.
-Nothing is waited for services in their bake time alone."""
+Nothing is waited for services in their bake time alone. Where nothing goes back (``onFailure: stop``), what reaches a verdict is
+waited for, and what bakes or pauses gets this long as well: it may do so for days, and a release that has failed need not hold
+the lock for it."""
+
+STILL_UNDER_WAY = "its rollout was still under way when the release ended, and ECS goes on with it"
 
 # Pauses grow with the release's age up to ten minutes: seven days take some 1,250 looks of nine events each, far below Step
 # Functions' 25,000, and what ends is seen ten minutes later at most.
@@ -167,10 +171,15 @@ def _after_update(
         record = dataclasses.replace(record, failing_since=int(now))
         worker.store.update_release(record.release, {"failing_since": int(now)})
     settling = record.failing_since is not None and now - record.failing_since < SETTLE_SECONDS
-    if waiting and (not failing or record.on_failure != "rollback" or (settling and undecided)):
+    worth_waiting = {
+        "rollback": settling and undecided,
+        "stop": settling or undecided,
+        "continue": True,
+    }
+    if waiting and (not failing or worth_waiting[record.on_failure]):
         return {**state, "next": Next.WAIT}
     if failing and record.on_failure != "continue":
-        return _fail(worker, record, state)
+        return _fail(worker, record, state, waiting)
     if finished == Phase.TASKS and wave["services"]:
         return {**state, "next": Next.UPDATE_SERVICES, "phase": Phase.SERVICES}
     if finished == Phase.TASKS:
@@ -180,8 +189,12 @@ def _after_update(
     return {**state, "next": Next.REPORT}
 
 
-def _fail(worker: Worker, record: ReleaseRecord, state: State) -> State:
+def _fail(worker: Worker, record: ReleaseRecord, state: State, waiting: Sequence[ItemRecord] = ()) -> State:
     if record.on_failure == "stop":
+        for item in waiting:  # without a verdict: nothing was proven of it
+            if not item.reason.startswith(STILL_UNDER_WAY):
+                reason = "; ".join(filter(None, [STILL_UNDER_WAY, item.reason]))
+                worker.store.update_item(item, {"reason": reason})
         return {**state, "next": Next.REPORT}
     # From the last wave on: one that has not begun may hold what an earlier release left.
     return _roll_back_before(worker, record, state, len(record.waves))
