@@ -109,3 +109,28 @@ def test_another_refusal_is_not_taken_for_an_empty_history() -> None:
 
     with pytest.raises(ClientError):
         services(Refusing([])).newest("c", "s")
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ThrottlingException"])
+def test_a_rollout_is_told_by_its_number_where_service_revisions_may_not_be_read(code: str) -> None:
+    """Its verdict needs no more; what else asks what a deployment runs is told that nobody knows. A throttle passes."""
+
+    class Refusing(Ecs):
+        def describe_service_revisions(self, serviceRevisionArns: list[str]) -> dict[str, Any]:
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeServiceRevisions")
+
+    told = services(Refusing([deployment(2, 1)]))
+    since = NOW - timedelta(days=2)
+    if code == "AccessDeniedException":
+        for found in (
+            told.deployments_since("c", "s", since, by_number=True),
+            told.service_deployments(["sd/2"], by_number=True),
+        ):
+            assert found == [ServiceDeployment("sd/2", "SUCCESSFUL", "", revision="revision:2")]
+    else:
+        with pytest.raises(ClientError):
+            told.deployments_since("c", "s", since, by_number=True)
+    with pytest.raises(ClientError):
+        told.deployments_since("c", "s", since)
+    with pytest.raises(ClientError):
+        told.newest_successful("c", "s")

@@ -14,7 +14,7 @@ from ecs_release.aws.raw import RAW, completed
 from ecs_release.aws.service_deployments import ServiceDeployment, as_told, revisions_of
 from ecs_release.aws.service_revisions import REVISIONS_MOST, ServiceRevision
 from ecs_release.aws.service_state import ServiceState
-from ecs_release.aws.trouble import error_code, explain
+from ecs_release.aws.trouble import error_code, explain, refused
 from ecs_release.errors import MissingError, OddAnswerError, RefusedError
 from ecs_release.observability import logger
 
@@ -189,18 +189,27 @@ class Services:
         briefs = self._briefs(cluster, name)
         return self._detail(briefs[:1])[0] if briefs else None
 
-    def deployments_since(self, cluster: str, name: str, since: datetime) -> list[ServiceDeployment]:
+    def deployments_since(
+        self, cluster: str, name: str, since: datetime, *, by_number: bool = False
+    ) -> list[ServiceDeployment]:
         """Service deployments created at or after ``since``, oldest first.
 
         One becomes visible some time after UpdateService returned, so absence says nothing.
+
+        Parameters
+        ----------
+        by_number : their numbers are enough. Where the service revisions may not be read, what they run is "" then, and no error.
         """
         remembered = datetime.now(UTC) - _HISTORY
         briefs = self._briefs(cluster, name, since=max(since, remembered))
-        return self._detail(list(reversed(briefs)))
+        return self._detail(list(reversed(briefs)), by_number=by_number)
 
-    def service_deployments(self, arns: Iterable[str]) -> list[ServiceDeployment]:
-        """Service deployments by ARN, those that ECS knows."""
-        return self._detail([{"serviceDeploymentArn": arn} for arn in dict.fromkeys(arns) if arn])
+    def service_deployments(self, arns: Iterable[str], *, by_number: bool = False) -> list[ServiceDeployment]:
+        """Service deployments by ARN, those that ECS knows; see :meth:`deployments_since`."""
+        briefs: list[ServiceDeploymentBriefTypeDef] = [
+            {"serviceDeploymentArn": arn} for arn in dict.fromkeys(arns) if arn
+        ]
+        return self._detail(briefs, by_number=by_number)
 
     @understanding("service revisions")
     def revisions(self, arns: Sequence[str]) -> dict[str, ServiceRevision]:
@@ -272,7 +281,9 @@ class Services:
             request["nextToken"] = answer["nextToken"]
 
     @understanding("ECS's record of its deployments")
-    def _detail(self, briefs: Sequence[ServiceDeploymentBriefTypeDef]) -> list[ServiceDeployment]:
+    def _detail(
+        self, briefs: Sequence[ServiceDeploymentBriefTypeDef], *, by_number: bool = False
+    ) -> list[ServiceDeployment]:
         if not briefs:
             return []
         arns = [str(brief["serviceDeploymentArn"]) for brief in briefs][:20]
@@ -280,7 +291,13 @@ class Services:
         described = {
             d["serviceDeploymentArn"]: d for d in completed(answer, answer.get(RAW))["serviceDeployments"]
         }
-        found = self.revisions(sorted({arn for body in described.values() for arn in revisions_of(body)}))
+        try:
+            found = self.revisions(sorted({arn for body in described.values() for arn in revisions_of(body)}))
+        except ClientError as error:
+            if not by_number or not (why := refused(error)):
+                raise
+            logger.warning("service revisions can't be read", extra={"reason": why})
+            found = {}
         return [as_told(described[arn], found) for arn in arns if arn in described]
 
 

@@ -23,10 +23,13 @@ def deployments_of(
     ----------
     since : epoch seconds at which the rollout began by AWS's clock, or by ours.
     """
-    named = services.service_deployments([state.current_service_deployment, rollout.service_deployment])
+    known = [state.current_service_deployment, rollout.service_deployment]
+    named = services.service_deployments(known, by_number=True)
     ours = [d for d in named if d.number and d.number == number_of(rollout.deployment_id)]
     begun = datetime.fromtimestamp(since - CLOCK_SKEW_SECONDS, UTC)
-    return ours or services.deployments_since(item.service.cluster, item.service.service, begun)
+    if ours:
+        return ours
+    return services.deployments_since(item.service.cluster, item.service.service, begun, by_number=True)
 
 
 def started_before(services: Services, item: ItemRecord) -> list[ServiceDeployment]:
