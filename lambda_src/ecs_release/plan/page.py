@@ -26,6 +26,7 @@ from ecs_release.plan.text import (
     where,
 )
 
+_MOST_OF_EACH = 200
 _STYLE = (files("ecs_release.plan") / "page.css").read_text(encoding="utf-8")
 
 
@@ -88,10 +89,24 @@ def _body(plan: Mapping[str, Any]) -> Iterator[str]:
 
 def _list(groups: Sequence[Group]) -> str:
     rows = "".join(
-        f'<li>{escape(group.said)} <span class="soft small">{escape(", ".join(group.names))}</span></li>'
+        f'<li>{escape(group.said)} <span class="soft small">{escape(", ".join(group.names))}</span>'
+        f"{_of_each(group)}</li>"
         for group in groups
     )
     return f"<ul>{rows}</ul>"
+
+
+def _of_each(group: Group) -> str:
+    """What is said of each item, folded, where the sentence about all of them says less."""
+    if not group.each:
+        return ""
+    rows = "".join(
+        f"<li><b>{escape(name)}</b>: {escape(said)}</li>"
+        for name, said in zip(group.names[:_MOST_OF_EACH], group.each[:_MOST_OF_EACH], strict=True)
+    )
+    more = len(group.each) - _MOST_OF_EACH
+    rest = f"<li>{more} more: see plan --json</li>" if more > 0 else ""
+    return f'<details class="small"><summary>each of them</summary><ul>{rows}{rest}</ul></details>'
 
 
 def _figures(plan: Mapping[str, Any]) -> str:

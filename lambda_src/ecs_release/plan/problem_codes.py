@@ -135,6 +135,8 @@ PROBLEMS = {
         "an image for another architecture",
         "{image} was built for {platforms}, and its tasks run on {wanted};",
         "build it for that platform, or name another image.",
+        "the images were built for other platforms than their tasks run on;",
+        "build them for those, or name other images.",
         overridable=True,
     ),
     "E243": Kind(

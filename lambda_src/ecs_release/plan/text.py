@@ -7,6 +7,7 @@ Both are made from the plan's JSON form, so that the Build stage can make them f
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ COMMENT_CHARACTERS = 60_000
 Document = Mapping[str, Any]
 _CLUSTER_ITEMS = 4  # so many services of one cluster get a heading, and the cluster's name is said once
 _ORIGIN_CODES = ("W220", "W221")
+_LONG_REVISION = re.compile(r"(?<!name )arn:[\w-]+:ecs:[\w-]+:\d+:task-definition/(?=[\w-]+:\d+)")
+"""What stands before family:revision in an ARN, where it is not there to be copied; the item's target says the account."""
 _NO_WAY_BACK = ("W241", "W262", "W264", "W265")
 
 
@@ -74,7 +77,8 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
         lines += ["", "blocked"]
         for item in blocked:
             for problem in problems_of(item):
-                lines += wrapped(f"{where(item, common)}: {_with_code(problem)}", width, 2, 6)
+                said = _LONG_REVISION.sub("", _with_code(problem))
+                lines += wrapped(f"{where(item, common)}: {said}", width, 2, 6)
     moves = list(origin_changes(plan, common))
     if moves:
         lines += ["", "ANOTHER REGISTRY OR REPOSITORY"]
@@ -99,11 +103,12 @@ def as_lines(plan: Document, width: int = 100) -> list[str]:
         lines += ["", heading] if groups else []
         for kind in groups:
             about = f"{len(kind.names)} items: " if len(kind.names) > 1 else ""
-            line = f"  {kind.said} ({', '.join(kind.names)})"
+            said = _LONG_REVISION.sub("", kind.said)
+            line = f"  {said} ({', '.join(kind.names)})"
             if len(line) <= width:
                 lines.append(line)
                 continue
-            lines += wrapped(kind.said, width, 2, 4)
+            lines += wrapped(said, width, 2, 4)
             lines += wrapped(about + shortened(kind.names, 2 * width - 40), width, 6, 6)
     return lines
 
@@ -237,13 +242,15 @@ def _with_code(finding: Mapping[str, Any]) -> str:
 class Group:
     """Findings of one code: what they are called, what is said of all of them at once, and the items they are about.
 
-    ``code`` is what ``ignore`` in the manifest names; "" where the message has it, or an older function told none.
+    ``each`` has the message of each item where what is said of all says less. ``code`` is what ``ignore`` in the manifest names; ""
+    where the message has it, or an older function told none.
     """
 
     title: str
     message: str
     names: list[str]
     code: str = ""
+    each: tuple[str, ...] = ()
 
     @property
     def said(self) -> str:
@@ -275,9 +282,16 @@ def _groups(found: Iterable[tuple[Mapping[str, Any], str]]) -> list[Group]:
             _said_of([finding for finding, _ in members]),
             [name for _, name in members],
             str(members[0][0]["code"]),
+            _each([finding for finding, _ in members]),
         )
         for members in groups.values()
     ]
+
+
+def _each(findings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+    """The messages of findings, where :func:`_said_of` says something else."""
+    said = tuple(str(finding["message"]) for finding in findings)
+    return said if _said_of(findings) not in said else ()
 
 
 def _said_of(findings: Sequence[Mapping[str, Any]]) -> str:

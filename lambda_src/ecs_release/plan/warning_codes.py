@@ -11,12 +11,17 @@ WARNINGS = {
         "a container of another name",
         '"{written}" is not the name of the only container, "{container}"; that one is meant.',
         "Write its name.",
+        "the names that are written are not those of their only containers; those are meant.",
+        "Write their names.",
     ),
     "W202": Kind(
         "a family without a revision",
         "{where} names the family {family} without a revision, so registering is deploying: its revision is registered in its "
         "turn, and it is pinned to a revision from then on.",
         "Let infrastructure code that manages it ignore the revision.",
+        "they name families without a revision, so registering is deploying: their revisions are registered in their turn, and "
+        "they are pinned to a revision from then on.",
+        "Let infrastructure code that manages them ignore the revision.",
     ),
     "W203": Kind(
         "start date passed",
@@ -32,6 +37,7 @@ WARNINGS = {
         "a write that was not finished",
         "{where} has targets at different revisions ({revisions}) that earlier releases set; all of them are written.",
         NOTHING_TO_DO,
+        "their targets are at different revisions that earlier releases set; all of them are written.",
     ),
     "W206": Kind(
         "a revision that was deregistered",
@@ -89,12 +95,16 @@ WARNINGS = {
         "another registry",
         "another registry: {from} -> {to};",
         "make sure that it is one of yours.",
+        "their images come from other registries;",
+        "make sure that these are yours.",
         overridable=True,
     ),
     "W221": Kind(
         "another repository",
         "another repository: {from} -> {to};",
         "make sure that it is the one that is meant.",
+        "their images come from other repositories;",
+        "make sure that these are the ones that are meant.",
         overridable=True,
     ),
     "W222": Kind(
