@@ -34,6 +34,7 @@ locals {
         readerRoleArn = module.deployment_role.reader_role_arn
         externalId    = null
         base          = var.base
+        soakSeconds   = var.soak_seconds
         # What was narrowed is checked before a release begins; the default is left to IAM.
         passableRoleArns = var.passable_role_arns
       }
@@ -46,6 +47,7 @@ locals {
         readerRoleArn = target.reader_role_arn
         externalId    = target.external_id
         base          = var.base
+        soakSeconds   = var.soak_seconds
 
         passableRoleArns = target.passable_role_arns
       }
@@ -95,6 +97,7 @@ module "orchestrator" {
   artifact_bucket_arn      = module.pipeline.artifact_bucket_arn
   topic_arn                = module.notifications.topic_arn
   poll_seconds             = var.poll_seconds
+  soak_seconds             = var.soak_seconds
   approval                 = var.approval != null
   force_destroy            = var.force_destroy
   kms_key_arn              = local.kms_key_arn

@@ -313,6 +313,19 @@ variable "poll_seconds" {
   }
 }
 
+variable "soak_seconds" {
+  description = "Seconds for which a release watches a service after its rollout is complete: if a container of it exits or a health check fails meanwhile, the release goes back. 0 is not at all. Each wave takes that much longer."
+  type        = number
+  default     = 0
+  nullable    = false
+
+  validation {
+    # ECS shows a stopped task for an hour: https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_DescribeTasks.html
+    condition     = var.soak_seconds >= 0 && var.soak_seconds <= 3600 && floor(var.soak_seconds) == var.soak_seconds
+    error_message = "soak_seconds is ${var.soak_seconds}. Write a whole number from 0 to 3600."
+  }
+}
+
 variable "log_retention_days" {
   description = "Days that CloudWatch Logs keeps the logs of functions, builds and the state machine."
   type        = number

@@ -105,4 +105,5 @@ module "ecs_release" {
   log_retention_days      = 731
   artifact_retention_days = 731
   poll_seconds            = 30
+  soak_seconds            = 120
 }

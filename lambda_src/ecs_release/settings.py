@@ -23,6 +23,7 @@ class Settings:
     idempotency_table : name of the idempotency table; None for functions that do not write items.
     topic_arn : SNS topic for release messages; None where the function does not notify.
     poll_seconds : shortest pause between two looks at the rollouts of a wave.
+    soak_seconds : how long a service is watched after its rollout is complete; 0: not at all.
     name : the module's name, for messages.
     approval_pipeline : the pipeline whose approval a release needs; None: none is asked for.
     """
@@ -31,6 +32,7 @@ class Settings:
     idempotency_table: str | None = None
     topic_arn: str | None = None
     poll_seconds: int = 15
+    soak_seconds: int = 0
     name: str = "ecs-release"
     approval_pipeline: str | None = None
 
@@ -57,11 +59,17 @@ class Settings:
             raise SettingsError(
                 f"ECS_RELEASE_POLL_SECONDS is {poll!r}: write a whole number of seconds, 1 or more."
             )
+        soak = env.get("ECS_RELEASE_SOAK_SECONDS", "0")
+        if not soak.isdigit():
+            raise SettingsError(
+                f"ECS_RELEASE_SOAK_SECONDS is {soak!r}: write a whole number of seconds, 0 or more."
+            )
         return cls(
             table=table,
             idempotency_table=env.get("ECS_RELEASE_IDEMPOTENCY_TABLE") or None,
             topic_arn=env.get("ECS_RELEASE_TOPIC_ARN") or None,
             poll_seconds=int(poll),
+            soak_seconds=int(soak),
             name=env.get("ECS_RELEASE_NAME", "ecs-release"),
             approval_pipeline=env.get("ECS_RELEASE_APPROVAL_PIPELINE") or None,
         )

@@ -35,7 +35,7 @@ locals {
       description = "Judges every item of the wave and names the next step"
       memory      = 1769
       timeout     = 300
-      environment = merge(local.environment.common, local.environment.poll)
+      environment = merge(local.environment.common, local.environment.poll, local.environment.soak)
       statements  = ["assume_reader"]
     }
     rollback = {
@@ -83,6 +83,7 @@ locals {
     idempotency = { ECS_RELEASE_IDEMPOTENCY_TABLE = aws_dynamodb_table.idempotency.name }
     approval    = { ECS_RELEASE_APPROVAL_PIPELINE = var.name }
     poll        = { ECS_RELEASE_POLL_SECONDS = tostring(var.poll_seconds) }
+    soak        = { ECS_RELEASE_SOAK_SECONDS = tostring(var.soak_seconds) }
     topic       = { ECS_RELEASE_TOPIC_ARN = var.topic_arn }
   }
 }

@@ -36,6 +36,8 @@ variable "targets" {
     externalId    = string
     # which revision is copied where the manifest does not say: "live" or "newest"
     base = string
+    # what the plan counts in; how long is really watched, check-rollouts is told
+    soakSeconds = optional(number, 0)
     # null: not checked before a release
     passableRoleArns = optional(list(string))
   }))
@@ -58,6 +60,13 @@ variable "poll_seconds" {
   description = "Seconds between two looks at the rollouts of a wave. Below 6 a read that lags behind a write may be taken for what is."
   type        = number
   default     = 15
+  nullable    = false
+}
+
+variable "soak_seconds" {
+  description = "Seconds for which a release watches a service after its rollout is complete. 0 is not at all."
+  type        = number
+  default     = 0
   nullable    = false
 }
 

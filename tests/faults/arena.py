@@ -302,8 +302,16 @@ class Arena:
             "AWS_SESSION_TOKEN": credentials["SessionToken"],
         }
 
-    def another(self, name: str, timeouts: Mapping[str, int] | None = None) -> Arena:
-        """A further orchestrator beside the one that Terraform made: the same functions, tables, machine and rule."""
+    def another(
+        self, name: str, timeouts: Mapping[str, int] | None = None, settings: Mapping[str, str] | None = None
+    ) -> Arena:
+        """A further orchestrator beside the one that Terraform made: the same functions, tables, machine and rule.
+
+        Parameters
+        ----------
+        timeouts : of functions, by step.
+        settings : values of environment variables, for the functions that have them.
+        """
         source = self.stack
         tables = {self.name + suffix: name + suffix for suffix in ("-releases", "-idempotency")}
         dynamodb = source.client("dynamodb")
@@ -331,6 +339,7 @@ class Arena:
             step = found["FunctionName"].removeprefix(f"{self.name}-")
             variables = found["Environment"]["Variables"]
             variables |= {key: tables[value] for key, value in variables.items() if value in tables}
+            variables |= {key: value for key, value in (settings or {}).items() if key in variables}
             made = client.create_function(
                 FunctionName=f"{name}-{step}",
                 Role=self._own_role(found["Role"], name),

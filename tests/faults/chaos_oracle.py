@@ -445,10 +445,33 @@ class Oracle:
             f"{row['name']} of {release} is {row['verdict']}; its deployment is {deployment.rollout_state}",
         )
         if row["action"] == "update":
+            self._check_soak(release, row, deployment)
             self.demand(
                 starter == release,
                 f"{row['name']} of {release} is SUCCEEDED by a deployment that {starter or 'somebody else'} started",
             )
+
+    def _check_soak(self, release: str, row: dict[str, Any], deployment: Any) -> None:
+        """With soak_seconds a service is SUCCEEDED only when nothing of it has died, and no sooner."""
+        soak = self.world.scenario.soak
+        if (
+            not soak
+            or (self.world.cloud.row(f"RELEASE#{release}", "RELEASE") or {}).get("mode") == "rollback"
+        ):
+            return
+        now = self.world.simulation.now
+        self.demand(
+            now >= int(row.get("completed_at") or now) + soak,
+            f"{row['name']} of {release} was to be watched for {soak} s after {row.get('completed_at')}",
+        )
+        # What died right before the look, reads that lag may not show.
+        died = [
+            task
+            for task in deployment.crashed
+            if task.document["stopCode"] == "EssentialContainerExited"
+            and row["completed_at"] + 1 <= task.document["stoppedAt"] < now - self.world.scenario.lag - 1
+        ]
+        self.demand(not died, f"{row['name']} of {release} is SUCCEEDED, and its tasks died: {row}")
 
     def _release_written(self, release: str, row: dict[str, Any]) -> None:
         status = row.get("status", "RUNNING")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 import json
+import os
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -143,7 +144,7 @@ class Entry:
     thing: int
     version: int
     wave: int = 0
-    forward: str = "complete"  # complete | bad | stall
+    forward: str = "complete"  # complete | bad | stall | dies, seconds after it is complete
     back: str = "complete"
     seconds: float = 5.0
 
@@ -161,7 +162,9 @@ class Release:
 
 @dataclass(frozen=True)
 class Scenario:
-    """``lag``: how many seconds AWS's reads may lag behind writes; ``primary``: what ECS's own rollback makes PRIMARY."""
+    """``lag``: how many seconds AWS's reads may lag behind writes; ``primary``: what ECS's own rollback makes PRIMARY; ``soak``:
+    the module's soak_seconds.
+    """
 
     things: tuple[Thing, ...]
     releases: tuple[Release, ...]
@@ -169,6 +172,10 @@ class Scenario:
     preempt: float = 0.3
     lag: float = 0.0
     primary: str = "new"
+    soak: int = 0
+
+
+DIES_AFTER_SECONDS = 8.0
 
 
 # What the records of the version before did not have.
@@ -181,6 +188,8 @@ NEWER_MEMBERS = (
     "doubted_at",
     "freed_at",
     "service_deployment",
+    "completed_at",
+    "completed_count",
 )
 
 
@@ -249,6 +258,7 @@ class World:
         self._make_estate()
         cloud.world = self
         self.oracle.begin()
+        os.environ["ECS_RELEASE_SOAK_SECONDS"] = str(scenario.soak)  # the cloud puts the environment back
         cloud.server.lag.seconds = scenario.lag
         cloud.server.part(Estate).rollback_primary = scenario.primary
 
@@ -446,7 +456,8 @@ class World:
             image = f"{self.image(thing, entry.version)}$"
             ahead = {"service": pattern, "image": image, "seconds": entry.seconds}
             behind = {"service": pattern, "seconds": entry.seconds}
-            rules.append({**ahead, "outcome": _outcome(thing, entry.forward)})
+            dies = {"dies_after": DIES_AFTER_SECONDS} if entry.forward == "dies" else {}
+            rules.append({**ahead, **dies, "outcome": _outcome(thing, entry.forward)})
             rules.append({**behind, "outcome": _outcome(thing, entry.back)})
         self.cloud.server.part(RolloutRules).replace(rules)
 
@@ -764,6 +775,8 @@ def _shifting_minutes(thing: Thing) -> int:
 
 def _outcome(thing: Service, drawn: str) -> str:
     """What a bad rollout looks like depends on the service."""
+    if drawn == "dies":
+        return "complete"
     if drawn != "bad":
         return drawn
     return "circuit_breaker_rollback" if thing.breaker == "rollback" else "fail"

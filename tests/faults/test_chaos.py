@@ -164,7 +164,7 @@ def releases(draw: st.DrawFn, estate: tuple[Thing, ...], number: int) -> Release
     kind = draw(st.sampled_from(["deploy", "deploy", "again", "by_hand"])) if number else "deploy"
     # Half of the releases meet a bad rollout; of those some meet one on the way back as well.
     mood = draw(st.sampled_from(["bad", "bad", "good", "good"]))
-    outcome = st.sampled_from(["bad", "complete", "stall"] if mood == "bad" else ["complete"])
+    outcome = st.sampled_from(["bad", "complete", "stall", "dies"] if mood == "bad" else ["complete"])
     back = st.sampled_from(
         ["complete", "complete", "complete", "bad", "stall"] if mood == "bad" else ["complete"]
     )
@@ -203,6 +203,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         preempt=draw(st.sampled_from([0.05, 0.3, 0.7])),
         lag=draw(st.sampled_from([0.0, 5.0])),
         primary=draw(st.sampled_from(["new", "promoted"])),
+        soak=draw(st.sampled_from([0, 0, 0, 30])),
     )
 
 

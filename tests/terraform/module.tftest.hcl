@@ -24,7 +24,7 @@ run "defaults" {
   }
 
   assert {
-    condition     = var.poll_seconds == 15 && var.log_retention_days == 365 && var.force_destroy == false && var.repository.branch == "main" && var.repository.file == "deployment.yaml" && var.build.compute == null
+    condition     = var.poll_seconds == 15 && var.soak_seconds == 0 && var.log_retention_days == 365 && var.force_destroy == false && var.repository.branch == "main" && var.repository.file == "deployment.yaml" && var.build.compute == null
     error_message = "A default changed."
   }
 
@@ -99,6 +99,7 @@ run "targets" {
   command = plan
 
   variables {
+    soak_seconds = 90
     targets = {
       production-eu = {
         role_arn        = "arn:aws:iam::222222222222:role/ecs-release-deployment"
@@ -117,9 +118,10 @@ run "targets" {
       readerRoleArn = "arn:aws:iam::222222222222:role/ecs-release-reader"
       externalId    = "agreed-42"
       base          = "live"
+      soakSeconds   = 90
 
       passableRoleArns = null
-    })
+    }) && local.targets["default"].soakSeconds == 90
     error_message = "A target does not reach the releases table as it was given."
   }
 }
@@ -257,6 +259,7 @@ run "refuses_names_that_aws_would_refuse" {
     name                         = "ECS_Release"
     tags                         = { "aws:team" = "x" }
     poll_seconds                 = 0
+    soak_seconds                 = 3601
     log_retention_days           = 100
     artifact_retention_days      = 1
     kms_key_deletion_window_days = 3
@@ -269,7 +272,7 @@ run "refuses_names_that_aws_would_refuse" {
     targets                      = { default = { role_arn = "role", reader_role_arn = "role", region = "Ireland" } }
   }
   expect_failures = [
-    var.name, var.tags, var.poll_seconds, var.log_retention_days, var.artifact_retention_days, var.kms_key_deletion_window_days, var.permissions_boundary_arn,
+    var.name, var.tags, var.poll_seconds, var.soak_seconds, var.log_retention_days, var.artifact_retention_days, var.kms_key_deletion_window_days, var.permissions_boundary_arn,
     var.kms_key, var.passable_role_arns, var.notification, var.build, var.repository, var.targets,
   ]
 }

@@ -226,7 +226,7 @@ run "functions" {
         "prepare"        = ["ECS_RELEASE_IDEMPOTENCY_TABLE"]
         "update-task"    = ["ECS_RELEASE_IDEMPOTENCY_TABLE"]
         "update-service" = ["ECS_RELEASE_IDEMPOTENCY_TABLE"]
-        "check-rollouts" = ["ECS_RELEASE_POLL_SECONDS"]
+        "check-rollouts" = ["ECS_RELEASE_POLL_SECONDS", "ECS_RELEASE_SOAK_SECONDS"]
         "rollback"       = ["ECS_RELEASE_IDEMPOTENCY_TABLE"]
         "report"         = ["ECS_RELEASE_TOPIC_ARN"]
         "clean-up"       = []
@@ -238,6 +238,23 @@ run "functions" {
   assert {
     condition     = alltrue([for step, group in aws_cloudwatch_log_group.function : group.name == "/aws/lambda/unit-${step}" && group.retention_in_days == 365 && group.kms_key_id == var.kms_key_arn])
     error_message = "A log group is not its function's, is not encrypted, or keeps lines for ever."
+  }
+}
+
+run "a_service_is_watched_for_as_long_as_the_input_says" {
+  command = plan
+
+  module {
+    source = "./modules/orchestrator"
+  }
+
+  variables {
+    soak_seconds = 90
+  }
+
+  assert {
+    condition     = { for step, function in aws_lambda_function.this : step => one(function.environment).variables["ECS_RELEASE_SOAK_SECONDS"] if can(one(function.environment).variables["ECS_RELEASE_SOAK_SECONDS"]) } == { "check-rollouts" = "90" }
+    error_message = "soak_seconds does not reach the function that watches, or reaches another one."
   }
 }
 
@@ -280,6 +297,7 @@ run "tables" {
         readerRoleArn = "arn:aws:iam::111111111111:role/unit-reader"
         externalId    = null
         base          = "live"
+        soakSeconds   = 0
 
         passableRoleArns = null
       }

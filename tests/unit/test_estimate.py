@@ -6,8 +6,14 @@ from typing import Any
 
 import pytest
 from ecs_release.manifest import Rule, Service
+from ecs_release.manifest.keys import LONGEST_MINUTES
 from ecs_release.plan.decide import PlannedItem
-from ecs_release.plan.estimate import UNKNOWN_ROLLOUT_SECONDS, estimate_seconds, rollout_seconds
+from ecs_release.plan.estimate import (
+    UNKNOWN_ROLLOUT_SECONDS,
+    estimate_seconds,
+    rollout_seconds,
+    with_time_limit,
+)
 from ecs_release.record.models import ItemRecord
 
 
@@ -87,3 +93,44 @@ def test_the_past_is_the_median_of_proven_rollouts() -> None:
 )
 def test_what_was_not_proven_says_nothing(item: ItemRecord) -> None:
     assert rollout_seconds([[item]]) == {}
+
+
+def test_each_wave_of_services_is_watched_for_a_while() -> None:
+    plan = [planned("a"), planned("b"), planned("c", wave=1), planned("r", kind="task", wave=2)]
+    assert estimate_seconds(plan, {}, 90) == estimate_seconds(plan, {}) + 2 * 90
+    assert estimate_seconds([planned(action="unchanged")], {}, 90) == 0
+
+
+def test_the_past_is_told_without_what_was_watched() -> None:
+    assert rollout_seconds([[past(400, completed_at=1100)]]) == {("default", "service", "c/s"): 100}
+
+
+def test_deadlines_that_a_release_can_not_wait_for_are_said_where_they_are_passed() -> None:
+    plan = [
+        planned("a", timeout_minutes=3000),
+        planned("b", wave=1, timeout_minutes=1980),
+        planned("c", wave=1, action="unchanged", timeout_minutes=4980),
+    ]
+    assert [p.findings for p in with_time_limit(plan, 0)] == [(), (), ()]
+    longer = [*plan, planned("r", kind="task", wave=1, timeout_minutes=1)]
+    said = with_time_limit(longer, 0)
+    assert [[f.code for f in p.findings] for p in said] == [[], ["W247"], [], ["W247"]]
+    assert "waves 0 to 1 add up to 4981 minutes" in said[1].warnings[0]
+    ignoring = planned("b", wave=1, timeout_minutes=1981, ignore=("W247",))
+    assert with_time_limit([plan[0], ignoring], 0)[1].warnings == ()
+
+
+@pytest.mark.parametrize("soak_seconds", [1, 90, 3600])
+def test_what_is_watched_comes_out_of_the_machine_s_days(soak_seconds: int) -> None:
+    """Once a wave, and the deadlines twice: seven days less two hours."""
+
+    def fits(*minutes: int) -> bool:
+        plan = [planned(str(n), wave=n, timeout_minutes=m) for n, m in enumerate(minutes)]
+        return not any(p.findings for p in with_time_limit(plan, soak_seconds))
+
+    assert not fits(LONGEST_MINUTES)
+    for waves in (1, 2, 5):
+        spare = (2 * LONGEST_MINUTES - waves * soak_seconds / 60) / 2
+        most = int(spare) - (waves - 1)
+        assert fits(*[1] * (waves - 1), most)
+        assert not fits(*[1] * (waves - 1), most + 1)

@@ -334,6 +334,18 @@ def test_a_service_whose_health_nothing_checks_is_said(
 
 
 @pytest.mark.parametrize(
+    ("soak_seconds", "said"),
+    [
+        (0, "deployment alarms, or set soak_seconds to have releases watch it after its rollout."),
+        (90, "for 90 seconds after its rollout (soak_seconds) this release sees only what exits; give it a"),
+    ],
+)
+def test_what_else_can_be_done_about_health_that_nothing_checks(soak_seconds: int, said: str) -> None:
+    (warning,) = decide(service={"loadBalancers": []}, soak_seconds=soak_seconds).warnings
+    assert said in warning
+
+
+@pytest.mark.parametrize(
     ("command", "checks"), [(["CMD-SHELL", "true"], True), (["NONE"], False), ([], False), (None, False)]
 )
 def test_a_health_check_that_is_switched_off_is_none(command: list[str] | None, *, checks: bool) -> None:

@@ -57,6 +57,7 @@ class Target:
     Attributes
     ----------
     base : which revision is copied where the manifest does not say: "live" or "newest".
+    soak_seconds : how long a release watches a service after its rollout is complete.
     passable_role_arns : ARN patterns (``*``, ``?``) of the roles the deployment role may pass on; None: not known here.
     """
 
@@ -68,6 +69,7 @@ class Target:
     external_id: str | None = None
     passable_role_arns: tuple[str, ...] | None = None
     base: str = "live"
+    soak_seconds: int = 0
 
     @classmethod
     def from_config(cls, name: str, config: Mapping[str, Any]) -> Target:
@@ -80,6 +82,7 @@ class Target:
             external_id=config.get("externalId") or None,
             passable_role_arns=tuple(config["passableRoleArns"]) if config.get("passableRoleArns") else None,
             base=config.get("base") or "live",  # not there before the first apply of a version that has it
+            soak_seconds=int(config.get("soakSeconds") or 0),
         )
 
 

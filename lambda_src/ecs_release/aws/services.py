@@ -14,6 +14,7 @@ from ecs_release.aws.raw import RAW, completed
 from ecs_release.aws.service_deployments import ServiceDeployment, as_told, revisions_of
 from ecs_release.aws.service_revisions import REVISIONS_MOST, ServiceRevision
 from ecs_release.aws.service_state import ServiceState
+from ecs_release.aws.stopped_tasks import StoppedTask
 from ecs_release.aws.trouble import error_code, explain, refused
 from ecs_release.errors import MissingError, OddAnswerError, RefusedError
 from ecs_release.observability import logger
@@ -238,15 +239,28 @@ class Services:
         ours = [t for t in tasks if deployment_id is None or t.get("startedBy") == deployment_id]
         if not ours:
             return ""
-        last = max(ours, key=lambda task: str(task.get("stoppedAt", "")))
-        containers = [
-            f"{text(c, 'name')} exit code {c['exitCode']}"
-            if c.get("exitCode") is not None
-            else f"{text(c, 'name')}: {text(c, 'reason')}"
-            for c in entries(last, "containers")
-            if c.get("exitCode") not in (None, 0) or c.get("reason")
-        ]
-        return "; ".join(filter(None, [text(last, "stoppedReason"), *containers]))
+        return StoppedTask.of(max(ours, key=lambda task: str(task.get("stoppedAt", "")))).why
+
+    @understanding("what ECS says of its stopped tasks")
+    def failed_tasks(self, cluster: str, name: str, deployment_id: str, since: float) -> list[StoppedTask]:
+        """Tasks of a deployment that failed since then (epoch seconds), oldest first: some of those that ECS still shows, or none.
+
+        A page of a hundred at a time, because those of earlier deployments are among them.
+        """
+        pages = self._client.get_paginator("list_tasks").paginate(
+            cluster=cluster, serviceName=name, desiredStatus="STOPPED"
+        )
+        for page in pages:
+            if not page.get("taskArns"):
+                continue
+            tasks = self._client.describe_tasks(cluster=cluster, tasks=page["taskArns"]).get("tasks", ())
+            stopped = map(StoppedTask.of, tasks)
+            ours = [
+                t for t in stopped if t.deployment == deployment_id and t.failed and t.stopped_at >= since
+            ]
+            if ours:
+                return sorted(ours, key=lambda task: task.stopped_at)
+        return []
 
     @understanding("ECS's record of its deployments")
     def _briefs(

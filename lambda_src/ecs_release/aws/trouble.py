@@ -5,9 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from botocore.exceptions import ClientError, HTTPClientError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.parsers import ResponseParserError
+
+from ecs_release.errors import OddAnswerError, PassingError, TargetUnreachableError
+
+PASSING = (ClientError, BotoCoreError, TargetUnreachableError, PassingError, OddAnswerError)
+"""What reading something ends in that can't be read now, or of which AWS says something odd: it is read again in the next round,
+and becomes a verdict only when there is no more time."""
 
 # The SDKs' list (https://docs.aws.amazon.com/sdkref/latest/guide/feature-retry-behavior.html) without LimitExceededException,
 # by which ECS means a quota of resources, and that does not pass

@@ -185,7 +185,7 @@ def _decide(
         primary = live.service.primary
         previous = str(primary["id"]) if primary else None
         before = live.completed or definition.arn
-        findings += service_findings(live.service, definition, live.completed, before)
+        findings += service_findings(live.service, definition, live.completed, before, live.soak_seconds)
     elif live.selection is not None:
         before_raw = json.dumps(list(live.selection.targets), separators=(",", ":"))
     inherited = left is not None and _is_ours(left, before, definition)

@@ -48,6 +48,7 @@ class Live:
     registry : image -> what ECR says of it, for images that would change.
     newer : what somebody else registered after ``definition``, or why that is not known; None where there is none.
     base : which of the two is copied where the manifest does not say.
+    soak_seconds : how long a release watches a service after its rollout is complete.
     starter : what IAM says of the role that starts a scheduled task; None: it was not asked.
     passable : patterns of the roles that may be passed on; None: not known.
     findings : why the item can't be released.
@@ -61,6 +62,7 @@ class Live:
     registry: Mapping[str, RegistryImage] = field(default_factory=dict)
     newer: Newer | Finding | None = None
     base: str = "live"
+    soak_seconds: int = 0
     starter: Starter | None = None
     passable: tuple[str, ...] | None = None
     findings: tuple[Finding, ...] = ()
@@ -229,7 +231,13 @@ def _service(item: Service, found: _Found, connections: Connections, definitions
         return Live(service=state, findings=(Finding("E207", {"controller": state.controller}),))
     definition = definitions.describe_live(item.target, state.task_definition)
     completed, digests = last_completed(state, Services(connections, item.target), item)
-    return Live(service=state, definition=definition, completed=completed, completed_digests=digests)
+    return Live(
+        service=state,
+        definition=definition,
+        completed=completed,
+        completed_digests=digests,
+        soak_seconds=connections.targets[item.target].soak_seconds,
+    )
 
 
 def last_completed(

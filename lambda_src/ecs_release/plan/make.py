@@ -21,6 +21,7 @@ from ecs_release.manifest import Manifest
 from ecs_release.plan.back import Step, items_back, plan_back, releases_to_undo, steps_back
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.definitions import Definitions
+from ecs_release.plan.estimate import with_time_limit
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import READERS, odd, read_live
 from ecs_release.plan.starters import with_starters
@@ -48,7 +49,13 @@ def plan_release(
     live = read_live(manifest.items, connections, definitions, ours)
     live = with_starters(live, manifest.items, connections, definitions)
     plan = make_plan(manifest.items, live, left, store.holds(keys))
-    return with_way_back(plan, live, left, connections, definitions)
+    plan = with_way_back(plan, live, left, connections, definitions)
+    return with_time_limit(plan, soak_seconds(connections))
+
+
+def soak_seconds(connections: Connections) -> int:
+    """How long releases watch a service after its rollout: a setting of the module, which its targets bear."""
+    return max((target.soak_seconds for target in connections.targets.values()), default=0)
 
 
 def releases_undone(store: Store, to: str | None, this: str | None = None) -> list[ReleaseRecord]:

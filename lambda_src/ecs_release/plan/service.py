@@ -45,7 +45,11 @@ def deadline_findings(item: Item, service: ServiceState) -> Iterator[Finding]:
 
 
 def service_findings(
-    service: ServiceState, definition: TaskDefinition, completed: str | None, before: str
+    service: ServiceState,
+    definition: TaskDefinition,
+    completed: str | None,
+    before: str,
+    soak_seconds: int = 0,
 ) -> Iterator[Finding]:
     """What whoever approves has to know of the service itself.
 
@@ -53,6 +57,7 @@ def service_findings(
     ----------
     completed : what its last completed deployment runs, None when ECS remembers none.
     before : what "back" means.
+    soak_seconds : how long a release watches it after its rollout is complete.
     """
     if not service.has_circuit_breaker and service.strategy == "ROLLING":
         yield Finding("W240")
@@ -70,12 +75,21 @@ def service_findings(
     if (why := standstill(service)) is not None:
         yield Finding("W245", {"why": why})
     if not checks_health(service, definition):
-        yield Finding("W248")
+        yield Finding("W248", _watched(soak_seconds))
     if (percent := early_success_percent(service)) is not None:
         yield Finding("W253", {"percent": str(percent)})
     running = service.body.get("runningCount")
     if running is not None and number(service.body, "runningCount") < service.desired_count:
         yield _not_all_run(service)
+
+
+def _watched(soak_seconds: int) -> dict[str, str]:
+    if not soak_seconds:
+        return {"watched": "", "else": ", or set soak_seconds to have releases watch it after its rollout"}
+    seen = (
+        f", and for {soak_seconds} seconds after its rollout (soak_seconds) this release sees only what exits"
+    )
+    return {"watched": seen, "else": ""}
 
 
 def _not_all_run(service: ServiceState) -> Finding:

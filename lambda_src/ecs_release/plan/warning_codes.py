@@ -224,8 +224,8 @@ WARNINGS = {
     ),
     "W248": Kind(
         "nothing checks its health",
-        "nothing checks its health: ECS calls a task healthy once it has run for 40 seconds;",
-        "give it a container health check, a load balancer or deployment alarms.",
+        "nothing checks its health: ECS calls a task healthy once it has run for 40 seconds{watched};",
+        "give it a container health check, a load balancer or deployment alarms{else}.",
         overridable=True,
     ),
     "W249": Kind(

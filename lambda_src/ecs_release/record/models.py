@@ -109,6 +109,8 @@ class ItemRecord:
     rollback_deployment, rollback_started_at : the deployment that goes back, to be proven like any other.
     rollback_stop : ARN of the service deployment that ECS was asked to go back from; then its own rollback is to be proven.
     bakes : at the last look its tasks ran, and only its bake time or somebody's word was waited for.
+    completed_at, completed_count : of a service that is watched after its rollout (soak_seconds), epoch seconds at which its
+        deployment was complete, and how many tasks of it ran then.
     inherited : whether ``before`` comes from an earlier release that did not end whole.
     memory_void : whether what an earlier release left is void, because somebody else has deployed since.
     revision : counts the changes of this record: whoever judges from an older copy can't write.
@@ -156,6 +158,8 @@ class ItemRecord:
     rollback_deployment: str | None = None
     rollback_stop: str | None = None
     bakes: bool = False
+    completed_at: int | None = None
+    completed_count: int | None = None
     rollback_started_at: int | None = None
     revision: int = 0
 

@@ -58,6 +58,7 @@ class Judgement:
     status : SUCCEEDED, UNVERIFIED, FAILED, TIMED_OUT, SUPERSEDED or ROLLED_BACK_BY_ECS; None: look again later.
     needs_history : the service's own record of deployments is needed to decide; look at it and judge again.
     needs_second_look : one answer of AWS does not prove it; the round after has to see the same.
+    needs_tasks : the tasks that failed since it was complete are needed to decide (:mod:`ecs_release.rollout.soak`).
     bakes : none yet, and none soon: its tasks run, and only its bake time or somebody's word is waited for.
     """
 
@@ -66,6 +67,7 @@ class Judgement:
     needs_history: bool = False
     needs_second_look: bool = False
     bakes: bool = False
+    needs_tasks: bool = False
 
 
 _UNDECIDED = Judgement()

@@ -17,6 +17,7 @@ from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import BAD, OPEN, ReleaseStatus, Status
 from ecs_release.rollout.judge import Judgement
 from ecs_release.rollout.release import needs_rollback
+from ecs_release.rollout.soak import seconds_left
 from ecs_release.rollout.unused import runs_without_being_named
 from ecs_release.steps.due import decided_before, next_turn
 from ecs_release.steps.judging import judge_all, judge_back, looked_twice, looks, settle
@@ -25,9 +26,9 @@ from ecs_release.steps.worker import Worker
 SETTLE_SECONDS = 120
 """After the first failure of a wave its siblings get this long to reach a verdict of their own before all go back:
 a developer learns of every culprit at once, and an outage is not drawn out.
-Nothing is waited for services in their bake time alone. Where nothing goes back (``onFailure: stop``), what reaches a verdict is
-waited for, and what bakes or pauses gets this long as well: it may do so for days, and a release that has failed need not hold
-the lock for it."""
+Nothing is waited for services in their bake time alone, nor for those that are complete and watched (soak_seconds). Where nothing
+goes back (``onFailure: stop``), what reaches a verdict is waited for, and what bakes or pauses gets this long as well: it may do so
+for days, and a release that has failed need not hold the lock for it."""
 
 STILL_UNDER_WAY = "its rollout was still under way when the release ended, and ECS goes on with it"
 
@@ -161,11 +162,13 @@ def _after_update(
         else item
         for item in items
     ]
-    items = judge_all(worker, items, now)
+    # By hand nothing goes back from a way back, so it is over as soon as it is complete.
+    soak_seconds = worker.settings.soak_seconds if record.mode == "deploy" else 0
+    items = judge_all(worker, items, now, soak_seconds)
 
     waiting = [item for item in items if item.verdict in OPEN]
-    # What bakes reaches no verdict of its own that soon.
-    undecided = [item for item in waiting if not item.bakes]
+    # What bakes, or is watched after its rollout, reaches no verdict of its own that soon.
+    undecided = [item for item in waiting if not item.bakes and item.completed_at is None]
     failing = [item for item in items if item.verdict in BAD]
     if failing and record.failing_since is None:
         record = dataclasses.replace(record, failing_since=int(now))
@@ -173,10 +176,14 @@ def _after_update(
     settling = record.failing_since is not None and now - record.failing_since < SETTLE_SECONDS
     worth_waiting = {
         "rollback": settling and undecided,
-        "stop": settling or undecided,
+        "stop": settling or any(not item.bakes for item in waiting),
         "continue": True,
     }
     if waiting and (not failing or worth_waiting[record.on_failure]):
+        if all(item.completed_at is not None for item in waiting):
+            over = max(int(item.completed_at or 0) for item in waiting) + soak_seconds
+            seconds = max(worker.settings.poll_seconds, min(state["seconds"], seconds_left(over, now)))
+            state = {**state, "seconds": seconds}
         return {**state, "next": Next.WAIT}
     if failing and record.on_failure != "continue":
         return _fail(worker, record, state, waiting)
@@ -279,8 +286,10 @@ def _after_rollback(
             Status.UNVERIFIED: Status.ROLLED_BACK,
             Status.SUPERSEDED: Status.SUPERSEDED,
         }.get(verdict.status, Status.ROLLBACK_FAILED)
+        # That it was being watched says nothing any more.
+        watched = item.verdict in OPEN and item.completed_at is not None
         reason = (
-            item.reason
+            ("" if watched else item.reason)
             if status is Status.ROLLED_BACK
             else f"{item.reason}; going back: {verdict.reason}".strip("; ")
         )

@@ -11,19 +11,16 @@ import time
 from functools import cache
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.scheduled_tasks import read_targets
 from ecs_release.aws.services import Services
 from ecs_release.aws.task_definitions import TaskDefinitions
-from ecs_release.aws.trouble import error_code, explain
+from ecs_release.aws.trouble import PASSING, error_code, explain
 from ecs_release.errors import (
     CleanUpUnfinishedError,
     ItemError,
-    OddAnswerError,
-    PassingError,
-    TargetUnreachableError,
     UnfinishedError,
 )
 from ecs_release.observability import about_release, logger
@@ -87,7 +84,7 @@ def clean_up(worker: Worker, release: str) -> dict[str, Any]:
             if not _deregister(worker, revision, items_of(revision.release)):
                 continue
             done += 1
-        except (ClientError, BotoCoreError, TargetUnreachableError, PassingError, OddAnswerError) as error:
+        except PASSING as error:
             reason = explain(error)
             logger.warning("not deregistered", extra={"revision": revision.arn, "reason": reason})
             worker.store.note_trouble(revision, reason)

@@ -8,23 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from ecs_release.aws.answers import moment, understanding
 from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.services import DESCRIBE_SERVICES_MOST, Services
 from ecs_release.aws.task_definitions import parse_reference
-from ecs_release.aws.trouble import error_code, explain, refused
-from ecs_release.errors import (
-    ItemError,
-    LockLostError,
-    OddAnswerError,
-    PassingError,
-    RecordChangedError,
-    TargetUnreachableError,
-)
+from ecs_release.aws.trouble import PASSING, error_code, explain, refused
+from ecs_release.errors import ItemError, LockLostError, OddAnswerError, RecordChangedError
 from ecs_release.observability import about_item, logger
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import OPEN, Status
@@ -32,6 +23,7 @@ from ecs_release.rollout.back import judge_rollback
 from ecs_release.rollout.events import MOST_EVENTS, trouble_since
 from ecs_release.rollout.judge import Judgement, Rollout, judge
 from ecs_release.steps.history import deployments_of
+from ecs_release.steps.soaking import watched
 from ecs_release.steps.starting import Starting
 from ecs_release.steps.targets import current_targets, set_meanwhile
 from ecs_release.steps.turn import doubted
@@ -40,19 +32,21 @@ from ecs_release.steps.worker import Worker
 # With less time than this left the others are looked at in the next round: a look that is cut off would count as a crash.
 _SPARE_SECONDS = 45
 
-# A target that can't be read now, or of which AWS says something odd, is read again until the item's deadline; only then is it a
-# verdict.
-_PASSING = (ClientError, BotoCoreError, TargetUnreachableError, PassingError, OddAnswerError)
-
-
 _BROKEN = (Status.TIMED_OUT, Status.FAILED, Status.ROLLED_BACK_BY_ECS)
 
 
-def judge_all(worker: Worker, items: Sequence[ItemRecord], now: float) -> list[ItemRecord]:
-    """The items with every verdict that can be given now, recorded."""
+def judge_all(
+    worker: Worker, items: Sequence[ItemRecord], now: float, soak_seconds: int = 0
+) -> list[ItemRecord]:
+    """The items with every verdict that can be given now, recorded.
+
+    Parameters
+    ----------
+    soak_seconds : how long a service that this release changed is watched after its rollout is complete.
+    """
     starting = Starting(worker)
     judged = {
-        item.key["sk"]: judge_item(worker, item, services, starting, now)
+        item.key["sk"]: judge_item(worker, item, services, starting, now, soak_seconds=soak_seconds)
         for item, services in looks(worker, [item for item in items if _awaits_verdict(item)])
     }
     return [judged.get(item.key["sk"], item) for item in items]
@@ -86,19 +80,31 @@ def _awaits_verdict(item: ItemRecord) -> bool:
 
 
 def judge_item(
-    worker: Worker, item: ItemRecord, services: _Described, starting: Starting, now: float
+    worker: Worker,
+    item: ItemRecord,
+    services: _Described,
+    starting: Starting,
+    now: float,
+    *,
+    soak_seconds: int = 0,
 ) -> ItemRecord:
     about_item(item)
     first = item.started_at is None
     if first:
         # An unchanged item is watched from the first look on.
         item = dataclasses.replace(item, started_at=int(now))
-    verdict = (
-        _judge_service(worker, item, services, now)
-        if item.is_service
-        else _judge_task(worker, item, starting, now)
-    )
+    completed: dict[str, Any] = {}
+    if not item.is_service:
+        verdict = _judge_task(worker, item, starting, now)
+    else:
+        state = services.get((item.target, item.service.cluster, item.service.service))
+        verdict = Judgement(Status.SUCCEEDED)
+        if item.completed_at is None:
+            verdict = _judge_service(worker, item, state, now)
+        if soak_seconds and item.action == "update" and verdict.status is Status.SUCCEEDED:
+            item, completed, verdict = watched(worker, item, state, now, soak_seconds)
     changes, verdict = looked_twice(worker, item, verdict, now)
+    changes = {**completed, **changes}
     if verdict.bakes != item.bakes:
         changes = {**changes, "bakes": verdict.bakes}
     if first:
@@ -138,7 +144,7 @@ def _describe(worker: Worker, items: Sequence[ItemRecord]) -> _Described:
         try:
             for name, state in Services(worker.connections, target).describe(cluster, names).items():
                 found[target, cluster, name] = state
-        except _PASSING as error:
+        except PASSING as error:
             if error_code(error) == "ClusterNotFoundException":
                 continue
             logger.warning("services can't be read now", extra={"cluster": cluster, "reason": explain(error)})
@@ -146,8 +152,9 @@ def _describe(worker: Worker, items: Sequence[ItemRecord]) -> _Described:
     return found
 
 
-def _judge_service(worker: Worker, item: ItemRecord, services: _Described, now: float) -> Judgement:
-    state = services.get((item.target, item.service.cluster, item.service.service))
+def _judge_service(
+    worker: Worker, item: ItemRecord, state: ServiceState | Exception | None, now: float
+) -> Judgement:
     rollout = Rollout(
         deployment_id=str(item.deployment_id),
         task_definition=str(item.after),
@@ -170,12 +177,12 @@ def _judge(
             judgement = judge(rollout, state)
             if judgement.needs_history and state is not None:
                 judgement = _judge_by_history(services, item, rollout, state)
-    except _PASSING as error:
+    except PASSING as error:
         return _unreadable(rollout, "what became of it", error)
     if judgement.status in _BROKEN and state is not None:
         try:
             stop = services.last_stop(item.service.cluster, item.service.service, rollout.deployment_id)
-        except _PASSING as error:  # the verdict stands without it
+        except PASSING as error:  # the verdict stands without it
             logger.warning("stopped tasks can't be read", extra={"reason": explain(error)})
             why = refused(error)
             said = f"why its last task stopped can't be read: {why}" if why else ""
@@ -260,7 +267,7 @@ def _judge_task(worker: Worker, item: ItemRecord, starting: Starting, now: float
             return _task_judgement(others) if others else starting.judge(item, found)
     except ItemError as error:
         return Judgement(Status.FAILED, str(error), needs_second_look=True)
-    except _PASSING as error:
+    except PASSING as error:
         return _unreadable(_task_rollout(item, item.started_at, now), "it", error)
 
 
@@ -331,7 +338,7 @@ def judge_back(worker: Worker, item: ItemRecord, services: _Described, now: floa
     assert isinstance(state, ServiceState)  # noqa: S101 - without one nothing succeeds
     try:
         odd = _something_else(Services(worker.connections, item.target), item, state)
-    except _PASSING as error:
+    except PASSING as error:
         return _unreadable(rollout, "its service revision", error)
     return Judgement(Status.FAILED, odd) if odd else judgement
 
@@ -344,7 +351,7 @@ def _judge_rollback(
         return _unreadable(rollout, "the service", state)
     try:
         found = Services(worker.connections, item.target).service_deployments([item.rollback_stop or ""])
-    except _PASSING as error:
+    except PASSING as error:
         return _unreadable(rollout, "ECS's record of its deployments", error)
     return judge_rollback(rollout, state, found[0] if found else None)
 
@@ -370,6 +377,6 @@ def _judge_task_back(worker: Worker, item: ItemRecord, now: float) -> Judgement:
             found = current_targets(worker, item)
     except ItemError as error:  # it was there when it was put back
         return Judgement(Status.SUPERSEDED, str(error), needs_second_look=True)
-    except _PASSING as error:
+    except PASSING as error:
         return _unreadable(_task_rollout(item, item.rollback_started_at, now), "it", error)
     return _task_judgement([r for r in map(reference_of, found) if r != item.rollback_to])

@@ -10,7 +10,7 @@ from ecs_release.errors import ManifestInvalidError
 from ecs_release.observability import about_release, logger
 from ecs_release.plan.document import packed, plan_document
 from ecs_release.plan.estimate import estimate_seconds, rollout_seconds
-from ecs_release.plan.make import plan_release
+from ecs_release.plan.make import plan_release, soak_seconds
 from ecs_release.plan.request import Request, read_request
 from ecs_release.record.store import Store
 from ecs_release.steps.worker import Worker
@@ -34,7 +34,7 @@ def plan(store: Store, connections: Connections, request: Request) -> dict[str, 
         decided,
         request.manifest.on_failure,
         label=request.manifest.release,
-        estimate_seconds=estimate_seconds(decided, past),
+        estimate_seconds=estimate_seconds(decided, past, soak_seconds(connections)),
     )
 
 

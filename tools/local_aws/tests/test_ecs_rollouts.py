@@ -91,6 +91,51 @@ def test_without_the_circuit_breaker_it_stays_in_progress_and_failed_tasks_grow(
     assert primary(estate)["rolloutState"] == "IN_PROGRESS"
 
 
+def test_an_image_that_dies_after_completion_is_started_again_and_the_deployment_stays_completed(
+    estate: Estate,
+) -> None:
+    """Nothing of it is counted any more: aws/containers-roadmap#1206."""
+    estate.create(deploymentConfiguration={"deploymentCircuitBreaker": {"enable": True, "rollback": True}})
+    estate.aws.rollouts([{"image": "dies", "seconds": FAST, "dies_after": 0.5}])
+    started = estate.update(taskDefinition=estate.register(image="dies:1"))["deployments"][0]["id"]
+    eventually(lambda: primary(estate)["rolloutState"] == "COMPLETED")
+    eventually(lambda: primary(estate)["runningCount"] == 0)
+    eventually(lambda: primary(estate)["runningCount"] == 2)  # replaced
+    listed = eventually(
+        lambda: [
+            task
+            for task in stopped(estate)
+            if task["startedBy"] == started and task["stopCode"] == "EssentialContainerExited"
+        ]
+    )
+    assert {c["exitCode"] for task in listed for c in task["containers"]} == {1}
+    found = primary(estate)
+    assert (found["id"], found["rolloutState"], found["failedTasks"]) == (started, "COMPLETED", 0)
+    assert found["runningCount"] + found["pendingCount"] == 2
+
+
+def test_what_takes_the_place_of_an_image_that_dies_lives(estate: Estate) -> None:
+    estate.create()
+    estate.aws.rollouts([{"image": "dies", "seconds": FAST, "dies_after": 0.2}, {"seconds": FAST}])
+    estate.update(taskDefinition=estate.register(image="dies:1"))
+    eventually(lambda: primary(estate)["runningCount"] == 0 and stopped(estate))
+    back = estate.update(taskDefinition=estate.register(image="app:2"))["deployments"][0]["id"]
+    eventually(lambda: primary(estate)["rolloutState"] == "COMPLETED")
+    running = estate.ecs.list_tasks(cluster=estate.cluster, serviceName="web")["taskArns"]
+    tasks = estate.ecs.describe_tasks(cluster=estate.cluster, tasks=running)["tasks"]
+    assert [task["startedBy"] for task in tasks] == [back, back]
+
+
+def stopped(estate: Estate) -> list[dict[str, Any]]:
+    arns = estate.ecs.list_tasks(cluster=estate.cluster, serviceName="web", desiredStatus="STOPPED")
+    if not arns["taskArns"]:
+        return []
+    found: list[dict[str, Any]] = estate.ecs.describe_tasks(cluster=estate.cluster, tasks=arns["taskArns"])[
+        "tasks"
+    ]
+    return found
+
+
 def test_crashed_tasks_say_why(estate: Estate) -> None:
     estate.create()
     containers = [

@@ -25,6 +25,8 @@ class RolloutRule:
         Whether the rule is for the first deployment of a new service; those complete at once otherwise.
     reason
         Text for the stop reason of the crashing tasks; of a "stall" what the service's events say of it.
+    dies_after
+        Seconds after which a task's container exits, first counted from the rollout's completion: ``after_completion.py``.
     """
 
     service: str | None = None
@@ -33,6 +35,7 @@ class RolloutRule:
     seconds: float = 2.0
     creation: bool = False
     reason: str | None = None
+    dies_after: float | None = None
 
     def fits(self, service: str, images: Iterable[str]) -> bool:
         if self.service is not None and not re.search(self.service, service):
@@ -54,6 +57,8 @@ def parse(document: Mapping[str, Any]) -> RolloutRule:
     rule = RolloutRule(**document)
     if rule.outcome not in OUTCOMES:
         raise ValueError(f"outcome {rule.outcome!r} is none of {', '.join(OUTCOMES)}")
+    if rule.dies_after is not None and not rule.dies_after > 0:
+        raise ValueError(f"dies_after is {rule.dies_after!r}, not a number of seconds above 0")
     for pattern in (rule.service, rule.image):
         _check_pattern(pattern)
     return rule

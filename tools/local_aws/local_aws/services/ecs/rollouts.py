@@ -25,7 +25,7 @@ from dataclasses import replace
 from typing import Any
 
 from local_aws.kernel.calls import ApiError
-from local_aws.services.ecs import lifecycle
+from local_aws.services.ecs import after_completion, lifecycle
 from local_aws.services.ecs import tasks as ecs_tasks
 from local_aws.services.ecs.image_digests import resolve_all
 from local_aws.services.ecs.rollout_rules import RolloutRule, RolloutRules
@@ -36,6 +36,7 @@ from local_aws.services.ecs.state import (
     ServiceDeployment,
     ServiceRevision,
     Store,
+    Task,
     new_deployment_name,
     new_number,
 )
@@ -214,6 +215,7 @@ def roll_back(  # noqa: PLR0917
     else:
         deployment = _add(service, target, record, rule, now, f"ecs-svc/{new_number()}", digests)
     deployment.is_rollback = True
+    after_completion.forget(deployment)
     why = "circuit breaker: " if not record.rollback_asked_at else ""
     deployment.rollout_state_reason = f"ECS deployment {why}rolling back to deploymentId {deployment.id}."
     service.task_definition = target.task_definition
@@ -249,6 +251,7 @@ def settle_service(estate: Estate, store: Store, service: Service) -> None:
             break
     for deployment in service.deployments:
         _match_tasks(estate, store, service, deployment, now)
+        _live_and_die(store, service, deployment, now)
 
 
 def fail(estate: Estate, service: Service, deployment: Deployment, reason: str, at: float) -> None:
@@ -348,6 +351,7 @@ def _complete(estate: Estate, service: Service, deployment: Deployment, at: floa
             older.status = "DRAINING" if estate.draining_seconds else "INACTIVE"
             older.drained_at = at + estate.draining_seconds
             older.running = older.pending = 0
+    after_completion.complete(deployment, at)
     record = deployment.service_deployment
     if not rolls(record):
         record.stage = lifecycle.CLEAN_UP
@@ -377,10 +381,31 @@ def _crash_tasks(
         at = deployment.created_at + number * interval
         task = _start_task(store, service, deployment, at)
         ecs_tasks.crash(task, _crashing_container(deployment), deployment.rule.reason, at)
-        deployment.crashed.append(task)
+        _keep(store, deployment, task)
     if failed > deployment.failed:
         deployment.failed = failed
         deployment.updated_at = deployment.created_at + failed * interval
+
+
+def _live_and_die(store: Store, service: Service, deployment: Deployment, now: float) -> None:
+    """Let the tasks of a deployment that is complete die, if its rule says so."""
+
+    def crash(task: Task, at: float) -> None:
+        ecs_tasks.crash(task, _crashing_container(deployment), None, at)
+        _keep(store, deployment, task)
+
+    after_completion.live_and_die(
+        deployment,
+        service.desired_count,
+        now,
+        lambda at: _start_task(store, service, deployment, at),
+        crash,
+    )
+
+
+def _keep(store: Store, deployment: Deployment, task: Task) -> None:
+    """Keep a crashed task for DescribeTasks, among the latest ones."""
+    deployment.crashed.append(task)
     while len(deployment.crashed) > ecs_tasks.KEPT_STOPPED:
         store.tasks.pop(deployment.crashed.pop(0).arn, None)
 

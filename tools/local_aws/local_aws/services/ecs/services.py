@@ -277,7 +277,7 @@ def _scale(service: Service, desired: int) -> None:
     """Change the desired count; a completed deployment follows at once."""
     service.desired_count = desired
     primary = service.primary
-    if primary and primary.rollout_state == "COMPLETED":
+    if primary and primary.rollout_state == "COMPLETED" and primary.died_at is None:
         primary.running = desired
 
 

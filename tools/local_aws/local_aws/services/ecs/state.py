@@ -108,6 +108,8 @@ class Deployment:
         (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-type-ecs.html, "container image resolution").
     drained_at : when it left for good, of one that is DRAINING.
     stalled_at : when the service's events said why it does not get on.
+    dies_at : when the containers of its tasks exit next; None where they do not.
+    died_at : when they did, as long as no others have been started in their place.
     """
 
     id: str
@@ -126,6 +128,8 @@ class Deployment:
     digests: dict[str, str] = field(default_factory=dict)
     drained_at: float | None = None
     stalled_at: float | None = None
+    dies_at: float | None = None
+    died_at: float | None = None
     tasks: list[Task] = field(default_factory=list)
     crashed: list[Task] = field(default_factory=list)
 
