@@ -19,6 +19,7 @@ from ecs_release.report.notification import message
 from ecs_release.rollout.judge import Judgement, Rollout
 from ecs_release.rollout.release import judge_release
 from ecs_release.rollout.unused import to_deregister
+from ecs_release.settings import Settings
 from ecs_release.steps import check_rollouts, judging
 from ecs_release.steps.starting import Starting
 
@@ -151,6 +152,8 @@ def test_a_wave_that_has_not_begun_gives_back_what_an_earlier_release_left_there
 class Wave(Items):
     """A wave of services that is being watched: nothing new is seen of them."""
 
+    settings = Settings("releases", soak_seconds=600)
+
     def __init__(self, on_failure: str, failing_for: int, *items: ItemRecord) -> None:
         super().__init__(*items)
         waves = [{"wave": 0, "batches": [0, 0], "tasks": [], "services": [0]}]
@@ -172,9 +175,9 @@ class Wave(Items):
         return item
 
     def next(self, monkeypatch: pytest.MonkeyPatch) -> str:
-        monkeypatch.setattr(check_rollouts, "judge_all", lambda worker, items, now: list(items))
+        monkeypatch.setattr(check_rollouts, "judge_all", lambda worker, items, *_: list(items))
         worker: Any = self
-        state: Any = {"wave": 0, "phase": "services"}
+        state: Any = {"wave": 0, "phase": "services", "seconds": 15}
         return str(check_rollouts._after_update(worker, self.record, state, {}, self.now)["next"])
 
 
@@ -194,6 +197,7 @@ def written(name: str, **members: Any) -> ItemRecord:
 
 FAILED = written("failed", verdict=Status.FAILED, status=Status.FAILED)
 BAKES, ROLLS = written("bakes", bakes=True), written("rolls")
+SOAKS = written("soaks", completed_at=int(time.time()), reason="its rollout is complete; it is watched")
 PAUSED = written("paused", bakes=True, reason="ECS has paused it; continue it with: aws ecs")
 
 
@@ -204,10 +208,13 @@ PAUSED = written("paused", bakes=True, reason="ECS has paused it; continue it wi
         ("stop", 121, [BAKES, PAUSED], "REPORT"),
         ("stop", 121, [BAKES, ROLLS], "WAIT"),
         ("stop", 100_000, [ROLLS], "WAIT"),
+        ("stop", 121, [BAKES, SOAKS], "WAIT"),
         ("rollback", 10, [BAKES], "ROLLBACK"),
         ("rollback", 10, [ROLLS], "WAIT"),
+        ("rollback", 10, [SOAKS, BAKES], "ROLLBACK"),
         ("rollback", 121, [ROLLS], "ROLLBACK"),
         ("continue", 100_000, [BAKES], "WAIT"),
+        ("continue", 100_000, [SOAKS], "WAIT"),
     ],
 )
 def test_how_long_the_others_of_a_failing_wave_are_watched(
