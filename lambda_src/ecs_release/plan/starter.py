@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ecs_release.aws.clients import Target
 from ecs_release.aws.ecs_targets import TaskStart, task_start
 from ecs_release.aws.principal_policies import Answer, Decision, Question
 from ecs_release.aws.task_definitions import TaskDefinition
@@ -86,6 +87,10 @@ class Account:
     target: str
     number: str
     region: str
+
+    @classmethod
+    def of(cls, target: Target) -> Account:
+        return cls(target.name, target.account, target.region)
 
 
 def next_revision(live: TaskDefinition, newest: TaskDefinition | None) -> str:

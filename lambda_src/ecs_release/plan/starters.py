@@ -53,11 +53,6 @@ def with_starters(
     ]
 
 
-def account_of(connections: Connections, target: str) -> Account:
-    known = connections.targets[target]
-    return Account(target, known.account, known.region)
-
-
 def _demands(
     item: Item,
     found: Live,
@@ -77,7 +72,7 @@ def _demands(
     else:
         revision = definition.arn
         named = None if selection.pinned else revision.rpartition(":")[0]
-    account = account_of(connections, item.target)
+    account = Account.of(connections.targets[item.target])
     return revision, demands(account, selection.targets, goal or definition, revision, named=named)
 
 

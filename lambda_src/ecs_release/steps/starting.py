@@ -10,8 +10,7 @@ from ecs_release.aws.principal_policies import Decision, PrincipalPolicies
 from ecs_release.aws.task_definitions import TaskDefinition, parse_reference
 from ecs_release.errors import ItemError
 from ecs_release.plan.definitions import Definitions
-from ecs_release.plan.starter import demands, judge_starter
-from ecs_release.plan.starters import account_of
+from ecs_release.plan.starter import Account, demands, judge_starter
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
 from ecs_release.rollout.judge import Judgement
@@ -58,7 +57,7 @@ class Starting:
     ) -> Judgement:
         """What IAM says now; what it can't say now, and did say when the release began, still holds."""
         named = None if parse_reference(reference)[1] is not None else definition.arn.rpartition(":")[0]
-        account = account_of(self._connections, item.target)
+        account = Account.of(self._connections.targets[item.target])
         asked = demands(account, targets, definition, definition.arn, named=named)
         answers = self._policies.ask([question for demand in asked for question in demand.questions])
         starter = judge_starter(definition.arn, asked, answers)
