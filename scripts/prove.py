@@ -38,7 +38,7 @@ PROOFS = {
 # As it is on AWS: reads lag, and the machine looks no more often than they take to catch up. The services that bake, because there
 # each step reads what the step before it has just changed.
 LAGGING = "tests/local/test_bake_time.py"
-LAG = {"LOCAL_AWS_LAG": "5", "TF_VAR_poll_seconds": "6"}
+LAG = {"LOCAL_AWS_LAG": "5"}
 _AT_ONCE = 3
 
 

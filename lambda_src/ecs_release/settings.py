@@ -25,6 +25,7 @@ class Settings:
     poll_seconds : shortest pause between two looks at the rollouts of a wave.
     soak_seconds : how long a service is watched after its rollout is complete; 0: not at all.
     name : the module's name, for messages.
+    settle_seconds : how long a read of AWS may lag behind a write. Nobody sets it but tests.
     approval_pipeline : the pipeline whose approval a release needs; None: none is asked for.
     """
 
@@ -35,11 +36,7 @@ class Settings:
     soak_seconds: int = 0
     name: str = "ecs-release"
     approval_pipeline: str | None = None
-
-    @property
-    def settle_seconds(self) -> int:
-        """How long a read of AWS may lag behind a write: seconds, and no longer than this machine's pause between two looks."""
-        return min(READ_LAG_SECONDS, self.poll_seconds)
+    settle_seconds: int = READ_LAG_SECONDS
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -57,7 +57,7 @@ variable "topic_arn" {
 }
 
 variable "poll_seconds" {
-  description = "Seconds between two looks at the rollouts of a wave. Below 6 a read that lags behind a write may be taken for what is."
+  description = "Seconds between two looks at the rollouts of a wave."
   type        = number
   default     = 15
   nullable    = false

@@ -51,9 +51,9 @@ def adversity(main: Arena) -> Scene:
     five_targets(arena)
 
     arena.faults(
-        # Held up until the same invocation has begun beside it, which may take a cold start on a busy machine; a client waits ten.
-        {"operation": "ecs:RegisterTaskDefinition", "match": '"r04"', "kind": "delay", "seconds": 8},
-        {"operation": "ecs:UpdateService", "match": '"r04"', "kind": "delay", "seconds": 8},
+        # Held up for nearly as long as a client waits (ten seconds), while the same invocation begins beside it.
+        {"operation": "ecs:RegisterTaskDefinition", "match": '"r04"', "kind": "hold"},
+        {"operation": "ecs:UpdateService", "match": '"r04"', "kind": "hold"},
         {"operation": "ecs:UpdateService", "match": '"r02-lost"', "kind": "response_lost"},
         {"operation": "ecs:UpdateService", "match": '"r02-killed"', "kind": "kill", "when": "after"},
         *(

@@ -13,13 +13,17 @@ from arena import CLUSTER, Arena, service, until
 @pytest.fixture(scope="module")
 def stopped(arena: Arena) -> dict[str, Any]:
     """A release that is refused a companion, stopped while its worker is in the middle of a call, and run again."""
-    arena.services("l-1", "l-2", "l-3")
-    document = {"services": [service("l-1"), service("l-2"), service("l-3")]}
-    arena.faults({"operation": "ecs:UpdateService", "match": '"l-1"', "kind": "delay", "seconds": 8.5})
+    arena.services("l-0", "l-1", "l-2", "l-3")
+    document = {"services": [service("l-0"), *(service(name, wave=1) for name in ("l-1", "l-2", "l-3"))]}
+    arena.rollouts({"image": "/l-0:2$", "outcome": "wait"})
     first = arena.start(document)
-    arena.struck("ecs:UpdateService", '"l-1"')
+    until("waiting for l-0", lambda: arena.runs("l-0") == "l-0:2")
     refused = arena.release({"services": [service("l-3", "3")]})
+    arena.faults({"operation": "ecs:UpdateService", "match": '"l-1"', "kind": "hold"})
+    arena.rollouts({"image": "/l-0:2$", "seconds": 1})
+    arena.struck("ecs:UpdateService", '"l-1"')
     arena.stop(first)
+    arena.no_more('"l-1"')
     record = arena.closed(first)
     at_the_stop = {name: arena.deployments(name) for name in ("l-1", "l-2", "l-3")}
     again = arena.release(document)

@@ -232,7 +232,7 @@ class Stop:
     state: str
     held_up: tuple[str, str] | None
     once: Callable[[Arena, str], Any] | None = None
-    fails: bool = False
+    outcome: str = "complete"
 
 
 def rolled_out(arena: Arena, prefix: str) -> bool:
@@ -244,9 +244,9 @@ STOPS = (
     Stop("Prepare", ("ecs:RegisterTaskDefinition", '"NAME-a"')),
     Stop("UpdateTasks", ("events:PutTargets", "NAME-job")),
     Stop("UpdateServices", ("ecs:UpdateService", '"NAME-a"')),
-    Stop("CheckRollouts", ("ecs:DescribeServices", '"NAME-a"'), once=rolled_out),
-    Stop("Wait", None, once=rolled_out),
-    Stop("Rollback", ("ecs:UpdateService", "NAME-a:1"), fails=True),
+    Stop("CheckRollouts", ("ecs:DescribeServices", '"NAME-a"'), once=rolled_out, outcome="wait"),
+    Stop("Wait", None, once=rolled_out, outcome="wait"),
+    Stop("Rollback", ("ecs:UpdateService", "NAME-a:1"), outcome="fail"),
     Stop("Report", ("sns:Publish", "stopped-NAME")),
 )
 
@@ -266,9 +266,7 @@ def stop_in(arena: Arena, stop: Stop) -> Stopped:
     prefix = f"in-{stop.state.lower()}"
     arena.services(f"{prefix}-a", f"{prefix}-b", deploymentConfiguration=BREAKER)
     arena.rule(f"{prefix}-job")
-    arena.rollouts(
-        {"image": f"/{prefix}-b:2$", "outcome": "fail" if stop.fails else "complete", "seconds": 2}
-    )
+    arena.rollouts({"image": f"/{prefix}-b:2$", "outcome": stop.outcome, "seconds": 2})
     document = {
         "tasks": [task(f"{prefix}-job")],
         "services": [service(f"{prefix}-a"), service(f"{prefix}-b")],
@@ -281,8 +279,7 @@ def stop_in(arena: Arena, stop: Stop) -> Stopped:
                 {
                     "operation": operation,
                     "match": match.replace("NAME", prefix),
-                    "kind": "delay",
-                    "seconds": 2.5,
+                    "kind": "hold",
                 }
             )
 
@@ -295,7 +292,7 @@ def stop_in(arena: Arena, stop: Stop) -> Stopped:
     if stop.held_up:
         arena.struck(stop.held_up[0], stop.held_up[1].replace("NAME", prefix))
     else:
-        until("waiting", lambda: states(arena, execution)[-1] == "Wait")
+        until("waiting", lambda: "Wait" in states(arena, execution))
     store = arena.stack.store
     items = store.items(execution.rpartition(":")[2])
     seen = {
@@ -305,6 +302,8 @@ def stop_in(arena: Arena, stop: Stop) -> Stopped:
         "rule": arena.rule_runs(f"{prefix}-job"),
     }
     arena.stop(execution)
+    if stop.held_up:
+        arena.no_more(stop.held_up[1].replace("NAME", prefix))
     entered = states(arena, execution)
     arena.rollouts({"image": f"/{prefix}-b:2$", "outcome": "complete", "seconds": 1})
     status = arena.closed(execution).status
@@ -364,7 +363,7 @@ def test_a_release_stopped_in_any_state_is_finished_by_the_next(
     # Report had closed the record when it was held up in telling people.
     assert stopped.status == ("SUCCEEDED" if stop.state == "Report" else "ABORTED")
     prefix = f"in-{stop.state.lower()}"
-    if stop.fails:
+    if stop.outcome == "fail":
         # What is live has failed and nothing new is to be rolled out: the next release finishes the way back.
         assert stopped.again.error == "EcsRelease.ROLLED_BACK"
         for name in (f"{prefix}-a", f"{prefix}-b"):

@@ -53,7 +53,7 @@ class Ecs:
 
     def __init__(self, store: Store) -> None:
         self.store, self.connections, self.targets = store, self, {"default": None}
-        self.settings, self.request = Settings("releases", poll_seconds=0), "me"
+        self.settings, self.request = Settings("releases", poll_seconds=0, settle_seconds=0), "me"
         self.status: dict[str, str] = {}
         self.services: dict[str, str] = {}
         self.called: list[str] = []

@@ -57,7 +57,7 @@ class World:
     """
 
     request = "me"
-    settings = Settings("releases", poll_seconds=0)
+    settings = Settings("releases", poll_seconds=0, settle_seconds=0)
 
     def __init__(self, tag: str | None = A, there: frozenset[str] = frozenset({A, B})) -> None:
         self.tag, self.there = tag, there

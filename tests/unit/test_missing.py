@@ -112,7 +112,7 @@ def test_a_look_that_sees_something_else_is_no_second_look() -> None:
 
 
 def test_a_single_look_gives_no_such_verdict_however_short_the_pauses_are() -> None:
-    worker: Any = SimpleNamespace(settings=Settings("releases", poll_seconds=0))
+    worker: Any = SimpleNamespace(settings=Settings("releases", poll_seconds=0, settle_seconds=0))
     changes, judged = judging.looked_twice(worker, ITEM, Judgement(Status.FAILED, needs_second_look=True), 5)
     assert judged.status is None
     assert changes["doubted_at"] == 5

@@ -210,7 +210,7 @@ class Worker:
 
     step = "check_rollouts"
     request = "me"
-    settings = Settings("releases", poll_seconds=0)
+    settings = Settings("releases", poll_seconds=0, settle_seconds=0)
 
     def __init__(self, connections: Any) -> None:
         self.connections = connections

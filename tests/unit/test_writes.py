@@ -60,7 +60,7 @@ class Fake:
     """What a worker is beside the AWS that it sees."""
 
     request = "me"
-    settings = Settings("releases", poll_seconds=0)
+    settings = Settings("releases", poll_seconds=0, settle_seconds=0)
 
     def remember(self, item: ItemRecord, *more: str) -> None:
         pass

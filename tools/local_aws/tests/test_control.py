@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -123,6 +124,22 @@ def test_a_fault_waits_for_the_body_it_names_and_wears_off(aws: LocalAws) -> Non
         with pytest.raises(ClientError):
             estate.register(family=f"{estate.cluster}-special")
     estate.register(family=f"{estate.cluster}-special")
+
+
+def test_a_hold_lasts_as_long_as_it_stands(aws: LocalAws, eventually: Callable[..., Any]) -> None:
+    hold = {"operation": "ecs:ListClusters", "kind": "hold"}
+    aws.faults([hold])
+    with ThreadPoolExecutor(1) as pool:
+        call = pool.submit(aws.client("ecs").list_clusters)
+        eventually(lambda: aws.control("faults")[0]["times"] == 0)
+        assert not call.done()
+        aws.faults([])
+        call.result(30)
+
+
+def test_a_hold_ends_by_itself(aws: LocalAws) -> None:
+    aws.faults([{"operation": "ecs:ListClusters", "kind": "hold", "seconds": 0.2}])
+    assert "clusterArns" in aws.client("ecs").list_clusters()
 
 
 def test_a_delay_delays(aws: LocalAws) -> None:

@@ -74,16 +74,26 @@ def test_a_deployment_that_gave_way_can_be_seen_draining(estate: Estate) -> None
 
 
 def test_a_sixth_active_deployment_is_refused(estate: Estate) -> None:
-    estate.create()
-    estate.aws.rollouts([{"outcome": "stall"}])
+    estate.create(desired=100)
+    estate.aws.rollouts([{"seconds": 60}])
     for version in range(2, 6):
         estate.update(taskDefinition=estate.register(image=f"app:{version}"))
+        eventually(lambda: estate.deployments()[0]["runningCount"] > 0)
     sixth = estate.register(image="app:6")
     before = estate.service()
     with pytest.raises(ClientError, match="5 active deployments exist, unable to create new deployment"):
         estate.update(taskDefinition=sixth)
     assert estate.service()["taskDefinition"] == before["taskDefinition"]
-    assert estate.update(desiredCount=3)["desiredCount"] == 3  # which starts none
+    assert estate.update(desiredCount=99)["desiredCount"] == 99  # which starts none
+
+
+def test_a_deployment_without_tasks_does_not_stay(estate: Estate) -> None:
+    """Such as those that stalled: any number may follow one another."""
+    ran = estate.create()["deployments"][0]["id"]
+    estate.aws.rollouts([{"outcome": "stall"}])
+    for version in range(2, 9):
+        newest = estate.update(taskDefinition=estate.register(image=f"app:{version}"))["deployments"][0]["id"]
+        assert [d["id"] for d in estate.deployments()] == [newest, ran]
 
 
 def put_image(estate: Estate, repository: str, tag: str, content: str) -> str:

@@ -1,8 +1,9 @@
 """Faults that tests inject into AWS calls, set through ``POST /_local/faults``.
 
 What each kind stands for: ``error`` an answer of the service; ``response_lost`` a connection that breaks after
-(or before) the service did its work; ``delay`` a slow service; ``failed_entries`` a batch call that answers 200
-and names entries it did not apply
+(or before) the service did its work; ``delay`` a slow service; ``hold`` one that takes as long as the fault stands in the
+list, but no longer than its ``seconds`` (9 without): an SDK that has waited too long sends the request again;
+``failed_entries`` a batch call that answers 200 and names entries it did not apply
 (https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutTargets.html); ``kill`` the end of the
 Lambda execution environment in the middle of a call; ``hang`` one that stops there and runs no further, until Lambda ends it at
 the function's time-out (https://docs.aws.amazon.com/lambda/latest/dg/configuration-timeout.html); ``odd_answer`` an answer in which
@@ -30,16 +31,19 @@ from local_aws.kernel.calls import Answer, ApiError, Call, success
 if TYPE_CHECKING:
     from local_aws.kernel.server import Server
 
-KINDS = ("error", "response_lost", "delay", "failed_entries", "kill", "hang", "odd_answer")
+KINDS = ("error", "response_lost", "delay", "hold", "failed_entries", "kill", "hang", "odd_answer")
 _WHEN = {
     "error": "before",
     "response_lost": "after",
     "delay": "before",
+    "hold": "before",
     "failed_entries": "before",
     "kill": "before",
     "hang": "before",
     "odd_answer": "after",
 }
+_HOLD_SECONDS = 9.0
+_LOOK_SECONDS = 0.2  # how soon the server's own end is noticed
 # operation -> (member with the entries, id of an entry)
 _BATCHES = {
     "events:PutTargets": ("Targets", "Id"),
@@ -116,12 +120,14 @@ class Faults:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._lock = threading.Lock()
+        self._replaced = threading.Condition(self._lock)
         self._faults: list[Fault] = []
 
     def replace(self, documents: list[dict[str, Any]]) -> None:
         faults = [parse(document) for document in documents]
-        with self._lock:
+        with self._replaced:
             self._faults = faults
+            self._replaced.notify_all()
 
     def reset(self) -> None:
         self.replace([])
@@ -163,9 +169,26 @@ class Faults:
                     return fault
         return None
 
+    def _hold(self, fault: Fault) -> None:
+        """Wait until nobody's list has the fault any more, or its time is over."""
+        deadline = time.monotonic() + (fault.seconds or _HOLD_SECONDS)
+
+        def over() -> bool:
+            stands = any(
+                (f.kind, f.operation, f.match) == ("hold", fault.operation, fault.match) for f in self._faults
+            )
+            return not stands or self._server.stopping.is_set() or time.monotonic() >= deadline
+
+        with self._replaced:
+            while not over():
+                self._replaced.wait(_LOOK_SECONDS)
+
     def _strike(self, fault: Fault, call: Call, inner: Callable[[Call], Answer]) -> Answer:
         if fault.kind == "delay":
             self._server.stopping.wait(fault.seconds)
+            return inner(call)
+        if fault.kind == "hold":
+            self._hold(fault)
             return inner(call)
         if fault.kind == "failed_entries":
             return _fail_entries(fault, call, inner)

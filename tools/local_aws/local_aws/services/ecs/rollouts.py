@@ -161,11 +161,16 @@ def _add(  # noqa: PLR0917
 
 
 def _step_down(service: Service, now: float) -> None:
+    """A deployment stays ACTIVE until its tasks have stopped, says AWS's support in
+    https://github.com/aws/containers-roadmap/issues/2836: one that has none leaves. One that failed is seen beside the rollback
+    (https://aws.amazon.com/blogs/containers/announcing-amazon-ecs-deployment-circuit-breaker/)."""
     for older in service.deployments:
         if older.status == "PRIMARY":
             older.status = "ACTIVE"
             older.pending = 0
             older.updated_at = now
+            if not older.running and older.rollout_state == "IN_PROGRESS":
+                older.drained_at = now
 
 
 def _end(record: ServiceDeployment, status: str, now: float, reason: str | None = None) -> None:
