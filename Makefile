@@ -7,6 +7,8 @@ PYTHON := .venv/bin/python
 
 # For local-up, also when given after the target: make local-up PORT=4600 TF_VARS="-var poll_seconds=5"
 export PORT TF_VARS
+# Programs are started hundreds of times: what Python has compiled is kept, in the checkout.
+unexport PYTHONDONTWRITEBYTECODE
 # npx keeps what it fetches in the home directory otherwise
 export npm_config_cache := $(CURDIR)/.build/npm
 

@@ -1,4 +1,4 @@
-"""What ``python3 -I package.zip`` runs: the pipeline's build."""
+"""What ``python3 -I package`` runs: the pipeline's build."""
 
 import sys
 

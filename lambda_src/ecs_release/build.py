@@ -1,4 +1,4 @@
-"""What the pipeline's build does with the package: ``python3 -I package.zip compile | input | allow-stale | show | submit``.
+"""What the pipeline's build does with the package: ``python3 -I package compile | input | allow-stale | show | submit``.
 
 ``modules/pipeline/commands`` calls them in this order, in an empty folder that nothing pushed lies in. Each reads what the one
 before has written there, and the environment that the build has. Needs no boto3, which the build's image may not have.

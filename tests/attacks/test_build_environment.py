@@ -337,7 +337,7 @@ MODULES = (
 )
 RESULTS = (
     *("deployment.json", "execution-input.json", "plan.json", "plan.html", "summary.txt", "digest.txt"),
-    *("invocation.json", "pipeline-execution.json", "allow-stale.txt", "package.zip"),
+    *("invocation.json", "pipeline-execution.json", "allow-stale.txt", "package.zip", "package"),
 )
 
 

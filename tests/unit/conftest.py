@@ -10,6 +10,7 @@ import pytest
 from ecs_release.plan.codes import CODES
 from ecs_release.plan.findings import Finding
 from ecs_release.record.store import Store
+from local_aws.services import dynamodb
 from moto import mock_aws
 
 _A_NAME = 12
@@ -40,6 +41,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    dynamodb.install()  # transactions take moto as long as its tables are large
     with mock_aws():
         client = boto3.client("dynamodb", region_name="eu-west-1")
         client.create_table(

@@ -117,8 +117,29 @@ def test_ours_completed_before_somebody_deployed_again_is_success() -> None:
     assert judge(rollout(), state, history("SUCCESSFUL")).status is Status.SUCCEEDED
 
 
-def test_desired_count_zero_is_unverified() -> None:
-    assert judge(rollout(), service(deployment(state="COMPLETED"), desired=0)).status is Status.UNVERIFIED
+@pytest.mark.parametrize(
+    "deployments",
+    [
+        [deployment(state="COMPLETED")],
+        [deployment(state="IN_PROGRESS")],
+        [
+            deployment("ecs-svc/1", task_definition=OLD, state="COMPLETED")
+        ],  # an answer that lags behind our write
+        [
+            deployment("ecs-svc/3", task_definition=OTHER),
+            deployment(status="ACTIVE", state="COMPLETED"),
+        ],  # somebody deployed
+        [deployment(state=None)],  # a strategy without rolloutState
+    ],
+    ids=["completed", "in progress", "lagging", "replaced", "no rollout state"],
+)
+def test_desired_count_zero_is_unverified_whatever_ecs_calls_successful(
+    deployments: list[dict[str, Any]],
+) -> None:
+    judged = judge(rollout(), service(*deployments, desired=0), history("SUCCESSFUL"))
+    assert judged.status is Status.UNVERIFIED
+    running = judge(rollout(), service(*deployments, desired=1), history("SUCCESSFUL"))
+    assert running.status in (Status.SUCCEEDED, None)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ class Judgement:
 
 _UNDECIDED = Judgement()
 _LOOK_AT_HISTORY = Judgement(needs_history=True)
+_NOTHING_RAN = Judgement(Status.UNVERIFIED, "desired count is 0, so nothing ran that could prove the rollout")
 
 
 def judge(
@@ -89,8 +90,14 @@ def judge(
         return lost
     assert service is not None  # noqa: S101 - for the type checker
     if service.desired_count == 0 and _is_primary(rollout, service):
-        return Judgement(Status.UNVERIFIED, "desired count is 0, so nothing ran that could prove the rollout")
+        return _NOTHING_RAN
+    judgement = _judge(rollout, service, history)
+    # Also of one that is no longer PRIMARY, or not yet in an answer that lags: ECS calls it successful all the same.
+    nothing_ran = judgement.status is Status.SUCCEEDED and service.desired_count == 0
+    return _NOTHING_RAN if nothing_ran else judgement
 
+
+def _judge(rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment] | None) -> Judgement:
     ours = service.deployment(rollout.deployment_id)
     if _is_primary(rollout, service):
         state = service.rollout_state(ours)

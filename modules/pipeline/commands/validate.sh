@@ -1,7 +1,9 @@
 # The very code that the functions run, checked against the digest that Terraform read from the file.
-export PACKAGE="$PWD/package.zip"
-python3 -I "$OBJECTS" get-object "$PACKAGE_KEY" "$PACKAGE" > /dev/null
-echo "$PACKAGE_SHA256  $PACKAGE" | sha256sum -c -
+export PACKAGE="$PWD/package"
+python3 -I "$OBJECTS" get-object "$PACKAGE_KEY" "$PACKAGE.zip" > /dev/null
+echo "$PACKAGE_SHA256  $PACKAGE.zip" | sha256sum -c -
+# Unpacked, because Python keeps nothing of what it compiles from an archive, and the steps of a build run one after another.
+python3 -I -m zipfile -e "$PACKAGE.zip" "$PACKAGE"
 
 # Validates as well; its errors name line and column, and its exit status fails the build.
 python3 -I "$PACKAGE" compile

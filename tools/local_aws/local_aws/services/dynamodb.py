@@ -30,8 +30,8 @@ _transact = models.DynamoDBBackend.transact_write_items
 _in_transaction: ContextVar[bool] = ContextVar("local_aws_in_transaction", default=False)
 
 
-def install(server: Server) -> None:
-    """Answer reads and write transactions at once; tables are moto's, so there is one patch for all servers."""
+def install(server: Server | None = None) -> None:
+    """Answer reads and write transactions at once; tables are moto's, so there is one patch for all servers, and for none."""
     del server
     patch(
         DynamoHandler,
