@@ -83,4 +83,4 @@ def test_every_proof_is_in_one_part() -> None:
 
 def test_reads_lag_no_longer_than_the_product_takes_into_account_and_longer_than_nothing() -> None:
     assert 0 < float(prove.LAG[ALWAYS]) < Settings("releases").settle_seconds
-    assert (ROOT / prove.LAGGING).is_file()
+    assert all((ROOT / path).is_file() for path in prove.LAGGING)
