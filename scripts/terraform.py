@@ -82,10 +82,14 @@ class Terraform:
 
     def plan(self) -> dict[str, list[str]]:
         """What apply would do, by address: ``["no-op"]``, ``["update"]``, ``["delete", "create"]`` and the like."""
+        return {address: change["actions"] for address, change in self.changes().items()}
+
+    def changes(self) -> dict[str, dict[str, Any]]:
+        """What apply would do, by address, each as ``change`` in the form that ``terraform show -json`` has."""
         file = self._folder / "plan"
         self._run("plan", "-input=false", f"-state={self.state}", f"-out={file}", *self._variables)
         document = self._json("show", "-json", str(file))
-        return {change["address"]: change["change"]["actions"] for change in document["resource_changes"]}
+        return {change["address"]: change["change"] for change in document["resource_changes"]}
 
     def destroy(self, *, refresh: bool = True) -> None:
         """Destroy what apply made; without a refresh, what the state says."""

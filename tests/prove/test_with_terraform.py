@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +21,26 @@ from scripts.terraform import Terraform
 EXAMPLE = ROOT / "examples" / "with_terraform"
 NAME = "ecs-release-terraform"
 OLD, NEW = "busybox:1.36", "busybox:1.37"
+
+_LIFECYCLE = re.compile(r"\n  lifecycle \{\n    ignore_changes = [^\n]+\n  \}\n")
+NAMES_A_REVISION = {
+    "aws_ecs_service.api": "api",
+    "aws_cloudwatch_event_target.nightly": "nightly",
+    "aws_scheduler_schedule.hourly": "hourly",
+}
+
+
+def without_ignore_changes(folder: Path) -> Path:
+    """A copy of the example that lacks these lines and nothing else."""
+    copy = folder / "example"
+    shutil.copytree(EXAMPLE, copy, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+    services, main = copy / "services.tf", copy / "main.tf"
+    text, count = _LIFECYCLE.subn("\n", services.read_text(encoding="utf-8"))
+    assert count == len(NAMES_A_REVISION)
+    services.write_text(text, encoding="utf-8")
+    source = os.path.relpath(ROOT, copy.resolve())
+    main.write_text(main.read_text(encoding="utf-8").replace('"../.."', f'"{source}"'), encoding="utf-8")
+    return copy
 
 
 def test_they_take_turns(tmp_path: Path, say: Callable[[str], None]) -> None:
@@ -74,6 +96,20 @@ def test_they_take_turns(tmp_path: Path, say: Callable[[str], None]) -> None:
         released = look()
         assert all(seen.images[name].endswith(NEW) for name, seen in released.items())
         assert changed("info") == {}
+
+        say("without ignore_changes the next apply would put the old images back")
+        folder = tmp_path / "bare"
+        copy = without_ignore_changes(folder)
+        shutil.copy(terraform("info").state, folder)
+        bare = Terraform(folder, aws.environment(), [*arguments, "-var", "log_level=info"], example=copy)
+        bare.init()
+        # The module's own files lie somewhere else, seen from the copy.
+        own = {a: c for a, c in bare.changes().items() if not a.startswith("module.ecs_release.")}
+        undone = {a: c for a, c in own.items() if set(c["actions"]) - {"no-op", "read"}}
+        assert undone.keys() == NAMES_A_REVISION.keys()
+        for address, name in NAMES_A_REVISION.items():
+            assert f":task-definition/{NAME}-{name}:2" in json.dumps(undone[address]["before"])
+            assert f":task-definition/{NAME}-{name}:1" in json.dumps(undone[address]["after"])
 
         say("Terraform changes a variable of the tasks")
         assert set(changed("debug")) == {
