@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from ecs_release.aws.task_definitions import TaskDefinition
-from ecs_release.errors import LockLostError, RecordChangedError, fitting
+from ecs_release.errors import LockLostError, NotDueError, RecordChangedError, fitting
 from ecs_release.manifest import Service
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.store import Store
 from ecs_release.report.notification import message
 from ecs_release.settings import Settings
 from ecs_release.steps import due, lock
+from ecs_release.steps import report as report_step
 from ecs_release.steps.closing import close
 from ecs_release.steps.report import report, report_ended_execution
 
 RELEASE = ReleaseRecord(
     "r1", "arn:execution:r1", 1, "2026-01-01T00:00:00.000Z", turn="last", due={"next": "REPORT"}
 )
+TELLS = Settings("releases", topic_arn="arn:aws:sns:eu-west-1:111111111111:unit", name="unit")
 LAST: dict[str, Any] = {"turn": "last"}
 FRESH = dataclasses.replace(RELEASE, turn=None, due={})
 ITEM = ItemRecord(
@@ -322,6 +326,77 @@ def test_an_execution_that_was_stopped_before_it_began_can_not_begin_any_more(
     with pytest.raises(LockLostError, match="is over"):
         lock.take_lock(worker, RELEASE)
     assert store.lock().holder is None
+
+
+STOPPED = {"name": "r1", "executionArn": "arn:execution:r1", "status": "ABORTED"}
+
+
+class Listener:
+    """Step Functions, and the topic: what happens when they are asked, and what was published."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.told: list[str] = []
+        self.on_describe: Callable[[], None] = lambda: None
+        self.on_publish: Callable[[], None] = lambda: None
+        for module in (due, report_step):
+            monkeypatch.setattr(module, "own_client", lambda _: self)
+
+    def describe_execution(self, **_: Any) -> dict[str, str]:
+        self.on_describe()
+        return {"status": "ABORTED"}
+
+    def publish(self, **asked: Any) -> None:
+        self.on_publish()
+        self.told.append(asked["Subject"])
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_a_stopped_release_is_told_of_once_however_often_its_event_comes(
+    store: Store, monkeypatch: pytest.MonkeyPatch, recorded: bool
+) -> None:
+    """Events come at least once, and two of one at a time may both find the record open."""
+    listener = Listener(monkeypatch)
+    if recorded:
+        store.open_release(RELEASE, store.lock())
+
+    def again() -> None:
+        listener.on_describe = lambda: None
+        report_ended_execution(TELLS, store, STOPPED)
+
+    listener.on_describe = again
+    with contextlib.nullcontext() if recorded else pytest.raises(RecordChangedError):
+        report_ended_execution(TELLS, store, STOPPED)
+    report_ended_execution(TELLS, store, STOPPED)
+
+    assert len(listener.told) == 1
+
+
+def test_a_stopped_release_is_told_of_by_whoever_comes_after_an_invocation_that_died(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def die() -> None:
+        raise Died
+
+    listener = Listener(monkeypatch)
+    store.open_release(RELEASE, store.lock())
+    listener.on_publish = die
+    with pytest.raises(Died):
+        report_ended_execution(TELLS, store, STOPPED)
+    found = store.release("r1")
+    assert found is not None
+    assert found.status == "ABORTED"
+    listener.on_publish = lambda: None
+    with pytest.raises(NotDueError, match="another invocation tells"):  # it may still be at it
+        report_ended_execution(TELLS, store, STOPPED)
+    later = time.time() + report_step._TELLING_SECONDS + 2
+    monkeypatch.setattr(time, "time", lambda: later)
+    for _ in range(2):
+        report_ended_execution(TELLS, store, STOPPED)
+
+    assert len(listener.told) == 1
 
 
 @pytest.mark.parametrize(

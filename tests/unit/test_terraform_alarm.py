@@ -79,7 +79,12 @@ def test_the_alarm_knows_the_dimensions_of_a_release_that_was_closed_by_force(
 ) -> None:
     monkeypatch.setattr(step, "close", lambda *_: None)
     monkeypatch.setattr(step, "has_ended", lambda *_: "ABORTED")
-    store: Any = SimpleNamespace(release=lambda _: record("RUNNING"), items=lambda _: [])
+    store: Any = SimpleNamespace(
+        release=lambda _: record("RUNNING"),
+        items=lambda _: [],
+        begin_notice=lambda *_: True,
+        notice_given=lambda _: None,
+    )
     step.report_ended_execution(SETTINGS, store, {"name": "r1", "executionArn": "arn:execution:r1"})
     assert dimensions(emitted) == {"service": "unit"}
     assert "{ none = { service = var.name } }" in ALARM

@@ -1,4 +1,4 @@
-"""What people are told without a release, so that they are told once: a release's own record says that of a release.
+"""What people are told because of an event, so that they are told once, however often it comes and whoever dies meanwhile.
 
 Events come at least once, now and then twice at a time, and Lambda tries one again that it could not finish:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-delivery-level.html,
@@ -37,6 +37,11 @@ class Notices(Table):
                 return False
             raise
         return True
+
+    def notice_is_pending(self, about: str) -> bool:
+        """Whether somebody took it upon themselves to tell, and has not said that it is done."""
+        found = self._get("NOTICE", about)
+        return found is not None and not found.get("given")
 
     def notice_given(self, about: str) -> None:
         """Say that people were told."""

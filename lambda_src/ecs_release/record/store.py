@@ -15,7 +15,7 @@ pk                     sk                          what
 ``ITEM``               ``<target>#<kind>#<name>``  an item that is not whole: what "back" means for it
 ``HOLD``               ``<target>#<kind>#<name>``  images that a rollback by hand undid
 ``UNUSED``             ``<target>#<ARN>``          a revision that a release registered and nothing used
-``NOTICE``             ``<action execution>``      a failed Deploy action without a release, of which people were told
+``NOTICE``             ``<what it is about>``      who tells of an event, and that it was told: a release, a run of Deploy
 =====================  ==========================  ================================================
 
 Every write to an item carries the epoch its release got with the lock; closing a release by force raises the epoch,

@@ -124,17 +124,20 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
     ------
     NotDueError
         when the execution is not the release's, or Step Functions does not say that it has ended. It may not say so yet;
-        Lambda tries an event again a minute later.
+        Lambda tries an event again a minute later. Also when another invocation is about to tell people of it.
     """
     release, execution = str(detail["name"]), str(detail["executionArn"])
     record = store.release(release)
     if execution.rpartition(":")[2] != release or (record is not None and record.execution != execution):
         raise NotDueError(f"release {release} is not {execution}; its record stays as it is.")
-    if record is not None and record.status != ReleaseStatus.RUNNING and store.lock().holder != release:
+    over = record is not None and record.status != ReleaseStatus.RUNNING and store.lock().holder != release
+    # Report told of it, or this function, but for an invocation that died before it could.
+    if record is not None and over and not store.notice_is_pending(release):
         return {"release": release, "status": record.status, "counts": {}}
     ended = has_ended(store, release, execution)
     if ended is None:
         raise NotDueError(f"{execution} is not known to have ended; its record stays as it is.")
+    tells = _tells(store, release)
     # Without a first turn nothing was begun. What failed then is Parse, and Report after it because it could not write the record.
     refused = ended == "FAILED" and (record is None or record.turn is None)
     status, reason = (
@@ -146,13 +149,25 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
         now = utc_now()
         never = ReleaseRecord(release, execution, 0, now, status=status, ended=now)
         store.put_release(dataclasses.replace(never, problems=[f"{reason} before it began"]))
-    else:
+    elif not over:
         close(store, release, status, reason)
     closed = store.release(release)
     assert closed is not None  # noqa: S101 - written above
-    if settings.topic_arn and not (refused and was_refused(execution)):
-        _notify(settings, closed, message(closed, store.items(release)))
+    if tells is None:
+        raise NotDueError(f"another invocation tells of {release}; this one looks again whether it did.")
+    if tells:
+        silent = settings.topic_arn is None or (refused and was_refused(execution))
+        if silent or _notify(settings, closed, message(closed, store.items(release))):
+            store.notice_given(release)
     return {"release": release, "status": closed.status, "counts": closed.counts}
+
+
+def _tells(store: Store, about: str) -> bool | None:
+    """Whether this invocation is to tell; None while another one is at it."""
+    try:
+        return store.begin_notice(about, time.time() + _TELLING_SECONDS)
+    except RecordChangedError:
+        return None
 
 
 def report_failed_deploy(settings: Settings, store: Store, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,11 +192,13 @@ def report_failed_deploy(settings: Settings, store: Store, event: Mapping[str, A
 
 def _tell_once(settings: Settings, store: Store, execution: str, failed: NotStarted) -> bool:
     """Whether it was told now. A topic that was not reached is tried again if the event comes again."""
-    try:
-        if not store.begin_notice(failed.action, time.time() + _TELLING_SECONDS):
-            return False
-    except RecordChangedError:
-        raise NotDueError(f"another invocation tells of {failed.action}; this one waits and looks.") from None
+    tells = _tells(store, failed.action)
+    if tells is None:
+        raise NotDueError(
+            f"another invocation tells of {failed.action}; this one looks again whether it did."
+        )
+    if not tells:
+        return False
     region = own_client("codepipeline").meta.region_name
     told = _publish(settings, *not_started(settings.name, region, execution, failed.reason))
     if told:
@@ -207,9 +224,9 @@ def _commands(store: Store, items: Sequence[ItemRecord], execution: str) -> list
     return [repair_command(item, targets[item.target].region, execution) for item in items]
 
 
-def _notify(settings: Settings, record: ReleaseRecord, text: str) -> None:
+def _notify(settings: Settings, record: ReleaseRecord, text: str) -> bool:
     status = {"status": {"DataType": "String", "StringValue": str(record.status)}}
-    _publish(settings, subject(settings.name, record), text, MessageAttributes=status)
+    return _publish(settings, subject(settings.name, record), text, MessageAttributes=status)
 
 
 def _publish(settings: Settings, subject: str, text: str, **more: Any) -> bool:
