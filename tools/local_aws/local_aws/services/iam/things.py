@@ -389,7 +389,7 @@ def _function(call: Call) -> list[Thing]:
 
 @_finder("state machine")
 def _machine(call: Call) -> list[Thing]:
-    return _one(str(call.input["stateMachineArn"]))
+    return _one(str(call.input.get("stateMachineArn") or call.input["resourceArn"]))
 
 
 @_finder("execution")
