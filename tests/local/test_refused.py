@@ -182,7 +182,7 @@ def test_each_question_that_is_refused_is_said_with_the_permission_that_is_missi
 def test_what_needs_no_answer_needs_no_permission(world: World, as_planner: Command, tmp_path: Path) -> None:
     with without(world, *SILENT):
         plan = planned(as_planner, tmp_path)
-    assert {action: said(plan, action) for action in SILENT} == dict.fromkeys(SILENT, set())
+    assert [action for action in SILENT if said(plan, action)] == []
 
 
 def test_a_release_goes_on_with_every_question_refused(
