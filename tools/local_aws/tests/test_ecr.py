@@ -45,3 +45,12 @@ def test_a_hundred_names_at_most(aws: LocalAws) -> None:
     ecr.create_repository(repositoryName=name)
     with pytest.raises(ClientError, match="InvalidParameterException"):
         ecr.batch_get_image(repositoryName=name, imageIds=[{"imageTag": str(n)} for n in range(101)])
+
+
+def test_a_registry_has_no_pull_through_cache_rules(aws: LocalAws) -> None:
+    """Whether a missing image may still come is asked for; an error would say that nobody knows."""
+    ecr = aws.client("ecr")
+    assert ecr.describe_pull_through_cache_rules()["pullThroughCacheRules"] == []
+    with pytest.raises(ClientError) as none:
+        ecr.describe_pull_through_cache_rules(ecrRepositoryPrefixes=["docker"])
+    assert none.value.response["Error"]["Code"] == "PullThroughCacheRuleNotFoundException"

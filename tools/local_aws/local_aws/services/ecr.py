@@ -4,6 +4,7 @@ moto removes an image whose tag is pushed again, where ECR only moves the tag
 (https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-push.html). It names a failure by its tag alone, also where a digest
 was asked for, and an image by the tag it got last
 (https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetImage.html, API_ImageIdentifier.html).
+It does not know pull-through cache rules; a registry here has none.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _MOST = 100
 
 
 def install(server: Server) -> None:
-    """Answer PutImage and BatchGetImage from moto's repositories."""
+    """Answer PutImage and BatchGetImage from moto's repositories, and that there are no pull-through cache rules."""
 
     @server.operation("ecr", "PutImage")
     def put_image(call: Call) -> Any:
@@ -52,3 +53,14 @@ def install(server: Server) -> None:
                 )
             failures += [{**failure, "imageId": identifier} for failure in found.get("failures") or ()]
         return {"images": images, "failures": failures}
+
+    @server.operation("ecr", "DescribePullThroughCacheRules")
+    def describe_pull_through_cache_rules(call: Call) -> dict[str, Any]:
+        # https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_DescribePullThroughCacheRules.html
+        prefixes = call.input.get("ecrRepositoryPrefixes")
+        if prefixes:
+            raise ApiError(
+                "PullThroughCacheRuleNotFoundException",
+                f"There is no pull through cache rule for {', '.join(prefixes)}",
+            )
+        return {"pullThroughCacheRules": []}
