@@ -65,7 +65,7 @@ def test_31_stopped_while_a_lambda_is_writing(arena: Arena, stopped: dict[str, A
     again = stopped["again"]
     assert again.record.status == "SUCCEEDED"
     actions = {name.rpartition("/")[2]: item.action for name, item in again.items.items()}
-    assert actions == {"l-1": "unchanged", "l-2": "update", "l-3": "update"}
+    assert actions == {"l-0": "unchanged", "l-1": "unchanged", "l-2": "update", "l-3": "update"}
 
 
 def test_16_the_locks_holder_died(arena: Arena) -> None:

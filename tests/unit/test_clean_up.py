@@ -339,7 +339,8 @@ def test_what_is_done_with_is_forgotten_after_a_day_and_what_is_left_never(
     assert states(store) == {"api-0:2": "taken", "api-1:2": "deregistered", "api-2:2": "unused"}
     monkeypatch.setattr(step.time, "time", lambda: time.time() + 25 * 3600)
     clean_up(ecs, "r1")
-    assert states(store) == {"api-2:2": "unused"}
+    # No item of r2 names what it took: the next release gives that back.
+    assert states(store) == {"api-0:2": "taken", "api-2:2": "unused"}
 
 
 # --- a later release wants it ----------------------------------------------------------------------------------------
@@ -400,6 +401,31 @@ def test_a_late_second_closing_does_not_bring_back_what_is_condemned(store: Stor
     store.condemn("default", f"{PREFIX}api:2")
     store.note_unused("r1", [("default", f"{PREFIX}api:2")])
     assert store.take_up("r2", "default", f"{PREFIX}api:2") is Found.CONDEMNED
+
+
+def test_what_a_release_took_and_never_named_is_given_back_by_the_next(ecs: Any, store: Store) -> None:
+    """It was stopped after the one write and before the other."""
+    end(store, BACK)
+    assert store.take_up("r2", "default", f"{PREFIX}api:2") is Found.TAKEN
+    begin(store)
+    close(store, "r2", "ABORTED")
+    assert states(store) == {"api:2": "taken"}
+    parse._hand_back(store, "r2")  # its own, while it runs
+    assert states(store) == {"api:2": "taken"}
+    parse._hand_back(store, "r3")
+    assert states(store) == {"api:2": "unused"}
+    ecs.services["api"] = f"{PREFIX}api:2"  # somebody has deployed it by hand since
+    end(store, release="r3", status="NO_CHANGE")
+    clean_up(ecs, "r3")
+    assert f"{PREFIX}api:2" not in ecs.status
+
+
+def test_what_a_release_took_and_named_stays_its_own(ecs: Any, store: Store) -> None:
+    ecs.status = {f"{PREFIX}api:1": "ACTIVE", f"{PREFIX}api:2": "ACTIVE"}
+    end(store, BACK)
+    registered_by_later(ecs, store)
+    parse._hand_back(store, "r3")
+    assert states(store) == {"api:2": "taken"}
 
 
 def test_who_took_it_up_and_did_not_use_it_leaves_it_to_the_clean_up(ecs: Any, store: Store) -> None:

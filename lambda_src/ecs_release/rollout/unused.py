@@ -46,6 +46,17 @@ def runs_without_being_named(items: Sequence[ItemRecord]) -> list[ItemRecord]:
     ]
 
 
+def taken_in_vain(revision: UnusedRevision, items: Sequence[ItemRecord]) -> bool:
+    """Whether a release took a revision up and was ended before it could say for which item. Pure.
+
+    Parameters
+    ----------
+    items : of the release that has taken it; that release has ended.
+    """
+    named = {(item.target, arn) for item in items for arn in (item.after, item.rollback_to)}
+    return revision.state == "taken" and (revision.target, revision.arn) not in named
+
+
 @dataclass(frozen=True)
 class CleanUp:
     """How far the clean-up after a release is.

@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.scheduled_tasks import read_targets
 from ecs_release.aws.services import Services
-from ecs_release.aws.task_definitions import TaskDefinitions
+from ecs_release.aws.task_definitions import TaskDefinitions, parse_reference
 from ecs_release.aws.trouble import PASSING, error_code, explain
 from ecs_release.errors import (
     CleanUpUnfinishedError,
@@ -26,6 +26,7 @@ from ecs_release.errors import (
 from ecs_release.observability import about_release, logger
 from ecs_release.record.models import ItemRecord, UnusedRevision
 from ecs_release.record.statuses import ReleaseStatus
+from ecs_release.rollout.unused import taken_in_vain
 from ecs_release.steps.worker import Worker
 
 _PACE_SECONDS = 1.0
@@ -64,7 +65,9 @@ def clean_up(worker: Worker, release: str) -> dict[str, Any]:
     done, troubles = 0, []
     for revision in worker.store.unused():
         if not revision.left:
-            if time.time() - revision.since > _FORGET_SECONDS:
+            old = time.time() - revision.since > _FORGET_SECONDS
+            # What was taken in vain, the next release gives back (Parse).
+            if old and not taken_in_vain(revision, items_of(revision.release)):
                 worker.store.forget_unused(revision)
             continue
         if revision.target not in worker.connections.targets:
@@ -140,8 +143,9 @@ def _deregister(worker: Worker, revision: UnusedRevision, items: list[ItemRecord
 
 
 def _runs(worker: Worker, item: ItemRecord, target: str, arn: str) -> bool:
-    """Whether an item that a revision was registered for runs it: somebody may have deployed it by hand since."""
-    if item.target != target or arn not in (item.after, item.rollback_to):
+    """Whether an item of a revision's family runs it: somebody may have deployed it by hand since."""
+    alike = item.live != "" and parse_reference(item.live)[0] == parse_reference(arn)[0]
+    if item.target != target or not (alike or arn in (item.after, item.rollback_to)):
         return False
     if item.is_service:
         service = item.service

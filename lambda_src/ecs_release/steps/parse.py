@@ -29,9 +29,10 @@ from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.make import plan_release, plan_rollback, releases_undone
 from ecs_release.plan.request import OBJECT_WAIT_SECONDS, Request, read_request
 from ecs_release.record.machine import Next, Phase, State
-from ecs_release.record.models import ReleaseRecord, in_utc
+from ecs_release.record.models import ReleaseRecord, UnusedRevision, in_utc
 from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.record.store import Store
+from ecs_release.rollout.unused import taken_in_vain
 from ecs_release.steps.closing import utc_now
 from ecs_release.steps.due import ensure_execution, next_turn
 from ecs_release.steps.lock import take_lock
@@ -106,6 +107,7 @@ def _begin(worker: Worker, release: str, execution: str, started: str, document:
         logger.info("an earlier attempt has cut this release already")
         store.forget_definitions(release)
         return record.due
+    _hand_back(store, release)
     plan, undid = _plan(worker, release, request)
     batches = cut(plan, release, record.epoch)
     changes: dict[str, Any] = {
@@ -153,6 +155,23 @@ def _plan(worker: Worker, release: str, request: Request) -> tuple[list[PlannedI
         store.forget_definitions(release)
         raise ReleaseRejectedError(*problems)
     return plan, undid
+
+
+def _hand_back(store: Store, release: str) -> None:
+    """Give to the clean-up again what earlier releases took up and never named, because they were stopped in between.
+
+    Under the lock, and when nothing of those releases runs any more: otherwise one of them might still use it.
+    """
+    taken: dict[str, list[UnusedRevision]] = {}
+    for revision in store.unused():
+        if revision.state == "taken" and revision.release != release:
+            taken.setdefault(revision.release, []).append(revision)
+    for taker, revisions in taken.items():
+        items = store.items(taker)
+        in_vain = [(r.target, r.arn) for r in revisions if taken_in_vain(r, items)]
+        if in_vain:
+            logger.info("handed back to the clean-up", extra={"taken_by": taker, "revisions": in_vain})
+            store.note_unused(taker, in_vain)
 
 
 def _instant(started: str) -> str:
