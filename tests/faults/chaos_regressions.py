@@ -1046,4 +1046,69 @@ SCHEDULES: dict[str, Scenario] = {
         lag=0.0,
         primary="promoted",
     ),
+    # seed 9102: stopped between the two writes, and nobody deregistered it any more
+    "a release is stopped when it has taken a revision up": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False, bake=0),
+            Service(
+                number=1, family=1, breaker="none", strategy="BLUE_GREEN", desired=2, sidecar=True, bake=1
+            ),
+            Service(number=2, family=2, breaker="none", strategy="ROLLING", desired=2, sidecar=False, bake=0),
+            Job(number=0, kind="rule", pinned=True, targets="own", host=None, shared=False),
+            Job(number=1, kind="schedule", pinned=True, targets="own", host=None, shared=False),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=1, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=3, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="foreign", call="*", step="", nth=80, times=1, seconds=0.0, thing=3, after=True
+                    ),
+                    Trouble(
+                        kind="lost", call="event", step="", nth=1, times=1, seconds=0.0, thing=0, after=False
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="again",
+                entries=(
+                    Entry(thing=2, version=2, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="stop", call="*", step="", nth=55, times=1, seconds=9.0, thing=0, after=True
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=4, version=5, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.3,
+        lag=5.0,
+        primary="promoted",
+        soak=0,
+    ),
 }
