@@ -156,8 +156,8 @@ run "pipeline_on" {
 
   # A file json.py of the repository would otherwise forge plan and gate.
   assert {
-    condition = length(regexall("\\bpython3? ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 8 && (
-    length(regexall("\\bpython3 -I ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 8)
+    condition = length(regexall("\\bpython3? ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 9 && (
+    length(regexall("\\bpython3 -I ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 9)
     error_message = "Python looks for modules in the repository that it builds, or where the environment says: a call lacks -I."
   }
 

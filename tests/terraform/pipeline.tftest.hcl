@@ -94,8 +94,8 @@ run "build" {
 
   # A file json.py of the repository would otherwise forge what is released.
   assert {
-    condition = length(regexall("\\bpython3? ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 4 && (
-    length(regexall("\\bpython3 -I ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 4)
+    condition = length(regexall("\\bpython3? ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 5 && (
+    length(regexall("\\bpython3 -I ", join("\n", yamldecode(one(aws_codebuild_project.this.source).buildspec).phases.build.commands))) == 5)
     error_message = "Python looks for modules in the repository that it builds, or where the environment says: a call lacks -I."
   }
 

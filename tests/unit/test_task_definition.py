@@ -85,7 +85,7 @@ def test_containers_are_matched_by_their_whole_name() -> None:
     assert choose_containers(definition(), {"api-proxy": "x:1"}, exact=False).images == {"api-proxy": "x:1"}
     missing = choose_containers(definition(), {"ap": "x:1"}, exact=False)
     assert messages(missing.findings, blocking=True) == (
-        'no container "ap" in api:7; it has "api", "api-proxy".',
+        'no container "ap" in api:7; it has "api", "api-proxy". Write one of these names.',
     )
 
 

@@ -163,7 +163,7 @@ def _add(  # noqa: PLR0917
 def _step_down(service: Service, now: float) -> None:
     """A deployment stays ACTIVE until its tasks have stopped, says AWS's support in
     https://github.com/aws/containers-roadmap/issues/2836: one that has none leaves. One that failed is seen beside the rollback
-    (https://aws.amazon.com/blogs/containers/announcing-amazon-ecs-deployment-circuit-breaker/)."""
+    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html)."""
     for older in service.deployments:
         if older.status == "PRIMARY":
             older.status = "ACTIVE"
