@@ -226,7 +226,7 @@ WARNINGS = {
         "nothing checks its health",
         "nothing checks its health: ECS calls a task healthy once it has run for 40 seconds{watched};",
         "give it a container health check, a load balancer or deployment alarms{else}.",
-        "nothing checks its health: ECS calls a task healthy once it has run for 40 seconds; from then on only soak_seconds watches it;",
+        "nothing checks its health: ECS calls a task healthy once it has run for 40 seconds; then only soak_seconds watches it;",
         "give it a container health check, a load balancer or deployment alarms.",
         overridable=True,
     ),

@@ -27,6 +27,8 @@ from typing import IO, Any, Self
 import boto3
 from botocore.config import Config
 
+from local_aws.kernel.processes import undisturbed
+
 # A call that lasts so long hangs. botocore's own minute is short on a busy machine: it would send the request again.
 HANG_SECONDS = 600
 
@@ -85,17 +87,19 @@ class LocalAws:
             command += ["--state-dir", str(state_dir)]
         with contextlib.ExitStack() as stack:
             out = stack.enter_context(log.open("w+b") if log else tempfile.TemporaryFile())  # noqa: SIM115
-            # In a session of its own, a terminal's Ctrl-C does not reach it: whoever started it ends it in good order.
-            process = subprocess.Popen(
-                command,
-                cwd=DISTRIBUTION,
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-            deadline = time.monotonic() + READY_SECONDS
+            process = None
             try:
+                # In a session of its own, a terminal's Ctrl-C does not reach it: whoever started it ends it in good order.
+                with undisturbed():
+                    process = subprocess.Popen(
+                        command,
+                        cwd=DISTRIBUTION,
+                        stdin=subprocess.PIPE,
+                        stdout=out,
+                        stderr=subprocess.STDOUT,
+                        start_new_session=True,
+                    )
+                deadline = time.monotonic() + READY_SECONDS
                 while process.poll() is None and time.monotonic() < deadline:
                     for line in _read(out).splitlines():
                         if line.startswith("local_aws ready on "):
@@ -104,8 +108,9 @@ class LocalAws:
                 raise RuntimeError(f"embedded AWS did not start:\n{_read(out)}")
             except BaseException:
                 # also when the wait was interrupted
-                process.kill()
-                process.wait()
+                if process is not None:
+                    process.kill()
+                    process.wait()
                 raise
 
     def stop(self) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from functions import Function
 from local_aws.client import HANG_SECONDS, LocalAws
+from local_aws.kernel.processes import Processes
 
 SLEEPER = "import os, subprocess, time\ndef handler(event, context):\n    return os.getpid()\n"
 
@@ -46,6 +47,37 @@ def test_its_end_is_the_end_of_its_workers(
             assert probe.connect_ex(("127.0.0.1", aws.port)) != 0
     finally:
         aws.stop()
+
+
+@pytest.fixture
+def interrupted(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """Ctrl-C comes right after a process has begun, before anybody knows of it; what was started."""
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(popen(*arguments, **options))
+        signal.raise_signal(signal.SIGINT)
+        return started[-1]
+
+    monkeypatch.setattr(subprocess, "Popen", start)
+    return started
+
+
+def test_ctrl_c_while_it_is_started_leaves_no_server(interrupted: list[subprocess.Popen[bytes]]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        LocalAws.start()
+    assert interrupted[0].returncode is not None
+
+
+def test_ctrl_c_while_a_child_is_started_leaves_no_child(
+    interrupted: list[subprocess.Popen[bytes]],
+) -> None:
+    processes = Processes()
+    with pytest.raises(KeyboardInterrupt):
+        processes.start(["sleep", "600"], env=os.environ)
+    processes.close()
+    assert interrupted[0].returncode is not None
 
 
 def test_without_a_state_directory_no_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,8 @@ def _wait(leash: int) -> None:
 
 
 def hold() -> None:
-    """Put the pipe on standard input aside and watch it; standard input is empty from then on."""
+    """Put the pipe on standard input aside and watch it; standard input is empty then, and signals come through."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     leash = os.dup(0)
     os.set_inheritable(leash, False)
     null = os.open(os.devnull, os.O_RDONLY)

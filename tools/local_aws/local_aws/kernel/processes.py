@@ -13,11 +13,24 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 LEASH = Path(__file__).with_name("leash.py")
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """No signal comes between the start of a process and its being known to whoever is to end it; it comes right after.
+
+    What is started begins with these signals held back, so it lets them through again: :func:`leash.hold`, ``__main__``.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Child:
@@ -78,7 +91,7 @@ class Processes:
 
         A command that is ``leashed`` watches the pipe on its standard input itself.
         """
-        with self._lock:
+        with undisturbed(), self._lock:
             if self._closed:
                 raise RuntimeError("the server is shutting down; it starts no more processes")
             popen = subprocess.Popen(
