@@ -22,10 +22,11 @@ def stopped(arena: Arena) -> dict[str, Any]:
     arena.faults({"operation": "ecs:UpdateService", "match": '"l-1"', "kind": "hold"})
     arena.rollouts({"image": "/l-0:2$", "seconds": 1})
     arena.struck("ecs:UpdateService", '"l-1"')
+    before = arena.log("update-service").count("LockLostError")
     arena.stop(first)
     record = arena.closed(first)
     arena.no_more('"l-1"')
-    until("given up", lambda: "LockLostError" in arena.log("update-service"))
+    until("given up", lambda: arena.log("update-service").count("LockLostError") > before)
     at_the_stop = {name: arena.deployments(name) for name in ("l-1", "l-2", "l-3")}
     again = arena.release(document)
     return {

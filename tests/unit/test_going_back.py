@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from dying import Died
 from ecs_release.aws.clients import Target
 from ecs_release.aws.raw import RAW
 from ecs_release.aws.raw import _body as raw_body_variable
@@ -39,10 +40,6 @@ ITEM = ItemRecord(
     status="FAILED",
     reason="it crashed",
 )
-
-
-class Died(BaseException):
-    """The worker is gone."""
 
 
 class World:

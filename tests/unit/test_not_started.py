@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from dying import Died, die
 from ecs_release.errors import NotDueError
 from ecs_release.record.models import ReleaseRecord
 from ecs_release.record.store import Store
@@ -212,12 +213,6 @@ def test_an_event_that_comes_twice_at_a_time_is_told_once(
 def test_what_an_invocation_that_died_did_not_tell_is_told_by_the_next_one(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Died(BaseException):
-        pass
-
-    def die() -> None:
-        raise Died
-
     account = Account(run(REFUSED), publish=die)
     with pytest.raises(Died):
         tell(monkeypatch, store, account)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from dying import Died, die
 from ecs_release.aws.task_definitions import TaskDefinition
 from ecs_release.errors import LockLostError, NotDueError, RecordChangedError, fitting
 from ecs_release.manifest import Service
@@ -374,12 +375,6 @@ def test_a_stopped_release_is_told_of_once_however_often_its_event_comes(
 def test_a_stopped_release_is_told_of_by_whoever_comes_after_an_invocation_that_died(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Died(BaseException):
-        pass
-
-    def die() -> None:
-        raise Died
-
     listener = Listener(monkeypatch)
     store.open_release(RELEASE, store.lock())
     listener.on_publish = die

@@ -46,15 +46,11 @@ def runs_without_being_named(items: Sequence[ItemRecord]) -> list[ItemRecord]:
     ]
 
 
-def taken_in_vain(revision: UnusedRevision, items: Sequence[ItemRecord]) -> bool:
-    """Whether a release took a revision up and was ended before it could say for which item. Pure.
-
-    Parameters
-    ----------
-    items : of the release that has taken it; that release has ended.
-    """
-    named = {(item.target, arn) for item in items for arn in (item.after, item.rollback_to)}
-    return revision.state == "taken" and (revision.target, revision.arn) not in named
+def is_named(revision: UnusedRevision, items: Sequence[ItemRecord]) -> bool:
+    """Whether the release that took a revision up has said for which of its items; one that was stopped may not have. Pure."""
+    return any(
+        item.target == revision.target and revision.arn in (item.after, item.rollback_to) for item in items
+    )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ from ecs_release.errors import (
 from ecs_release.observability import about_release, logger
 from ecs_release.record.models import ItemRecord, UnusedRevision
 from ecs_release.record.statuses import ReleaseStatus
-from ecs_release.rollout.unused import taken_in_vain
+from ecs_release.rollout.unused import is_named
 from ecs_release.steps.worker import Worker
 
 _PACE_SECONDS = 1.0
@@ -65,9 +65,10 @@ def clean_up(worker: Worker, release: str) -> dict[str, Any]:
     done, troubles = 0, []
     for revision in worker.store.unused():
         if not revision.left:
-            old = time.time() - revision.since > _FORGET_SECONDS
-            # What was taken in vain, the next release gives back (Parse).
-            if old and not taken_in_vain(revision, items_of(revision.release)):
+            if time.time() - revision.since <= _FORGET_SECONDS:
+                continue
+            # What was taken and not named, the next release gives back (Parse).
+            if revision.state != "taken" or is_named(revision, items_of(revision.release)):
                 worker.store.forget_unused(revision)
             continue
         if revision.target not in worker.connections.targets:

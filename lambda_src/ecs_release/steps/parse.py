@@ -32,7 +32,7 @@ from ecs_release.record.machine import Next, Phase, State
 from ecs_release.record.models import ReleaseRecord, UnusedRevision, in_utc
 from ecs_release.record.statuses import ReleaseStatus
 from ecs_release.record.store import Store
-from ecs_release.rollout.unused import taken_in_vain
+from ecs_release.rollout.unused import is_named
 from ecs_release.steps.closing import utc_now
 from ecs_release.steps.due import ensure_execution, next_turn
 from ecs_release.steps.lock import take_lock
@@ -168,7 +168,7 @@ def _hand_back(store: Store, release: str) -> None:
             taken.setdefault(revision.release, []).append(revision)
     for taker, revisions in taken.items():
         items = store.items(taker)
-        in_vain = [(r.target, r.arn) for r in revisions if taken_in_vain(r, items)]
+        in_vain = [(r.target, r.arn) for r in revisions if not is_named(r, items)]
         if in_vain:
             logger.info("handed back to the clean-up", extra={"taken_by": taker, "revisions": in_vain})
             store.note_unused(taker, in_vain)

@@ -11,6 +11,13 @@ import subprocess
 import sys
 import threading
 
+HELD_BACK = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+"""The signals that are held back while a process is started, so also in what is started."""
+
+
+def let_signals_through() -> None:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+
 
 def _wait(leash: int) -> None:
     while os.read(leash, 1):
@@ -20,7 +27,7 @@ def _wait(leash: int) -> None:
 
 def hold() -> None:
     """Put the pipe on standard input aside and watch it; standard input is empty then, and signals come through."""
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    let_signals_through()
     leash = os.dup(0)
     os.set_inheritable(leash, False)
     null = os.open(os.devnull, os.O_RDONLY)

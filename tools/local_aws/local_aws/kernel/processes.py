@@ -17,6 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from local_aws.kernel.leash import HELD_BACK
+
 LEASH = Path(__file__).with_name("leash.py")
 
 
@@ -24,9 +26,9 @@ LEASH = Path(__file__).with_name("leash.py")
 def undisturbed() -> Iterator[None]:
     """No signal comes between the start of a process and its being known to whoever is to end it; it comes right after.
 
-    What is started begins with these signals held back, so it lets them through again: :func:`leash.hold`, ``__main__``.
+    What is started begins with these signals held back, so it calls :func:`let_signals_through`.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
     try:
         yield
     finally:
