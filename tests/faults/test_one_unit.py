@@ -302,11 +302,12 @@ def stop_in(arena: Arena, stop: Stop) -> Stopped:
         "rule": arena.rule_runs(f"{prefix}-job"),
     }
     arena.stop(execution)
+    entered = states(arena, execution)
+    if stop.outcome != "fail":
+        arena.rollouts({"image": f"/{prefix}-b:2$", "outcome": "complete", "seconds": 1})
+    status = arena.closed(execution).status
     if stop.held_up:
         arena.no_more(stop.held_up[1].replace("NAME", prefix))
-    entered = states(arena, execution)
-    arena.rollouts({"image": f"/{prefix}-b:2$", "outcome": "complete", "seconds": 1})
-    status = arena.closed(execution).status
     return Stopped(seen, arena.release(document), entered, status)
 
 
@@ -364,7 +365,7 @@ def test_a_release_stopped_in_any_state_is_finished_by_the_next(
     assert stopped.status == ("SUCCEEDED" if stop.state == "Report" else "ABORTED")
     prefix = f"in-{stop.state.lower()}"
     if stop.outcome == "fail":
-        # What is live has failed and nothing new is to be rolled out: the next release finishes the way back.
+        # The next release finishes the way back, whether the image that fails is still live or is rolled out once more.
         assert stopped.again.error == "EcsRelease.ROLLED_BACK"
         for name in (f"{prefix}-a", f"{prefix}-b"):
             assert arena.runs(name) == f"{name}:1"

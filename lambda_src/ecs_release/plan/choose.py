@@ -176,8 +176,9 @@ def _gone(
     describe: Callable[[str], TaskDefinition],
 ) -> Selection:
     """A revision that was deleted, or a family without any: what to base a new one on is not guessed."""
-    todo = f"Register a revision of {family}, and let it name that"
+    todo = "Register a revision of that family"
     if parse_reference(reference)[1] is not None:
+        todo = f"Register a revision of {family}, and let it name that"
         with suppress(ItemError):
             todo = f"Let it name {describe(family).arn}, the newest of its family, or another one"
     return _blocked("E209", where=where, revision=reference, why=str(error).rstrip("."), todo=todo)
