@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from arena import CLUSTER, Arena, service, until
+from arena import CLUSTER, Arena, service, task, until
 from local_aws.estate import ACCOUNT
 from stack import HANG_SECONDS, Outcome
 from world import container
@@ -206,6 +206,42 @@ def test_back_by_hand_goes_to_the_digest_and_leaves_alone_what_is_gone(scene: Sc
     assert statuses == {"wh-moved": "SUCCEEDED", "wh-gone": "FAILED", "wh-same": "SUCCEEDED"}
     assert live_image(arena, "wh-moved") == f"{REGISTRY}/wh-moved@{ran['wh-moved']}"
     assert (arena.runs("wh-gone"), arena.runs("wh-same")) == ("wh-gone:2", "wh-same:1")
+
+
+def test_back_by_hand_goes_on_without_what_was_deleted(scene: Scene) -> None:
+    arena = scene.arena
+    names = ("wd-service", "wd-revision", "wd-same")
+    arena.services(*names)
+    arena.rule("wd-rule")
+    document = {"tasks": [task("wd-rule")], "services": [service(name) for name in names]}
+    assert arena.release(document).record.status == "SUCCEEDED"
+    arena.ecs.delete_service(cluster=CLUSTER, service="wd-service", force=True)
+    arena.events.remove_targets(Rule="wd-rule", Ids=["task"])
+    arena.events.delete_rule(Name="wd-rule")
+    arena.ecs.deregister_task_definition(taskDefinition="wd-revision:1")
+    arena.ecs.delete_task_definitions(taskDefinitions=["wd-revision:1"])
+    exit_status, printed = arena.command("rollback", "--dry-run", "--json")
+    way = {one["name"].rpartition("/")[2]: one for one in json.loads(printed)}
+    assert exit_status == 1
+    assert {name: (one["action"], one["wayBack"]) for name, one in way.items()} == {
+        "wd-service": ("left alone", "none"),
+        "wd-revision": ("left alone", "none"),
+        "wd-rule": ("left alone", "none"),
+        "wd-same": ("update", "not known"),  # no registry was asked
+    }
+    outcome = arena.release({"version": 1, "mode": "rollback"})
+    assert outcome.record.status == "FAILED"
+    found = {item.name.rpartition("/")[2]: item for item in outcome.items.values()}
+    assert {name: item.status for name, item in found.items()} == {
+        "wd-service": "FAILED",
+        "wd-revision": "FAILED",
+        "wd-rule": "FAILED",
+        "wd-same": "SUCCEEDED",
+    }
+    assert "there is no service" in found["wd-service"].reason
+    assert "wd-revision:1 is" in found["wd-revision"].reason
+    assert "there is no EventBridge rule" in found["wd-rule"].reason
+    assert (arena.runs("wd-revision"), arena.runs("wd-same")) == ("wd-revision:2", "wd-same:1")
 
 
 def test_a_tag_that_moved_under_an_unchanged_manifest_is_said(scene: Scene, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from ecs_release.plan.back import Step, items_back, plan_back
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.document import plan_document
+from ecs_release.plan.findings import Finding
 from ecs_release.plan.image_back import Outcome, image_back
 from ecs_release.plan.live import Live
 from ecs_release.plan.text import grouped_warnings, way_back_words
@@ -412,7 +413,13 @@ def test_what_is_blocked_is_not_asked_about() -> None:
 AFTER = BEFORE.replace(":7", ":8")
 
 
-def by_hand(found: Found, now: TaskDefinition | None = None) -> PlannedItem:
+def by_hand(
+    found: Found,
+    now: TaskDefinition | None = None,
+    *,
+    live: Live | None = None,
+    goal: TaskDefinition | Finding | None = None,
+) -> PlannedItem:
     item = Service(images={"api": image(":2")}, exact=False, cluster="c", service="api")
     record = ItemRecord(
         "r",
@@ -422,10 +429,10 @@ def by_hand(found: Found, now: TaskDefinition | None = None) -> PlannedItem:
         after=AFTER,
         started_at=1,
     )
-    goal = definition({"api": TAG, "agent": "docker.io/agent:7"})
-    live = now or definition({"api": image(":2"), "agent": "docker.io/agent:7"}, AFTER)
-    step = Step(record, frozenset({BEFORE, AFTER, live.arn}))
-    (one,) = plan_back([step], items_back([step]), [Live(definition=live)], [goal], [found])
+    goal = goal or definition({"api": TAG, "agent": "docker.io/agent:7"})
+    now = now or definition({"api": image(":2"), "agent": "docker.io/agent:7"}, AFTER)
+    step = Step(record, frozenset({BEFORE, AFTER, now.arn}))
+    (one,) = plan_back([step], items_back([step]), [live or Live(definition=now)], [goal], [found])
     return one
 
 
@@ -460,6 +467,45 @@ def test_back_by_hand_leaves_alone_what_would_be_something_else(found: Found) ->
     one = by_hand(found)
     assert one.lost is not None
     assert "no way back" in one.lost
+
+
+@pytest.mark.parametrize(
+    ("code", "values"),
+    [
+        ("E204", {"cluster": "c"}),
+        ("E205", {"service": "api", "cluster": "c"}),
+        ("E206", {"status": "DRAINING"}),
+        ("E208", {"why": 'there is no EventBridge rule "job" on the event bus "default"'}),
+    ],
+)
+def test_back_by_hand_goes_on_without_what_was_deleted(code: str, values: dict[str, str]) -> None:
+    there = by_hand(outcome(A, tag=Meaning(A)))
+    gone = by_hand(Found(), live=Live(findings=(Finding(code, values),)))
+    assert (there.action, gone.action) == ("update", "update")
+    assert there.lost is None
+    assert gone.lost is not None
+    assert "Create it again" in gone.lost
+    assert codes(gone) == ["W267"]
+    assert not gone.problems
+
+
+def test_back_by_hand_goes_on_without_an_item_whose_revision_is_gone() -> None:
+    gone = by_hand(Found(), goal=Finding("W265", {"before": BEFORE, "why": "is gone"}))
+    assert gone.lost is not None
+    assert f"{BEFORE} is gone" in gone.lost
+    assert not gone.problems
+
+
+@pytest.mark.parametrize(
+    ("code", "values"), [("E203", {"why": "AccessDenied"}), ("E202", {"why": "the role can't be assumed."})]
+)
+def test_back_by_hand_does_not_begin_without_what_nobody_could_look_at(
+    code: str, values: dict[str, str]
+) -> None:
+    finding = Finding(code, values)
+    for blocked in (by_hand(Found(), goal=finding), by_hand(Found(), live=Live(findings=(finding,)))):
+        assert (blocked.action, blocked.lost) == ("blocked", None)
+        assert blocked.problems == (finding.message,)
 
 
 def test_a_copy_for_the_way_back_that_was_never_set_is_cleaned_up() -> None:

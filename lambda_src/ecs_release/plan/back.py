@@ -16,8 +16,8 @@ from ecs_release.errors import ReleaseRejectedError
 from ecs_release.manifest import Item
 from ecs_release.plan.decide import UNREADABLE, PlannedItem, about_start, understood
 from ecs_release.plan.findings import Finding
-from ecs_release.plan.live import Live
-from ecs_release.plan.way_back import UNREACHABLE, Found, back_findings
+from ecs_release.plan.live import Live, is_gone
+from ecs_release.plan.way_back import LEFT_AS_IT_IS, NO_REVISION, UNREACHABLE, Found, back_findings
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import ReleaseStatus, Status
 
@@ -141,12 +141,13 @@ def plan_back(
     """The plan of going back by hand: every item straight to a revision that exists.
 
     Where a tag does not mean any more what ran, it goes to a copy of that revision that names the digest. What somebody else
-    set since is left alone: such an item is planned as SUPERSEDED, and the others go on; so they do where what an item would
-    go back to is gone.
+    set since is left alone: such an item is planned as SUPERSEDED, and the others go on. So they do where an item is gone, or
+    what it would go back to. What can't be looked at blocks: another attempt may know more.
 
     Parameters
     ----------
     items : what :func:`items_back` made of the steps.
+    live : what is live; what is gone was looked for twice.
     goals : the task definition to go back to, or why it can't be read.
     found : what was found out about each goal.
     """
@@ -175,11 +176,18 @@ def _item_of(record: ItemRecord, last_wave: int) -> Item:
 def _decide_back(
     item: Item, step: Step, live: Live, goal: TaskDefinition | Finding, found: Found
 ) -> PlannedItem:
+    if is_gone(live):
+        (finding,) = live.findings
+        was = step.item.after or step.item.before
+        return _lost(item, was, finding.fact, "Create it again and release it, if it is still wanted")
     if live.findings or live.definition is None:
         return PlannedItem(item, "blocked", {}, findings=live.findings or (UNREADABLE,))
-    if isinstance(goal, Finding):
-        return PlannedItem(item, "blocked", {}, findings=(goal,))
     now = live.definition
+    if isinstance(goal, Finding):
+        if goal.code != NO_REVISION:
+            return PlannedItem(item, "blocked", {}, findings=(goal,))
+        why = f"{goal.values['before']} {goal.values['why']}"
+        return _lost(item, now.arn, why, "Release what it shall run instead")
     pins = found.pins
     changes = {
         name: {"from": now.images.get(name, ""), "to": pins.get(name, image)}
@@ -212,4 +220,13 @@ def _decide_back(
         findings=findings,
         previous_deployment=str(primary["id"]) if primary else None,
         **about_start(live),
+    )
+
+
+def _lost(item: Item, live: str, why: str, todo: str) -> PlannedItem:
+    """An item that stays as it is, because it is gone or what it would go back to is."""
+    finding = Finding(LEFT_AS_IT_IS, {"why": why, "todo": todo})
+    images = {container: {"from": "", "to": image} for container, image in item.images.items()}
+    return PlannedItem(
+        item, "update", images, before=live, live=live, lost=finding.message, findings=(finding,)
     )

@@ -47,12 +47,13 @@ def plan_document(
 
 
 SURE, NOT_KNOWN, NO_WAY = "sure", "not known", "none"
+NO_WAY_CODES = frozenset({NO_WAY_BACK, *UNREACHABLE})
 
 
 def way_back(planned: PlannedItem) -> str:
     """Whether an item that changes can be put back: "sure", "not known" or "none". From its findings alone."""
     codes = {finding.code for finding in planned.findings}
-    if codes & {NO_WAY_BACK, *UNREACHABLE}:
+    if codes & NO_WAY_CODES:
         return NO_WAY
     return NOT_KNOWN if WAY_NOT_KNOWN in codes else SURE
 

@@ -33,6 +33,11 @@ class Finding:
         """The sentence for a person."""
         return CODES[self.code].text.format(**self.values)
 
+    @property
+    def fact(self) -> str:
+        """The sentence without what to do, and without a stop at its end."""
+        return CODES[self.code].said.format(**self.values).rstrip(".;")
+
     def document(self) -> dict[str, Any]:
         """The form that ``plan --json`` has."""
         level = "ignored" if self.ignored else "problem" if self.blocks else "warning"

@@ -31,6 +31,8 @@ READERS = 8
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
+# What the plan finds where the item itself, or what it runs, is not there.
+_GONE = frozenset({"E204", "E205", "E206", "E208"})
 
 
 @dataclass(frozen=True)
@@ -129,6 +131,11 @@ def read_live(
                 return Live(findings=(_unreadable(error),))
 
         return list(side_by_side(pool, one, items))
+
+
+def is_gone(live: Live) -> bool:
+    """Whether AWS says that the item itself, or what it runs, is not there."""
+    return any(finding.code in _GONE for finding in live.findings)
 
 
 def read_digests(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -17,15 +18,15 @@ from ecs_release.errors import (
     ReleaseRejectedError,
     TargetUnreachableError,
 )
-from ecs_release.manifest import Manifest
+from ecs_release.manifest import Manifest, Service
 from ecs_release.plan.back import Step, items_back, plan_back, releases_to_undo, steps_back
 from ecs_release.plan.decide import PlannedItem, make_plan
-from ecs_release.plan.definitions import Definitions
+from ecs_release.plan.definitions import LOOK_AGAIN_SECONDS, Definitions
 from ecs_release.plan.estimate import with_time_limit
 from ecs_release.plan.findings import Finding
-from ecs_release.plan.live import READERS, odd, read_live
+from ecs_release.plan.live import READERS, is_gone, odd, read_live
 from ecs_release.plan.starters import with_starters
-from ecs_release.plan.way_back import Found, Goal, look_at, with_way_back
+from ecs_release.plan.way_back import NO_REVISION, Found, Goal, look_at, with_way_back
 from ecs_release.record.models import ReleaseRecord
 from ecs_release.record.store import Store
 
@@ -87,6 +88,12 @@ def plan_rollback(
     definitions = definitions or Definitions(connections)
     ours = {step.item.state_key: step.ours for step in steps}
     live = read_live(items, connections, definitions, ours, newer=False)
+    # One answer that something is not there proves nothing; services were looked for twice already.
+    if gone := [p for p, item in enumerate(items) if is_gone(live[p]) and not isinstance(item, Service)]:
+        time.sleep(LOOK_AGAIN_SECONDS)
+        again = read_live([items[place] for place in gone], connections, definitions, ours, newer=False)
+        for place, found_again in zip(gone, again, strict=True):
+            live[place] = found_again
     goals = read_goals(steps, connections, definitions)
     live = with_starters(live, items, connections, definitions, goals)
     looked_at = [
@@ -122,8 +129,10 @@ def read_goals(
             return found.describe(step.item.target, step.item.before)
         except OddAnswerError as error:
             return odd(error)
-        except (ItemError, TargetUnreachableError) as error:
-            return Finding("E208", {"why": str(error).rstrip(".")})
+        except ItemError:
+            return Finding(NO_REVISION, {"before": step.item.before, "why": "is gone"})
+        except TargetUnreachableError as error:
+            return Finding("E202", {"why": str(error)})
         except (ClientError, BotoCoreError) as error:
             return Finding("E203", {"why": f"{step.item.before}: {explain(error).rstrip('.')}"})
 

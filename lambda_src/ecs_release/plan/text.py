@@ -20,7 +20,7 @@ from ecs_release.errors import fitting
 from ecs_release.manifest.images import origin_change, registry_and_repository, split_image
 from ecs_release.plan.codes import CODES
 from ecs_release.plan.columns import Cell, columns, wrapped
-from ecs_release.plan.document import unpacked
+from ecs_release.plan.document import NO_WAY_CODES, unpacked
 
 COMMENT_CHARACTERS = 60_000
 """GitHub takes 65,536 characters in a comment; CodeCommit 10,240 (see docs/pull-requests.md)."""
@@ -30,7 +30,6 @@ _CLUSTER_ITEMS = 4  # so many services of one cluster get a heading, and the clu
 _ORIGIN_CODES = ("W220", "W221")
 _LONG_REVISION = re.compile(r"(?<!name )arn:[\w-]+:ecs:[\w-]+:\d+:task-definition/(?=[\w-]+:\d+)")
 """What stands before family:revision in an ARN, where it is not there to be copied; the item's target says the account."""
-_NO_WAY_BACK = ("W241", "W262", "W264", "W265")
 
 
 def headline(plan: Document) -> str:
@@ -268,7 +267,7 @@ def grouped_warnings(plan: Document, cluster: str = "") -> list[Group]:
         for finding in warnings_of(item)
         if not (finding["code"] in _ORIGIN_CODES and item["action"] == "update")
     )
-    return sorted(_groups(found), key=lambda group: group.code not in _NO_WAY_BACK)
+    return sorted(_groups(found), key=lambda group: group.code not in NO_WAY_CODES)
 
 
 def _groups(found: Iterable[tuple[Mapping[str, Any], str]]) -> list[Group]:

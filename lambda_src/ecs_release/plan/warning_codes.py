@@ -312,4 +312,11 @@ WARNINGS = {
         "make sure that it is.",
         "nobody has looked whether the way back is still there: no registry was asked, or it can't tell;",
     ),
+    "W267": Kind(
+        "nothing to put back, or to put it back to",
+        "it can't be put back, and the others are put back without it: {why}.",
+        "{todo}.",
+        "they can't be put back, and the others are put back without them.",
+        "Create again what is gone and still wanted, and release it.",
+    ),
 }
