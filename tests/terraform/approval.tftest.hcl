@@ -258,14 +258,6 @@ run "topic_of_another_region" {
   expect_failures = [aws_codepipeline.this]
 }
 
-run "fifo_topic" {
-  command = plan
-  variables {
-    approval = { topic_arn = "arn:aws:sns:us-east-1:111111111111:approvers.fifo" }
-  }
-  expect_failures = [var.approval]
-}
-
 run "link_base_url" {
   command = plan
 
@@ -378,30 +370,4 @@ run "pipeline_off" {
     ])
     error_message = "Without approval the build plans, or build or pipeline may do something for it."
   }
-}
-
-# --- what it refuses
-
-run "refuses_a_timeout_that_codepipeline_does_not_take" {
-  command = plan
-  variables {
-    approval = { timeout_minutes = 1 }
-  }
-  expect_failures = [var.approval]
-}
-
-run "refuses_a_link_without_tls" {
-  command = plan
-  variables {
-    approval = { link_base_url = "http://plans.example.com" }
-  }
-  expect_failures = [var.approval]
-}
-
-run "refuses_a_link_with_a_slash_at_its_end" {
-  command = plan
-  variables {
-    approval = { link_base_url = "https://plans.example.com/" }
-  }
-  expect_failures = [var.approval]
 }
