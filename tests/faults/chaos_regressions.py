@@ -1111,4 +1111,51 @@ SCHEDULES: dict[str, Scenario] = {
         primary="promoted",
         soak=0,
     ),
+    # seed 499843646: the answer was a fault, and the revision was there; the next attempt did not wait until it was listed
+    "a registration is answered with a fault when it is done": Scenario(
+        things=(
+            Service(number=0, family=0, breaker="none", strategy="ROLLING", desired=2, sidecar=False, bake=0),
+            Job(number=0, kind="rule", pinned=False, targets="own", host=None, shared=False),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=1, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="error",
+                        call="ecs:RegisterTaskDefinition",
+                        step="",
+                        nth=0,
+                        times=3,
+                        seconds=0.0,
+                        thing=0,
+                        after=True,
+                    ),
+                    Trouble(
+                        kind="error",
+                        call="ecs:RegisterTaskDefinition",
+                        step="update_task",
+                        nth=0,
+                        times=3,
+                        seconds=0.0,
+                        thing=0,
+                        after=True,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.3,
+        lag=5.0,
+        primary="new",
+        soak=0,
+    ),
 }

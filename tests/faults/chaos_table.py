@@ -268,7 +268,7 @@ class Tables:
         return {}
 
 
-class Lost(Exception):
+class Lost(ConnectionError):
     """The connection breaks; whether before or after the service did its work, only the service knows."""
 
 

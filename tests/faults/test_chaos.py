@@ -152,7 +152,9 @@ def troubles(draw: st.DrawFn) -> Trouble:
         )
         return Trouble(kind, write, draw(st.sampled_from(["", "rollback"])), few)
     if kind in ("throttle", "error"):
-        return Trouble(kind, call, step, nth, times=draw(st.sampled_from([1, 2, 11, 40])))
+        # A fault of the service may come when it has done its work; what it throttles it has not begun.
+        after = after and kind == "error"
+        return Trouble(kind, call, step, nth, times=draw(st.sampled_from([1, 2, 11, 40])), after=after)
     # The clean-up holds no lock: a call of it that is held up meets the next release in all its states.
     seconds = draw(st.sampled_from([0.0, 1.0, 9.0, 90.0] if step == "clean_up" else [0.0, 1.0, 9.0]))
     times = draw(st.sampled_from([1, 1, 3])) if kind != "delay" else 1

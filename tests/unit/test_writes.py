@@ -18,7 +18,7 @@ from ecs_release.aws import patience
 from ecs_release.aws.raw import RAW
 from ecs_release.aws.raw import _body as raw_body_variable
 from ecs_release.aws.retries import ThrottleCount
-from ecs_release.aws.task_definitions import TaskDefinition
+from ecs_release.aws.task_definitions import TaskDefinition, TaskDefinitions
 from ecs_release.errors import (
     ItemError,
     RecordChangedError,
@@ -170,6 +170,86 @@ def test_a_lost_answer_leaves_the_service_touched(monkeypatch: pytest.MonkeyPatc
     with pytest.raises(ReadTimeoutError):
         start_rollout(Turn(world, ITEM))
     assert world.item.started_at is not None
+
+
+# A call that may have been applied: no answer came, or one about a fault of the service
+# (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/CommonErrors.html).
+FAULTS = [
+    ReadTimeoutError(endpoint_url="ecs"),
+    ClientError(
+        {"Error": {"Code": "InternalFailure"}, "ResponseMetadata": {"HTTPStatusCode": 500}}, "UpdateService"
+    ),
+    ClientError({"Error": {"Code": "ServerException"}}, "UpdateService"),
+    ClientError(
+        {"Error": {"Code": "ServiceUnavailable"}, "ResponseMetadata": {"HTTPStatusCode": 503}},
+        "UpdateService",
+    ),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_whoever_has_the_item_next_waits_until_what_may_have_been_applied_shows(
+    monkeypatch: pytest.MonkeyPatch, fault: Exception
+) -> None:
+    monkeypatch.setattr(turns, "_WRITE_SECONDS", 0)
+    world: Any = World(fails=fault, applied=True)
+    turn = Turn(world, ITEM)
+    with pytest.raises(type(fault)):
+        start_rollout(turn)
+    assert world.item.started_at is not None
+    assert turn.release() == {}, "the claim is given up while the write may not show yet"
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize("applied", [1, 2, 0])
+def test_a_registration_that_may_have_been_made_is_not_made_twice(fault: Exception, applied: int) -> None:
+    """A revision that was made shows in lists five seconds later; ``applied`` is the attempt that made it, 0: each does."""
+    now = [1000.0]
+
+    def sleep(seconds: float) -> None:
+        now[0] += seconds
+
+    base = {"taskDefinitionArn": f"{PREFIX}api:1", "family": "api", "revision": 1, "status": "ACTIVE"}
+    base["containerDefinitions"] = [{"name": "api", "image": "api:1"}]
+    made: list[tuple[float, dict[str, Any]]] = []
+    attempts: list[float] = []
+
+    class Ecs:
+        meta: Any = SimpleNamespace(service_model=SimpleNamespace(protocol="json"))
+
+        def get_paginator(self, _: str) -> Any:
+            shown = [body["taskDefinitionArn"] for since, body in made if now[0] - since > 5]
+            return SimpleNamespace(
+                paginate=lambda **_: [{"taskDefinitionArns": [*reversed(shown), base["taskDefinitionArn"]]}]
+            )
+
+        def describe_task_definition(self, taskDefinition: str, include: list[str]) -> Any:
+            (body,) = [body for _, body in made if body["taskDefinitionArn"] == taskDefinition]
+            return {RAW: {"taskDefinition": body, "tags": body["tags"]}}
+
+        def register_task_definition(self, **_: Any) -> Any:
+            attempts.append(now[0])
+            if applied in (0, len(attempts)):
+                body = json.loads(raw_body_variable.get() or "{}")
+                arn = f"{PREFIX}api:{len(made) + 2}"
+                made.append((now[0], {**base, **body, "taskDefinitionArn": arn, "revision": len(made) + 2}))
+            if len(attempts) <= 2:
+                raise fault
+            return {"taskDefinition": made[-1][1]}
+
+    ecs = Ecs()
+    definitions = TaskDefinitions(
+        SimpleNamespace(client=lambda *_, **__: ecs),  # type: ignore[arg-type]
+        "default",
+        sleep=sleep,
+        clock=lambda: now[0],
+    )
+    copy, ours = definitions.register_copy(
+        TaskDefinition(base, ()), {"api": "api:2"}, before_attempt=lambda: None
+    )
+    assert ours
+    assert len(made) == 1, "two revisions of one content"
+    assert copy.arn == made[0][1]["taskDefinitionArn"]
 
 
 @pytest.mark.parametrize("throttles", [1, 300])

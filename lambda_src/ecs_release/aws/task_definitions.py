@@ -347,8 +347,8 @@ class TaskDefinitions:
                 why = f"no new revision of {base.family} yet: {explain(error)}"
                 # Tokens come back at one a second, and several writers must not meet again.
                 seconds = max(0.5, jittered(attempt, 8.0))
-                if isinstance(error, BotoCoreError):
-                    # The answer was lost, and a revision that was made all the same takes a moment to be listed.
+                if kind == "fault":
+                    # No answer, or one about a fault: a revision that was made all the same takes a moment to be listed.
                     seconds = max(seconds, READ_LAG_SECONDS)
                 if kind != "throttled" and self._clock() + seconds > until:
                     raise ItemBusyError(f"{why}, for {_REGISTER_SECONDS} s") from error

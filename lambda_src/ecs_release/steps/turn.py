@@ -61,7 +61,7 @@ class Turn:
     Attributes
     ----------
     item : the record as this worker last read or wrote it.
-    unsure : whether a call of this worker may still be on its way, because no answer came.
+    unsure : whether a call of this worker may still be on its way or not show yet, because no answer came, or one about a fault.
     """
 
     worker: Worker
@@ -180,7 +180,7 @@ class Turn:
                 raise ItemError(str(error)) from error
             except (ClientError, BotoCoreError) as error:
                 kind = trouble(error)
-                self.unsure = self.unsure or isinstance(error, BotoCoreError)
+                self.unsure = self.unsure or kind == "fault"
                 applied = applied or kind != "throttled"
                 seconds = jittered(attempt, _LONGEST_PAUSE_SECONDS)
                 late = time.monotonic() + seconds > until or not has_time_for(seconds)
