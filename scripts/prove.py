@@ -1,7 +1,8 @@
 """``make prove``: the slower proofs, with fixed seeds and sizes, so that nothing hangs on chance (fresh seeds: ``make chaos``).
 
-Chaos and fuzzing at length, everything in ``tests/prove``, services that bake while AWS's reads lag, releases of fixed sizes under
-ECS's API limits, and unit and fault tests under the Python version that runs on Lambda, where this machine has one.
+Chaos, fuzzing and the longest of the fault tests, everything in ``tests/prove``, services that bake while AWS's reads lag,
+releases of fixed sizes under ECS's API limits, and unit and fault tests under the Python version that runs on Lambda, where this
+machine has one.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ PROOFS = {
     "the first run": ("first_run_policy", "smoke_interrupted"),
     "beside Terraform": ("with_terraform",),
 }
+# Whole releases that are stopped, watched or put back in every way, each of which takes its time; `make test` has all other faults.
+FAULTS_AT_LENGTH = tuple(f"tests/faults/test_{module}.py" for module in ("one_unit", "way_back", "soak"))
 # As it is on AWS: reads lag. The services that bake, because there each step reads what the step before it has just changed. All of
 # tests/local passes like this (LOCAL_AWS_LAG=5), for which there is no time here.
 LAGGING = ("tests/local/test_bake_time.py",)
@@ -49,6 +52,7 @@ def main() -> int:
         what: pytest_part([f"tests/prove/test_{module}.py" for module in modules])
         for what, modules in PROOFS.items()
     }
+    parts["faults at length"] = pytest_part(FAULTS_AT_LENGTH)
     parts["reads that lag"] = pytest_part(LAGGING, LAG)
     try:
         with interruptible():

@@ -84,3 +84,7 @@ def test_every_proof_is_in_one_part() -> None:
 def test_reads_lag_no_longer_than_the_product_takes_into_account_and_longer_than_nothing() -> None:
     assert 0 < float(prove.LAG[ALWAYS]) < Settings("releases").settle_seconds
     assert all((ROOT / path).is_file() for path in prove.LAGGING)
+
+
+def test_what_is_left_to_the_proofs_is_there() -> None:
+    assert all((ROOT / path).is_file() for path in prove.FAULTS_AT_LENGTH)
