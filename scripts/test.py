@@ -17,14 +17,14 @@ from scripts.prove import FAULTS_AT_LENGTH
 # the rest of tests/local. Much of their time is waiting for rollouts and leases, so there are more at once than cores.
 _DRAWN = ("tests/faults/test_chaos.py", "tests/faults/test_throttled.py")
 APPLIED = {
-    "tests/faults": ("tests/faults", *(f"--ignore={path}" for path in (*_DRAWN, *FAULTS_AT_LENGTH))),
-    "the gate": ("tests/local/test_gate.py",),
     "tests/local": ("tests/local", "--ignore=tests/local/test_gate.py"),
+    "the gate": ("tests/local/test_gate.py",),
+    "tests/faults": ("tests/faults", *(f"--ignore={path}" for path in (*_DRAWN, *FAULTS_AT_LENGTH))),
 }
 # In this process the product runs itself, without Lambda between: here it is seen which of its lines no test needs. Under an older
 # Python that is left to `make prove`.
 IN_PROCESS = ("tests/unit", "tests/attacks", "tests/statemachine")
-_AT_ONCE = 4
+_AT_ONCE = 5
 
 
 def main() -> int:
@@ -34,8 +34,8 @@ def main() -> int:
         IN_PROCESS, covering=PRODUCT if sys.version_info >= COVERAGE_IS_CHEAP else None
     )
     parts["tools/local_aws"] = pytest_part(["tools/local_aws/tests"])
-    parts["terraform test"] = _terraform
     parts["make smoke"] = command_part(sys.executable, "-m", "scripts.smoke_embedded")
+    parts["terraform test"] = _terraform
     parts["tests/faults, drawn"] = pytest_part(_DRAWN)
     parts["package"] = command_part(sys.executable, "scripts/package.py", "--check")
     return run("test", parts, _AT_ONCE)

@@ -526,7 +526,7 @@ class Oracle:
                         self.live(thing) == self.content(item["after"]),
                         f"{key} of {release} is {item['verdict']} and runs something else than {item['after']}",
                     )
-                    self.whole[key], self.whole_arn[key] = self.live(thing), self._arn(thing)
+                    self._is_whole(release, thing)
                 # Else somebody else deployed after the proof. What "back" means from then on depends on whether that completes,
                 # as ECS's own rollback does: "the last deployment in the COMPLETED state"
                 # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html).
@@ -543,6 +543,16 @@ class Oracle:
                     self.demand(
                         state == "COMPLETED", f"{key} of {release} is ROLLED_BACK; its rollout is {state}"
                     )
+
+    def _is_whole(self, release: str, thing: Thing) -> None:
+        """A release has closed and left the thing whole.
+
+        The next Parse closes it where its execution was stopped: that release has begun, and finds what this one left.
+        """
+        self.whole[thing.key], self.whole_arn[thing.key] = self.live(thing), self._arn(thing)
+        for later in self._order[self._order.index(release) + 1 :] if release in self._order else ():
+            if thing.key not in self.touched[later]:
+                self.whole_before[later][thing.key] = self.whole[thing.key]
 
     def _check_goal(self, release: str, item: dict[str, Any], thing: Thing) -> None:
         """A rollback by hand goes back to before the newest release that changed something."""

@@ -96,6 +96,19 @@ def test_a_deployment_without_tasks_does_not_stay(estate: Estate) -> None:
         assert [d["id"] for d in estate.deployments()] == [newest, ran]
 
 
+def test_deployments_that_failed_do_not_add_up(estate: Estate) -> None:
+    """Where nobody goes back from them: the last one is seen beside the next, and no other."""
+    breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": False}}
+    ran = estate.create(deploymentConfiguration=breaker)["deployments"][0]["id"]
+    estate.aws.rollouts([{"outcome": "fail", "seconds": FAST}])
+    seen = [ran]
+    for version in range(2, 9):
+        newest = estate.update(taskDefinition=estate.register(image=f"app:{version}"))["deployments"][0]["id"]
+        assert [d["id"] for d in estate.deployments()] == [newest, *reversed(seen[1:][-1:]), ran]
+        eventually(lambda: estate.deployments()[0]["rolloutState"] == "FAILED")
+        seen.append(newest)
+
+
 def put_image(estate: Estate, repository: str, tag: str, content: str) -> str:
     ecr = estate.aws.client("ecr")
     manifest = {

@@ -163,8 +163,11 @@ def _add(  # noqa: PLR0917
 def _step_down(service: Service, now: float) -> None:
     """A deployment stays ACTIVE until its tasks have stopped, says AWS's support in
     https://github.com/aws/containers-roadmap/issues/2836: one that has none leaves. One that failed is seen beside the rollback
-    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html)."""
+    (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html), and its tasks have stopped when
+    the next deployment begins."""
     for older in service.deployments:
+        if older.status == "ACTIVE" and not older.running and older.drained_at is None:
+            older.drained_at = now
         if older.status == "PRIMARY":
             older.status = "ACTIVE"
             older.pending = 0
