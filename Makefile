@@ -23,7 +23,7 @@ setup: ## virtual environment, packages, Terraform provider (the other targets d
 demo: setup ## release to an estate on embedded AWS, watch it, verify it (about two minutes)
 	@$(PYTHON) -m scripts.demo
 
-test: setup ## every test: package, Terraform, unit, end to end, faults
+test: setup ## every test but the slower proofs (about seven minutes)
 	@$(PYTHON) -m scripts.test
 
 prove: setup ## the slower proofs: chaos, fuzzing, upgrade, API limits, Lambda's Python (about twenty-five minutes)

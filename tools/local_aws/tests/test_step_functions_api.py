@@ -102,7 +102,9 @@ def test_a_wrong_definition_is_diagnosed_and_refused(aws: LocalAws) -> None:
     assert refused.value.response["Error"]["Code"] == "InvalidDefinition"
 
 
-def test_a_machine_keeps_its_configuration_tags_and_versions(aws: LocalAws) -> None:
+def test_a_machine_keeps_its_configuration_tags_and_versions(
+    aws: LocalAws, eventually: Callable[..., Any]
+) -> None:
     client = aws.client("stepfunctions")
     group = unique("/machines/log")
     aws.client("logs").create_log_group(logGroupName=group)
@@ -123,6 +125,13 @@ def test_a_machine_keeps_its_configuration_tags_and_versions(aws: LocalAws) -> N
     client.untag_resource(resourceArn=arn, tagKeys=["team"])
     assert client.list_tags_for_resource(resourceArn=arn)["tags"] == [{"key": "more", "value": "b"}]
     execution = client.start_execution(stateMachineArn=arn)["executionArn"]
+    eventually(
+        lambda: [
+            event
+            for event in client.get_execution_history(executionArn=execution)["events"]
+            if event["type"] == "WaitStateEntered"
+        ]
+    )
     client.stop_execution(executionArn=execution)
     events = aws.client("logs").filter_log_events(logGroupName=group)["events"]
     types = [json.loads(event["message"])["type"] for event in events]
