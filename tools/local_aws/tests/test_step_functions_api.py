@@ -126,11 +126,10 @@ def test_a_machine_keeps_its_configuration_tags_and_versions(
     assert client.list_tags_for_resource(resourceArn=arn)["tags"] == [{"key": "more", "value": "b"}]
     execution = client.start_execution(stateMachineArn=arn)["executionArn"]
     eventually(
-        lambda: [
-            event
+        lambda: any(
+            event["type"] == "WaitStateEntered"
             for event in client.get_execution_history(executionArn=execution)["events"]
-            if event["type"] == "WaitStateEntered"
-        ]
+        )
     )
     client.stop_execution(executionArn=execution)
     events = aws.client("logs").filter_log_events(logGroupName=group)["events"]
