@@ -6,6 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from ecs_release.aws.task_definitions import CONTENT_TAG, TaskDefinition, conten
 from ecs_release.manifest import Service
 from ecs_release.manifest.images import with_digest
 from ecs_release.manifest.item import Rule
+from ecs_release.plan import make
 from ecs_release.plan.back import Step, items_back, plan_back
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.definitions import Definitions
@@ -487,6 +489,46 @@ def test_back_by_hand_goes_on_without_what_was_deleted(code: str, values: dict[s
     assert "Create it again" in gone.lost
     assert codes(gone) == ["W267"]
     assert not gone.problems
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_rule_that_seems_to_be_gone_is_looked_for_once_more(
+    monkeypatch: pytest.MonkeyPatch, comes_back: bool
+) -> None:
+    """One answer proves nothing, and what is left out is not put back; what was found is not read again."""
+    goal, now = definition({"api": TAG}), definition({"api": image(":2")}, AFTER)
+    change = {"api": {"from": TAG, "to": image(":2")}}
+    records = [
+        ItemRecord(
+            *("r", 0, number, 1, Rule(rule=name), "update", change),
+            before=BEFORE,
+            live=BEFORE,
+            after=AFTER,
+            started_at=1,
+        )
+        for number, name in enumerate(("job", "other"))
+    ]
+    there = Live(definition=now)
+    gone = Live(findings=(Finding("E208", {"why": 'there is no EventBridge rule "job"'}),))
+    looks: list[list[str]] = []
+    pauses: list[float] = []
+
+    def read_live(items: Any, *_: Any, **__: Any) -> list[Live]:
+        looks.append([item.rule for item in items])
+        missing = len(looks) == 1 or not comes_back
+        return [gone if item.rule == "job" and missing else there for item in items]
+
+    monkeypatch.setattr(make.time, "sleep", pauses.append)
+    monkeypatch.setattr(make, "read_live", read_live)
+    monkeypatch.setattr(make, "read_goals", lambda steps, *_: [goal] * len(steps))
+    monkeypatch.setattr(make, "with_starters", lambda live, *_: live)
+    monkeypatch.setattr(make, "look_at", lambda goals, *_: [Found()] * len(goals))
+    store: Any = SimpleNamespace(items=lambda _: records)
+    job, other = make.plan_rollback(store, Aws(), [SimpleNamespace(release="r")])  # type: ignore[list-item]
+    assert looks == [["job", "other"], ["job"]]
+    assert pauses == [make.LOOK_AGAIN_SECONDS]
+    assert (job.lost is None) == comes_back
+    assert other.lost is None
 
 
 def test_back_by_hand_goes_on_without_an_item_whose_revision_is_gone() -> None:
