@@ -524,7 +524,9 @@ def test_a_rule_that_seems_to_be_gone_is_looked_for_once_more(
     monkeypatch.setattr(make, "with_starters", lambda live, *_: live)
     monkeypatch.setattr(make, "look_at", lambda goals, *_: [Found()] * len(goals))
     store: Any = SimpleNamespace(items=lambda _: records)
-    job, other = make.plan_rollback(store, Aws(), [SimpleNamespace(release="r")])  # type: ignore[list-item]
+    connections: Any = Aws()
+    undone: Any = [SimpleNamespace(release="r")]
+    job, other = make.plan_rollback(store, connections, undone)
     assert looks == [["job", "other"], ["job"]]
     assert pauses == [make.LOOK_AGAIN_SECONDS]
     assert (job.lost is None) == comes_back
