@@ -61,6 +61,8 @@ def environment() -> dict[str, str]:
         "TF_PLUGIN_CACHE_DIR": str(plugins),
         # Without a lock file, which is not committed, Terraform would fetch the provider anew in every folder.
         "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "true",
+        # Go's. At every command Terraform reads the provider's schema, which is large: a fifth of that time was clearing up.
+        "GOGC": "400",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -32,9 +32,8 @@ from scripts.interrupt import Interrupted, interruptible
 from scripts.screen import Screen
 from scripts.smoke_report import Report, shortened, versions_of_terraform
 from scripts.smoke_story import Account, Story, takes_repositories
-from scripts.terraform import Terraform, TerraformError, variables
+from scripts.terraform import SANDBOX, Terraform, TerraformError, variables
 
-EXAMPLE = ROOT / "examples" / "sandbox"
 REPORTS = BUILD / "smoke"
 NOTHING = "Nothing was made."
 
@@ -188,7 +187,7 @@ class _Run:
 
     def _terraform(self) -> Terraform:
         return Terraform(
-            self._folder, dict(os.environ), self._arguments(), self._screen.progress, EXAMPLE, outlives=True
+            self._folder, dict(os.environ), self._arguments(), self._screen.progress, SANDBOX, outlives=True
         )
 
     # --- the end --------------------------------------------------------------------------------------------------------
@@ -303,7 +302,7 @@ class _Run:
 
     def _ask_for_versions(self) -> str:
         said = subprocess.run(
-            ["terraform", f"-chdir={EXAMPLE}", "version", "-json"],
+            ["terraform", f"-chdir={SANDBOX}", "version", "-json"],
             env={**os.environ, "TF_DATA_DIR": str(self._folder / "terraform")},
             capture_output=True,
             text=True,

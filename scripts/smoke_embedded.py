@@ -14,11 +14,12 @@ from local_aws.client import LocalAws
 
 from scripts.checkout import ROOT, work_folder
 from scripts.interrupt import Interrupted, interruptible
+from scripts.terraform import SANDBOX, one_provider
 
 # In an account the image has no "sleep", and ECS's circuit breaker sees its tasks fail.
 BROKEN: list[dict[str, Any]] = [
-    {"image": "hello-world", "outcome": "circuit_breaker_rollback", "seconds": 2},
-    {"seconds": 0.5},
+    {"image": "hello-world", "outcome": "circuit_breaker_rollback", "seconds": 0.5},
+    {"seconds": 0.05},
 ]
 
 
@@ -32,8 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
             with LocalAws.start(state_dir=state, log=folder / "local_aws.log") as aws:
                 aws.rollouts(BROKEN)
                 settings = f"-var poll_seconds=1 {os.environ.get('TF_VARS', '')}"
-                env = {**os.environ, **aws.environment(), "TF_VARS": settings}
-                return _run([sys.executable, "-m", "scripts.smoke", "--yes", *options], env)
+                with one_provider(folder, aws.environment(), SANDBOX) as attached:
+                    env = {**os.environ, **aws.environment(), **attached, "TF_VARS": settings}
+                    return _run([sys.executable, "-m", "scripts.smoke", "--yes", *options], env)
     except Interrupted as interrupted:
         return interrupted.exit_status
 

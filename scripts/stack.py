@@ -14,7 +14,7 @@ from ecs_release.record.store import Store
 from local_aws.client import HANG_SECONDS, LocalAws
 
 from scripts.git_clone import Clone
-from scripts.terraform import Terraform
+from scripts.terraform import EXAMPLE, Terraform, one_provider
 
 _POLL_SECONDS = 0.25
 
@@ -158,8 +158,11 @@ def applied(
     state = folder / "aws"
     state.mkdir()
     progress("starting embedded AWS")
-    with LocalAws.start(state_dir=state, log=folder / "local_aws.log") as aws:
-        terraform = Terraform(folder, aws.environment(), variables, progress)
+    with (
+        LocalAws.start(state_dir=state, log=folder / "local_aws.log") as aws,
+        one_provider(folder, aws.environment(), EXAMPLE) as attached,
+    ):
+        terraform = Terraform(folder, {**aws.environment(), **attached}, variables, progress)
         terraform.init()
         terraform.apply()
         outputs = {name: output["value"] for name, output in terraform.outputs().items()}

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from local_aws.kernel.processes import Processes
 
 from scripts import checkout
-from scripts.checkout import ROOT
+from scripts.checkout import BUILD, ROOT
 
 EXAMPLE = ROOT / "examples" / "local"
+SANDBOX = ROOT / "examples" / "sandbox"
 Progress = Callable[[str], None]
+# Where `make setup` has installed the provider.
+_INSTALLED = BUILD / "set-up-terraform" / "providers" / "registry.terraform.io" / "hashicorp" / "aws"
 
 _RESOURCE_DONE = re.compile(r": (Creation|Destruction|Modifications?) complete after ")
 _PLANNED = re.compile(r"^Plan: (\d+) to add, (\d+) to change, (\d+) to destroy", re.MULTILINE)
@@ -80,9 +84,14 @@ class Terraform:
         """Make what the configuration says."""
         self._run("apply", "-auto-approve", "-input=false", f"-state={self.state}", *self._variables)
 
-    def plan(self) -> dict[str, list[str]]:
-        """What apply would do, by address: ``["no-op"]``, ``["update"]``, ``["delete", "create"]`` and the like."""
-        return {address: change["actions"] for address, change in self.changes().items()}
+    def plan(self) -> dict[str, str]:
+        """What apply would change, by address: ``create``, ``update``, ``replace`` or ``delete``.
+
+        https://developer.hashicorp.com/terraform/internals/machine-readable-ui#planned-change
+        """
+        said = self._run("plan", "-json", "-input=false", f"-state={self.state}", *self._variables)
+        changes = [message["change"] for message in _messages(said) if message["type"] == "planned_change"]
+        return {c["resource"]["addr"]: c["action"] for c in changes if c["action"] not in ("noop", "read")}
 
     def changes(self) -> dict[str, dict[str, Any]]:
         """What apply would do, by address, each as ``change`` in the form that ``terraform show -json`` has."""
@@ -128,8 +137,8 @@ class Terraform:
             if resource["mode"] == "managed"
         ]
 
-    def _run(self, *arguments: str) -> None:
-        """Run a command to its end and tell how far it is."""
+    def _run(self, *arguments: str) -> str:
+        """Run a command to its end and tell how far it is; what it said."""
         log = self._folder / f"terraform-{arguments[0]}.log"
         command = ["terraform", f"-chdir={self._example}", *arguments, "-no-color"]
         began = time.monotonic()
@@ -141,11 +150,10 @@ class Terraform:
         with log.open("wb") as output:
             run = self._run_to_its_end if self._outlives else self._run_leashed
             status = run(command, output, tell)
+        text = log.read_text(errors="replace")
         if status:
-            text = log.read_text(errors="replace")
-            found = text.find("\nError: ")
-            shown_text = text[found:] if found >= 0 else text[-3000:]
-            raise TerraformError(f"{shlex.join(['terraform', arguments[0]])} failed:\n{shown_text.strip()}")
+            raise TerraformError(f"{shlex.join(['terraform', arguments[0]])} failed:\n{_complaint(text)}")
+        return text
 
     def _run_leashed(self, command: list[str], output: IO[bytes], tell: Callable[[], None]) -> int:
         """When this process is interrupted, Terraform and its plug-ins are killed.
@@ -190,6 +198,20 @@ def _wait(wait: Callable[[float], int], tell: Callable[[], None]) -> int:
             tell()
 
 
+def _messages(said: str) -> list[dict[str, Any]]:
+    """What a command with ``-json`` has printed, message by message."""
+    return [json.loads(line) for line in said.splitlines() if line.startswith('{"@level"')]
+
+
+def _complaint(said: str) -> str:
+    """Why a command failed, from all that it printed."""
+    wrong = [m["diagnostic"] for m in _messages(said) if m["type"] == "diagnostic" and m["@level"] == "error"]
+    if wrong:
+        return "\n".join(f"Error: {d['summary']}\n{d['detail']}".strip() for d in wrong)
+    found = said.find("\nError: ")
+    return (said[found:] if found >= 0 else said[-3000:]).strip()
+
+
 def _how_far(said: str) -> str:
     """``: 12 of 66 resources``, from what apply or destroy has printed so far."""
     planned = _PLANNED.search(said)
@@ -197,6 +219,42 @@ def _how_far(said: str) -> str:
         return ""
     total = sum(int(count) for count in planned.groups())
     return f": {len(_RESOURCE_DONE.findall(said))} of {total} resources"
+
+
+@contextlib.contextmanager
+def one_provider(folder: Path, environment: Mapping[str, str], example: Path) -> Iterator[dict[str, str]]:
+    """Keep one provider running; with these variables, Terraform takes it at every command and starts none of its own.
+
+    https://developer.hashicorp.com/terraform/plugin/debugging#starting-a-provider-in-debug-mode
+
+    Parameters
+    ----------
+    folder
+        Where its log goes.
+    environment
+        With which it reaches AWS.
+    example
+        The folder of the configuration: the provider reads files that are named relative to it.
+    """
+    program = next(_INSTALLED.glob("*/*/terraform-provider-aws*"))
+    env = {**checkout.environment(), **environment}
+    env.pop("AWS_CA_BUNDLE", None)  # in this mode it is refused; what is here speaks no TLS
+    log = folder / "provider.log"
+    processes = Processes()
+    try:
+        with log.open("wb") as output:
+            provider = processes.start([str(program), "-debug"], env=env, cwd=example, output=output)
+        while (
+            found := re.search(r"(TF_REATTACH_PROVIDERS)='(.*)'", log.read_text(errors="replace"))
+        ) is None:
+            if not provider.running:
+                raise TerraformError(
+                    f"the provider did not start:\n{log.read_text(errors='replace').strip()}"
+                )
+            time.sleep(0.05)
+        yield {found[1]: found[2]}
+    finally:
+        processes.close()
 
 
 def variables(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from local_aws.client import LocalAws
 from stack import Stack
 
 from scripts import terraform_cli_config
-from scripts.terraform import Terraform
+from scripts.stack import applied
 
 # facts/failures.md, in the order of the document: number -> what goes wrong.
 FAULTS = {
@@ -79,12 +79,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
         yield Stack(aws, {name: output["value"] for name, output in document.items()}, folder)
         return
     os.environ.setdefault("TF_CLI_CONFIG_FILE", str(terraform_cli_config.main()))
-    with LocalAws.start(state_dir=folder / "aws", log=folder / "server.log") as aws:
-        terraform = Terraform(folder, aws.environment())
-        terraform.init()
-        terraform.apply()
-        outputs = {name: output["value"] for name, output in terraform.outputs().items()}
-        yield Stack(aws, outputs, folder)
+    with applied(folder) as (made, _):
+        yield Stack(made.aws, made.outputs, folder)
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,7 @@ class Upgrade:
     first: Outcome
     by_hand: Outcome
     holds: list[dict[str, Any]]
-    planned: dict[str, list[str]]
+    planned: dict[str, str]
     identities: tuple[dict[str, str], dict[str, str]]
     status_after_apply: str
     running: Outcome
@@ -211,9 +211,9 @@ def test_nothing_that_keeps_data_is_replaced(upgrade: Upgrade) -> None:
     assert {address.split(".")[-2] for address in before} == set(KEPT)
     assert after == before
     gone = {
-        a: actions
-        for a, actions in upgrade.planned.items()
-        if "delete" in actions and a.split(".")[-2] in KEPT
+        a: action
+        for a, action in upgrade.planned.items()
+        if action in ("replace", "delete") and a.split(".")[-2] in KEPT
     }
     assert gone == {}
 

@@ -11,8 +11,11 @@ import tempfile
 import threading
 from pathlib import Path
 
-from local_aws.app import create
 from local_aws.kernel.leash import let_signals_through
+from local_aws.kernel.models import read_once
+
+with read_once():
+    from local_aws.app import create
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -72,6 +72,16 @@ def test_a_worker_stays_warm(function: Function) -> None:
     assert second["version"] == "1"
 
 
+def test_a_published_function_is_initialized_before_its_first_call(aws: LocalAws, tmp_path: Path) -> None:
+    mark = tmp_path / "initialized"
+    function = Function(aws, f"import os; open({str(mark)!r}, 'w').close(); handler = lambda *_: os.getpid()")
+    deadline = time.monotonic() + HANG_SECONDS
+    while not mark.exists():
+        assert time.monotonic() < deadline, "it waits for a call"
+        time.sleep(0.02)
+    assert function.invoke() == function.invoke()
+
+
 def test_a_warm_call_takes_milliseconds(function: Function) -> None:
     """Nagle's algorithm and delayed acknowledgements would cost each call 40 ms; a busy machine costs some calls more."""
     function.invoke()

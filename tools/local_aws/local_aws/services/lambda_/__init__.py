@@ -9,6 +9,8 @@ Stands for
 - function errors in the answer of Invoke (``X-Amz-Function-Error``), ``Sandbox.Timedout``, ``Runtime.ExitError``:
   https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html and
   https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-invocation.html
+- an environment that is made before the first invocation asks for it, which AWS may do and does not promise:
+  https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#static-initialization
 - asynchronous invocations and their two retries (after one and two minutes on AWS, seconds here):
   https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 
@@ -31,7 +33,7 @@ import time
 import uuid
 import zipfile
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,6 +125,12 @@ class Pool:
             self.waiting.append(invocation)
             self._start_workers()
             self.condition.notify()
+
+    def start_ahead(self) -> None:
+        """Start a worker for the first invocation before it comes."""
+        with self.condition:
+            if not self.workers and not self.retired:
+                self._start_worker()
 
     def _start_workers(self) -> None:
         """Start what the waiting invocations need; a few at a time, since cold starts share the cores."""
@@ -375,6 +383,16 @@ class Lambdas:
             pool.retire()
 
     # --- workers ------------------------------------------------------------------------------------------
+
+    def start_ahead(self, call: Call, made: Mapping[str, Any]) -> None:
+        """Start a worker for a function that was just published."""
+        from moto.awslambda.utils import get_backend  # noqa: PLC0415
+
+        with MOTO_LOCK:
+            function = get_backend(call.account, call.region).get_function(
+                made["FunctionName"], made["Version"]
+            )
+        self._pool_of(function).start_ahead()
 
     def launch(self, worker: Worker) -> None:
         self._workers[worker.id] = worker
@@ -639,6 +657,14 @@ def install(server: Server) -> None:
     server.route("/_runtime/", lambdas.runtime_api)
     server.on_shutdown(lambdas.close)
     server.operation("lambda", "Invoke")(lambdas.invoke)
+
+    @server.operation("lambda", "CreateFunction")
+    def create_function(call: Call) -> Answer:
+        answer = call.forward()
+        made = json.loads(answer.body) if answer.status < 300 else {}
+        if made.get("Version", "$LATEST") != "$LATEST":
+            lambdas.start_ahead(call, made)
+        return answer
 
     @server.operation("lambda", "DeleteFunction")
     def delete_function(call: Call) -> Answer:
