@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from local_aws.client import READY_SECONDS
 from local_aws.kernel.processes import Processes
 
 from scripts import checkout
@@ -236,7 +237,10 @@ def one_provider(folder: Path, environment: Mapping[str, str], example: Path) ->
     example
         The folder of the configuration: the provider reads files that are named relative to it.
     """
-    program = next(_INSTALLED.glob("*/*/terraform-provider-aws*"))
+    program = next(_INSTALLED.glob("*/*/terraform-provider-aws*"), None)
+    if program is None:
+        yield {}  # Terraform finds its own, or says why not
+        return
     env = {**checkout.environment(), **environment}
     env.pop("AWS_CA_BUNDLE", None)  # in this mode it is refused; what is here speaks no TLS
     log = folder / "provider.log"
@@ -244,14 +248,13 @@ def one_provider(folder: Path, environment: Mapping[str, str], example: Path) ->
     try:
         with log.open("wb") as output:
             provider = processes.start([str(program), "-debug"], env=env, cwd=example, output=output)
-        while (
-            found := re.search(r"(TF_REATTACH_PROVIDERS)='(.*)'", log.read_text(errors="replace"))
-        ) is None:
-            if not provider.running:
-                raise TerraformError(
-                    f"the provider did not start:\n{log.read_text(errors='replace').strip()}"
-                )
-            time.sleep(0.05)
+        found, deadline = None, time.monotonic() + READY_SECONDS
+        while found is None:
+            said = log.read_text(errors="replace")
+            found = re.search(r"(TF_REATTACH_PROVIDERS)='(.*)'", said)
+            if found is None and (not provider.running or time.monotonic() > deadline):
+                raise TerraformError(f"the provider did not start:\n{said.strip()}")
+            time.sleep(0.02)
         yield {found[1]: found[2]}
     finally:
         processes.close()

@@ -9,8 +9,8 @@ Stands for
 - function errors in the answer of Invoke (``X-Amz-Function-Error``), ``Sandbox.Timedout``, ``Runtime.ExitError``:
   https://docs.aws.amazon.com/lambda/latest/dg/python-exceptions.html and
   https://docs.aws.amazon.com/lambda/latest/dg/troubleshooting-invocation.html
-- an environment that is made before the first invocation asks for it, which AWS may do and does not promise:
-  https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html#static-initialization
+- an environment that is initialized ahead of the first invocation, which AWS does occasionally and does not promise:
+  https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html
 - asynchronous invocations and their two retries (after one and two minutes on AWS, seconds here):
   https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 
