@@ -1148,4 +1148,81 @@ SCHEDULES: dict[str, Scenario] = {
         primary="new",
         soak=0,
     ),
+    # seed 36230978: unchanged, and called rolled back: ECS's own rollback of a revision had led to the same revision
+    "ECS goes back from a revision to the very same": Scenario(
+        things=(
+            Service(
+                number=0,
+                family=0,
+                breaker="rollback",
+                strategy="BLUE_GREEN",
+                desired=2,
+                sidecar=False,
+                bake=0,
+            ),
+            Service(
+                number=1, family=1, breaker="alone", strategy="BLUE_GREEN", desired=2, sidecar=True, bake=0
+            ),
+            Job(number=0, kind="rule", pinned=False, targets="own", host=None, shared=True),
+            Job(number=1, kind="rule", pinned=False, targets="own", host=0, shared=False),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=1, version=1, wave=0, forward="complete", back="complete", seconds=40.0),
+                    Entry(thing=2, version=1, wave=2, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=3, version=1, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="failed_entries",
+                        call="events:PutTargets",
+                        step="",
+                        nth=1,
+                        times=20,
+                        seconds=0.0,
+                        thing=0,
+                        after=False,
+                    ),
+                ),
+                pause=0.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="again",
+                entries=(Entry(thing=0, version=2, wave=1, forward="bad", back="complete", seconds=40.0),),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="by_hand",
+                entries=(Entry(thing=1, version=2, wave=2, forward="bad", back="bad", seconds=40.0),),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(),
+                pause=0.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="again",
+                entries=(Entry(thing=1, version=4, wave=1, forward="dies", back="stall", seconds=2.0),),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(),
+                pause=5.0,
+                upgraded=True,
+            ),
+        ),
+        order=8143,
+        preempt=0.7,
+        lag=5.0,
+        primary="new",
+        soak=0,
+    ),
 }

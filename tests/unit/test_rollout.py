@@ -193,6 +193,40 @@ def test_what_ecs_put_back_itself_is_proven_by_the_service_deployment_that_faile
     assert judge(back, state, failed).status is verdict
 
 
+# By the number of a service revision, of the deployment that the release found, or of nothing that ECS tells of: it may be an
+# old deployment that was promoted, or a new one (https://github.com/aws/copilot-cli/issues/4838).
+@pytest.mark.parametrize("primary", [OURS, "ecs-svc/1", "ecs-svc/3", "ecs-svc/9"])
+@pytest.mark.parametrize("gave_up", [NEW, OTHER])
+@pytest.mark.parametrize("state", ["COMPLETED", None], ids=["ROLLING", "another strategy"])
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        ("ROLLBACK_REQUESTED", None),
+        ("ROLLBACK_IN_PROGRESS", None),
+        ("ROLLBACK_SUCCESSFUL", Status.SUCCEEDED),
+        ("ROLLBACK_FAILED", Status.FAILED),
+    ],
+)
+def test_an_unchanged_service_is_well_where_ecs_went_back_to_what_it_runs(
+    status: str, verdict: Status | None, state: str | None, gave_up: str, primary: str
+) -> None:
+    """Also where ECS went back from the very revision to which it went back."""
+    revision = "arn:aws:ecs:eu-west-1:111111111111:service-revision/shop/api"
+    before = ServiceDeployment("arn:sd/1", "ROLLBACK_FAILED", gave_up, "broke", NEW)
+    last = ServiceDeployment(
+        *("arn:sd/2", status, gave_up, "broke", NEW),
+        revision=f"{revision}/2",
+        rollback_revision=f"{revision}/1",
+    )
+    now = service(deployment(primary, state=state))
+    found = Rollout(OURS, NEW, 10, 600, found=True)
+    judged = judge(found, now, [before, last])
+    assert judged.status is (Status.SUCCEEDED if state and primary == OURS else verdict)
+    late = judge(Rollout(OURS, NEW, 601, 600, found=True), now, [before, last])
+    assert late.status is not None
+    assert late.status is not Status.ROLLED_BACK_BY_ECS
+
+
 _DEPLOYMENTS = st.lists(
     st.builds(
         deployment,

@@ -155,7 +155,8 @@ def _from_history(
     rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment]
 ) -> Judgement | None:
     ours = find_ours(rollout, service, history)
-    if ours is None:
+    if ours is None or (rollout.found and ours.rolled_back_to == rollout.task_definition):
+        # An unchanged service runs what it is meant to run, also where ECS went back from that to the very same.
         return _from_own_rollback(rollout, service, history)
     match ours.status:
         case "SUCCESSFUL":
@@ -226,8 +227,8 @@ def _from_own_rollback(
     rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment]
 ) -> Judgement | None:
     """What ECS put back itself is part of the service deployment that failed, not one of its own."""
-    back = next((d for d in history if d.rolled_back_to == rollout.task_definition), None)
-    if back is None or not _is_primary(rollout, service):
+    back = next((d for d in reversed(history) if d.rolled_back_to == rollout.task_definition), None)
+    if back is None or (service.primary or {}).get("id") != _watched(rollout, service):
         return None
     match back.status:
         case "ROLLBACK_SUCCESSFUL":
