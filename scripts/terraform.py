@@ -245,10 +245,11 @@ def one_provider(folder: Path, environment: Mapping[str, str], example: Path) ->
     env.pop("AWS_CA_BUNDLE", None)  # in this mode it is refused; what is here speaks no TLS
     log = folder / "provider.log"
     processes = Processes()
+    found = None
     try:
         with log.open("wb") as output:
             provider = processes.start([str(program), "-debug"], env=env, cwd=example, output=output)
-        found, deadline = None, time.monotonic() + READY_SECONDS
+        deadline = time.monotonic() + READY_SECONDS
         while found is None:
             said = log.read_text(errors="replace")
             found = re.search(r"(TF_REATTACH_PROVIDERS)='(.*)'", said)
@@ -258,6 +259,10 @@ def one_provider(folder: Path, environment: Mapping[str, str], example: Path) ->
         yield {found[1]: found[2]}
     finally:
         processes.close()
+        for attached in json.loads(found[2]).values() if found else ():
+            Path(attached["Addr"]["String"]).unlink(
+                missing_ok=True
+            )  # its socket, which stays when it is killed
 
 
 def variables(text: str) -> list[str]:
