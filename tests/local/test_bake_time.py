@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from local_aws.client import HANG_SECONDS
 from stack import Outcome, Stack
-from world import World, image
+from world import World, image, settle
 
 CLUSTER = "bakery"
 # examples/local, or what the proof of reads that lag sets
@@ -43,7 +43,7 @@ def world(stack: Stack) -> Iterator[World]:
     world.cluster(CLUSTER)
     for name, members in SERVICES.items():
         world.service(CLUSTER, name, **members)
-    world.settle()
+    settle()
     yield world
     stack.aws.reset()
 

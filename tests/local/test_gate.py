@@ -14,6 +14,7 @@ import pytest
 import yaml
 from local_aws.client import LocalAws
 from local_aws.estate import ACCOUNT, Estate, container
+from world import settle
 
 from scripts import terraform_cli_config
 from scripts.stack import Stack
@@ -233,6 +234,7 @@ def test_14_a_service_that_changed_since_the_plan_is_refused_as_stale(gate: Gate
     estate = Estate(gate.stack.aws)
     other = estate.family("gate-api", [container("api", f"{REPOSITORY}:1.1")], cpu="512", memory="1024")
     gate.ecs.update_service(cluster=CLUSTER, service="api", taskDefinition=other)
+    settle()
     gate.decide(execution, "Approved")
     assert gate.status(execution) == "Failed"
     answer = gate.release(execution)

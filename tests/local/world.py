@@ -47,6 +47,11 @@ def container(name: str, tag: str, **members: Any) -> dict[str, Any]:
     return {"name": name, "image": tag if "/" in tag else image(tag), "essential": True, **members}
 
 
+def settle() -> None:
+    """Wait until reads that lag show what was done: a release that follows at once sees it late, and touches nothing."""
+    time.sleep(float(os.environ.get(ALWAYS) or 0))
+
+
 class World:
     """What one test module releases to, in clusters with names of its own."""
 
@@ -88,10 +93,6 @@ class World:
             **{"desiredCount": 1, "launchType": "FARGATE", **members},
         )
         return name
-
-    def settle(self) -> None:
-        """Wait until reads that lag show all that was made: a release that follows at once is refused, and touches nothing."""
-        time.sleep(float(os.environ.get(ALWAYS) or 0))
 
     def rule(
         self, name: str, targets: Sequence[dict[str, Any]], bus: str = "default", **members: Any
