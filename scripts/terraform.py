@@ -259,10 +259,9 @@ def one_provider(folder: Path, environment: Mapping[str, str], example: Path) ->
         yield {found[1]: found[2]}
     finally:
         processes.close()
+        # A provider that is killed leaves its socket.
         for attached in json.loads(found[2]).values() if found else ():
-            Path(attached["Addr"]["String"]).unlink(
-                missing_ok=True
-            )  # its socket, which stays when it is killed
+            Path(attached["Addr"]["String"]).unlink(missing_ok=True)
 
 
 def variables(text: str) -> list[str]:

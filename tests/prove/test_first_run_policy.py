@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 from local_aws.client import LocalAws
 
-from scripts.checkout import ROOT
-from scripts.terraform import Terraform
-
-SANDBOX = ROOT / "examples" / "sandbox"
+from scripts.terraform import SANDBOX, Terraform
 
 # Operation -> action, where they have different names.
 # https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazons3.html

@@ -211,6 +211,14 @@ def _describe(status: int) -> str:
     return f"with error: exit status {status}"
 
 
+def _function(account: str, region: str, name: str, qualifier: str | None = None) -> Any:
+    """The function, as moto keeps it, by its name or ARN."""
+    from moto.awslambda.utils import get_backend  # noqa: PLC0415 (moto loads backends on demand)
+
+    with MOTO_LOCK:
+        return get_backend(account, region).get_function(name, qualifier)
+
+
 class Lambdas:
     """All pools, the Runtime API, and Invoke."""
 
@@ -228,13 +236,9 @@ class Lambdas:
     # --- Invoke -------------------------------------------------------------------------------------------
 
     def invoke(self, call: Call) -> Answer:
-        from moto.awslambda.utils import get_backend  # noqa: PLC0415 (moto loads backends on demand)
-
         name = call.params["FunctionName"]
         try:
-            with MOTO_LOCK:
-                backend = get_backend(call.account, call.region)
-                function = backend.get_function(name, call.params.get("Qualifier"))
+            function = _function(call.account, call.region, name, call.params.get("Qualifier"))
         except Exception:
             arn = (
                 name
@@ -280,11 +284,8 @@ class Lambdas:
 
     def invoke_event(self, arn: str, payload: bytes) -> None:
         """Invoke a function asynchronously, as EventBridge and SNS do."""
-        from moto.awslambda.utils import get_backend  # noqa: PLC0415
-
         _, _, _, region, account, *_ = arn.split(":")
-        with MOTO_LOCK:
-            function = get_backend(account, region).get_function(arn)
+        function = _function(account, region, arn)
         invocation = self._new_invocation(function, payload, None)
         threading.Thread(target=self.run_event, args=(function, invocation), daemon=True).start()
 
@@ -386,12 +387,7 @@ class Lambdas:
 
     def start_ahead(self, call: Call, made: Mapping[str, Any]) -> None:
         """Start a worker for a function that was just published."""
-        from moto.awslambda.utils import get_backend  # noqa: PLC0415
-
-        with MOTO_LOCK:
-            function = get_backend(call.account, call.region).get_function(
-                made["FunctionName"], made["Version"]
-            )
+        function = _function(call.account, call.region, made["FunctionName"], made["Version"])
         self._pool_of(function).start_ahead()
 
     def launch(self, worker: Worker) -> None:
