@@ -7,6 +7,7 @@ own what the last whole state of every item is, who started which deployment, an
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from chaos_cloud import ACCOUNT, REGION, TABLE
@@ -58,6 +59,8 @@ class Oracle:
         self._status: dict[str, str] = {}
         self._foreign: dict[str, tuple[int, set[str], float]] = {}
         self._foreign_content: dict[str, str] = {}
+        # Item -> the release that wrote it last, and nobody else since.
+        self._last_word: dict[str, str] = {}
         # Releases whose execution was stopped and whose record is open still, and what somebody else deployed meanwhile or since.
         self._deployed_since: set[tuple[str, str]] = set()
         self._forced: set[str] = set()
@@ -134,6 +137,7 @@ class Oracle:
         known = {release for release, _ in self._verdicts}
         self._foreign[thing.key] = (self.world.calls, known, self.world.simulation.now)
         self._foreign_content[thing.key] = f"foreign-{self.world._foreign}"
+        self._last_word.pop(thing.key, None)
         self.whole[thing.key] = None
         for known_before in self.whole_before.values():
             known_before[thing.key] = None
@@ -318,10 +322,14 @@ class Oracle:
         ]
 
     def after_call(self, call: Call, worker: Worker | None, answer: Answer) -> None:
+        from chaos_world import WRITES
+
         if worker is None:
             return
         key = call.key
         now = (self.world.calls, self.world.simulation.now)
+        if key in WRITES and answer.status == 200:
+            self._last_word.update(dict.fromkeys(self._written(call), worker.release))
         if (
             key == "dynamodb:GetItem"
             and answer.status == 200
@@ -521,7 +529,8 @@ class Oracle:
             if landed and (status in WHOLE or by_hand):
                 # A verdict is true of the moment at which it was written. The record of a stopped execution may be closed
                 # hours after it, by the next Parse, when the event was lost.
-                if not self._deployed_by_others(release, key):
+                # A release that wrote after somebody else, and has its proof, is the last word: "back" no longer means theirs.
+                if self._last_word.get(key) == release or not self._deployed_by_others(release, key):
                     self.demand(
                         self.live(thing) == self.content(item["after"]),
                         f"{key} of {release} is {item['verdict']} and runs something else than {item['after']}",
@@ -550,7 +559,10 @@ class Oracle:
         The next Parse closes it where its execution was stopped: that release has begun, and finds what this one left.
         """
         self.whole[thing.key], self.whole_arn[thing.key] = self.live(thing), self._arn(thing)
-        for later in self._order[self._order.index(release) + 1 :] if release in self._order else ():
+        place = self._order.index(release)
+        if self._foreign.pop(thing.key, None):
+            self._note_since(thing.key, self._order[:place])
+        for later in self._order[place + 1 :]:
             if thing.key not in self.touched[later]:
                 self.whole_before[later][thing.key] = self.whole[thing.key]
 
@@ -598,10 +610,10 @@ class Oracle:
                 # The last word was somebody else's: that is the state to go back to from now on.
                 if self._foreign_content[key] in self.live(thing) and self._settled(thing):
                     self.whole[key], self.whole_arn[key] = self.live(thing), self._arn(thing)
-                self._note_since(key)
+                self._note_since(key, self._order)
                 del self._foreign[key]
         for key in self._forced:
-            self._note_since(key)
+            self._note_since(key, self._order)
         self._forced.clear()
         for execution in world.executions.values():
             self._check_ended(execution)
@@ -619,9 +631,9 @@ class Oracle:
         """Whether somebody else deployed, and it is not settled yet or this release was still open."""
         return key in self._foreign or (release, key) in self._deployed_since
 
-    def _note_since(self, key: str) -> None:
-        """Somebody else deployed, and releases are open whose execution has ended."""
-        for release in self._order:
+    def _note_since(self, key: str, releases: Iterable[str]) -> None:
+        """Somebody else deployed, and some of these releases are open, though their execution has ended."""
+        for release in releases:
             if self._status.get(release, "RUNNING") == "RUNNING":
                 self._deployed_since.add((release, key))
 

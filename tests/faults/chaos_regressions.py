@@ -1225,4 +1225,232 @@ SCHEDULES: dict[str, Scenario] = {
         primary="new",
         soak=0,
     ),
+    # seed 245800890: the oracle took a rollback by hand onto what somebody else had deployed for their deployment
+    "somebody deploys between two releases, and back by hand leads there": Scenario(
+        things=(
+            Service(
+                number=0, family=0, breaker="rollback", strategy="ROLLING", desired=2, sidecar=False, bake=0
+            ),
+            Service(
+                number=1, family=1, breaker="rollback", strategy="CANARY", desired=2, sidecar=True, bake=0
+            ),
+            Service(
+                number=2, family=0, breaker="rollback", strategy="ROLLING", desired=2, sidecar=False, bake=0
+            ),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=0, wave=0, forward="dies", back="complete", seconds=40.0),
+                    Entry(thing=1, version=1, wave=1, forward="complete", back="stall", seconds=2.0),
+                    Entry(thing=2, version=1, wave=2, forward="dies", back="complete", seconds=40.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(),
+                pause=5.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="again",
+                entries=(Entry(thing=0, version=2, wave=1, forward="stall", back="complete", seconds=2.0),),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="duplicate",
+                        call="lambda:parse",
+                        step="",
+                        nth=0,
+                        times=1,
+                        seconds=10.0,
+                        thing=0,
+                        after=False,
+                    ),
+                    Trouble(
+                        kind="foreign",
+                        call="*",
+                        step="report",
+                        nth=8,
+                        times=1,
+                        seconds=0.0,
+                        thing=3,
+                        after=True,
+                    ),
+                ),
+                pause=0.0,
+                upgraded=True,
+            ),
+            Release(
+                kind="again",
+                entries=(Entry(thing=1, version=4, wave=1, forward="dies", back="bad", seconds=2.0),),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="lost",
+                        call="*",
+                        step="parse",
+                        nth=12,
+                        times=3,
+                        seconds=1.0,
+                        thing=0,
+                        after=False,
+                    ),
+                ),
+                pause=0.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="by_hand",
+                entries=(Entry(thing=2, version=5, wave=2, forward="dies", back="bad", seconds=2.0),),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="stop",
+                        call="lambda:check_rollouts",
+                        step="",
+                        nth=1,
+                        times=1,
+                        seconds=10.0,
+                        thing=0,
+                        after=False,
+                    ),
+                ),
+                pause=5.0,
+                upgraded=False,
+            ),
+        ),
+        order=99,
+        preempt=0.3,
+        lag=5.0,
+        primary="new",
+        soak=0,
+    ),
+    # seed 55042176: two copies of one revision: the list that showed the first one was asked again, and lagged
+    "two services go back by hand to one revision that was deregistered": Scenario(
+        things=(
+            Service(
+                number=0, family=0, breaker="rollback", strategy="ROLLING", desired=2, sidecar=False, bake=0
+            ),
+            Service(
+                number=1, family=1, breaker="rollback", strategy="ROLLING", desired=2, sidecar=True, bake=0
+            ),
+            Service(
+                number=2,
+                family=0,
+                breaker="rollback",
+                strategy="BLUE_GREEN",
+                desired=2,
+                sidecar=False,
+                bake=0,
+            ),
+            Job(number=0, kind="rule", pinned=True, targets="own", host=None, shared=False),
+            Job(number=1, kind="rule", pinned=False, targets="other", host=None, shared=False),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(Entry(thing=3, version=1, wave=0, forward="stall", back="complete", seconds=2.0),),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="deregister",
+                        call="dynamodb:GetItem",
+                        step="report",
+                        nth=1,
+                        times=1,
+                        seconds=0.0,
+                        thing=0,
+                        after=True,
+                    ),
+                ),
+                pause=5.0,
+                upgraded=True,
+            ),
+            Release(
+                kind="again",
+                entries=(Entry(thing=0, version=2, wave=0, forward="bad", back="complete", seconds=40.0),),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="lost", call="*", step="parse", nth=12, times=1, seconds=1.0, thing=0, after=True
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=3, wave=1, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=1, version=3, wave=1, forward="complete", back="complete", seconds=2.0),
+                    Entry(thing=2, version=3, wave=2, forward="complete", back="complete", seconds=40.0),
+                    Entry(thing=3, version=2, wave=1, forward="complete", back="complete", seconds=40.0),
+                    Entry(thing=4, version=3, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(
+                    Trouble(
+                        kind="stop", call="*", step="", nth=1, times=1, seconds=2.0, thing=4, after=False
+                    ),
+                ),
+                pause=5.0,
+                upgraded=True,
+            ),
+            Release(
+                kind="again",
+                entries=(
+                    Entry(thing=0, version=4, wave=1, forward="complete", back="complete", seconds=40.0),
+                    Entry(thing=2, version=4, wave=2, forward="complete", back="complete", seconds=40.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="kill",
+                        call="dynamodb:UpdateItem",
+                        step="update_task",
+                        nth=0,
+                        times=1,
+                        seconds=0.0,
+                        thing=0,
+                        after=False,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="by_hand",
+                entries=(Entry(thing=0, version=5, wave=0, forward="bad", back="complete", seconds=2.0),),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="kill",
+                        call="dynamodb:GetItem",
+                        step="parse",
+                        nth=1,
+                        times=1,
+                        seconds=0.0,
+                        thing=0,
+                        after=False,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=0,
+        preempt=0.7,
+        lag=5.0,
+        primary="promoted",
+        soak=0,
+    ),
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain, product, repeat
 from typing import Any
 
 import pytest
@@ -19,7 +21,9 @@ from ecs_release.manifest import Service
 from ecs_release.record.models import Found, ItemRecord
 from ecs_release.record.statuses import Status
 from ecs_release.settings import Settings
+from ecs_release.steps import revisions
 from ecs_release.steps.judging import judge_back
+from ecs_release.steps.revisions import revision_back
 from ecs_release.steps.rollback import put_service_back
 from ecs_release.steps.turn import Turn
 
@@ -49,6 +53,7 @@ class World:
     ----------
     tag : what the tag of the before-image means now; None where it is gone.
     there : the digests that the registry has.
+    listed : whether ECS lists what was registered last, one answer a list: its reads may lag behind its writes.
     remembered : items as they were when they were remembered.
     dies_after : the write after which the worker dies once.
     """
@@ -65,6 +70,7 @@ class World:
         self.dies_after: str | None = None
         self.refuses = False
         self.runs_now = A
+        self.listed: Iterator[bool] = repeat(True)
         self.definitions: dict[str, dict[str, Any]] = {
             BEFORE: self.revision(1, f"{REPOSITORY}:stable"),
             AFTER: self.revision(2, f"{REPOSITORY}:2"),
@@ -138,7 +144,8 @@ class World:
         return self
 
     def paginate(self, **_: Any) -> Any:
-        return [{"taskDefinitionArns": sorted(self.definitions, reverse=True)}]
+        found = sorted(self.definitions, reverse=True)
+        return [{"taskDefinitionArns": found if next(self.listed) else found[1:]}]
 
     def register_task_definition(self, **_: Any) -> Any:
         sent = raw_body_variable.get()
@@ -208,6 +215,31 @@ def test_a_worker_that_dies_after_registering_leaves_one_copy_and_finds_it() -> 
     assert go_back(world)["rollback_to"] == COPY
     assert sorted(world.definitions) == [BEFORE, AFTER, COPY]
     assert world.item.rollback_registered is True
+
+
+@pytest.mark.parametrize("listed", list(product([True, False], repeat=3)))
+@pytest.mark.parametrize(("status", "tag"), [("INACTIVE", A), ("INACTIVE", B), ("ACTIVE", B)])
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_two_items_that_need_one_copy_share_it_however_the_lists_lag(
+    monkeypatch: pytest.MonkeyPatch, listed: tuple[bool, ...], status: str, tag: str, by_hand: bool
+) -> None:
+    world = World(tag)
+    world.definitions[BEFORE]["status"] = status
+    turn: Any = Turn(world, world.item)  # type: ignore[arg-type]
+
+    def back() -> str:
+        return revisions.ensure_active(turn, BEFORE) if by_hand else revision_back(turn, BEFORE).arn
+
+    first = back()
+    world.listed = chain(listed, repeat(True))
+
+    def settle(_: float) -> None:
+        world.listed = repeat(True)
+
+    monkeypatch.setattr(revisions.time, "sleep", settle)
+    turn.item = ITEM
+    assert back() == first
+    assert len(world.definitions) == (2 if first == BEFORE else 3)
 
 
 def test_what_an_earlier_attempt_decided_stays_also_when_nobody_can_be_asked_any_more() -> None:

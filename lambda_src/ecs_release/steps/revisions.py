@@ -172,11 +172,10 @@ def _copy(
     turn: Turn, definition: TaskDefinition, images: Mapping[str, str], before_attempt: Callable[[], None]
 ) -> TaskDefinition:
     """An ACTIVE copy with these images, found or registered."""
-    definitions = turn.worker.task_definitions(turn.item)
-    if definitions.find_copy(definition, images) is None:
-        # What another item of this release needed a moment ago is registered, and may not be listed yet.
-        time.sleep(turn.worker.settings.settle_seconds)
-    copy, _ = definitions.register_copy(
-        definition, images, before_attempt=before_attempt, usable=_usable(turn)
-    )
-    return copy
+    definitions, usable = turn.worker.task_definitions(turn.item), _usable(turn)
+    found = definitions.find_copy(definition, images, usable=usable)
+    if found is not None:
+        return found  # a second look may lag behind this one
+    # What another item of this release needed a moment ago is registered, and may not be listed yet.
+    time.sleep(turn.worker.settings.settle_seconds)
+    return definitions.register_copy(definition, images, before_attempt=before_attempt, usable=usable)[0]
