@@ -167,9 +167,10 @@ def _push(screen: Screen, stack: Stack, text: str, message: str) -> tuple[Push, 
         raise RuntimeError(f"{MANIFEST} is not valid: run ecs-release validate on it")
     before = demo_checks.look(stack, manifest.items)
     screen.progress("git push")
+    earlier = stack.executions()
     commit = stack.clone().push(text, message)
     screen.line(f"   git push origin main -> {stack.clone_url}, commit {commit[:8]}")
-    return Push(manifest.items, stack.pipeline_execution(commit)), before
+    return Push(manifest.items, stack.pipeline_execution(commit, earlier)), before
 
 
 # --- watching -------------------------------------------------------------------------------------------------

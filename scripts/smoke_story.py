@@ -266,9 +266,10 @@ class Story:
         ``meanwhile`` runs while the pipeline does; after it where the release is started by hand, which waits for its end.
         """
         if self._by_push:
+            earlier = self._pipeline().executions()
             commit = self._push(text)
             meanwhile(step)
-            self._follow(commit)
+            self._follow(commit, earlier)
         else:
             self._cli("deploy", str(self._write(text)), "--json", allowed=(0, 1))
             meanwhile(step)
@@ -305,11 +306,14 @@ class Story:
         )
         return str(made["commitId"])
 
-    def _follow(self, commit: str) -> None:
+    def _pipeline(self) -> Pipeline:
+        return Pipeline(self._account, str(self._outputs["pipeline_name"]))
+
+    def _follow(self, commit: str, earlier: Sequence[Mapping[str, Any]]) -> None:
         """Wait until the pipeline has released a commit."""
-        pipeline = Pipeline(self._account, str(self._outputs["pipeline_name"]))
+        pipeline = self._pipeline()
         self._screen.progress("waiting for the pipeline")
-        execution = pipeline.pipeline_execution(commit, _HANG_SECONDS)
+        execution = pipeline.pipeline_execution(commit, earlier, _HANG_SECONDS)
 
         def ended() -> str | None:
             status = pipeline.pipeline_status(execution)
@@ -321,7 +325,7 @@ class Story:
         status = str(pipeline.until("end of the pipeline's execution", ended, _HANG_SECONDS))
         if pipeline.release_of(pipeline.actions(execution)) is None:
             raise SmokeError(
-                f"the pipeline is {status}, and started no release: {_why(pipeline.actions(execution))}"
+                f"the pipeline is {status}, and started no release: {pipeline.why(pipeline.actions(execution))}"
             )
 
     def _status(self) -> dict[str, Any]:
@@ -361,12 +365,3 @@ class Story:
             said = (complaint or out).strip()
             raise SmokeError(f"ecs-release {arguments[0]} ended with {process.returncode}: {said}")
         return out
-
-
-def _why(actions: Sequence[Mapping[str, Any]]) -> str:
-    """What the actions that did not succeed say."""
-    found = [a for a in actions if a["status"] not in ("Succeeded", "InProgress")]
-    return "; ".join(
-        f"{a['actionName']} {a['status']}: {a.get('output', {}).get('executionResult', {}).get('externalExecutionSummary', '')}"
-        for a in found
-    )

@@ -23,6 +23,10 @@ class StackTimeoutError(Exception):
     """Something did not end in time."""
 
 
+class PipelineError(RuntimeError):
+    """The pipeline came to no release; the text says which action failed, and why."""
+
+
 class Clients(Protocol):
     """What makes boto3 clients."""
 
@@ -44,17 +48,40 @@ class Pipeline:
         self._client = clients.client("codepipeline")
         self.pipeline = name
 
-    def pipeline_execution(self, commit: str, seconds: float = HANG_SECONDS) -> str:
-        """Wait for the pipeline execution of a commit."""
+    def executions(self) -> list[dict[str, Any]]:
+        """Summaries of the newest pipeline executions, newest first."""
+        answer = self._client.list_pipeline_executions(pipelineName=self.pipeline)
+        return list(answer["pipelineExecutionSummaries"])
+
+    def pipeline_execution(
+        self, commit: str, earlier: Sequence[Mapping[str, Any]], seconds: float = HANG_SECONDS
+    ) -> str:
+        """Wait for the pipeline execution of a commit.
+
+        Parameters
+        ----------
+        earlier
+            The executions from before the push. A new one that fails without a source revision is the commit's: its Source action
+            never came to it, so it names none.
+
+        Raises
+        ------
+        PipelineError
+            If the Source action failed.
+        """
+        known = {execution["pipelineExecutionId"] for execution in earlier}
 
         def find() -> str | None:
-            found = self._client.list_pipeline_executions(pipelineName=self.pipeline)[
-                "pipelineExecutionSummaries"
-            ]
-            revisions = ((e, r) for e in found for r in e.get("sourceRevisions", ()))
-            return next(
-                (e["pipelineExecutionId"] for e, r in revisions if r.get("revisionId") == commit), None
-            )
+            for execution in self.executions():
+                number = str(execution["pipelineExecutionId"])
+                revisions = execution.get("sourceRevisions", ())
+                if any(revision.get("revisionId") == commit for revision in revisions):
+                    return number
+                if number not in known and not revisions and execution["status"] == "Failed":
+                    raise PipelineError(
+                        f"the pipeline failed before it read commit {commit[:8]}: {self.why(self.actions(number))}"
+                    )
+            return None
 
         return str(self.until(f"pipeline execution of commit {commit[:8]}", find, seconds))
 
@@ -80,6 +107,19 @@ class Pipeline:
                 result = action.get("output", {}).get("executionResult", {})
                 return result.get("externalExecutionId") or None
         return None
+
+    @staticmethod
+    def why(actions: Iterable[Mapping[str, Any]]) -> str:
+        """What the actions that did not succeed say."""
+        said = []
+        for action in actions:
+            if action["status"] not in ("Succeeded", "InProgress"):
+                result = action.get("output", {}).get("executionResult", {})
+                reason = result.get("errorDetails", {}).get("message") or result.get(
+                    "externalExecutionSummary"
+                )
+                said.append(f"{action['actionName']} {action['status']}: {reason or 'no reason given'}")
+        return "; ".join(said)
 
     @staticmethod
     def until(what: str, check: Callable[[], Any], seconds: float) -> Any:

@@ -112,8 +112,9 @@ class Gate:
                 }
             ],
         }
+        earlier = self.stack.executions()
         commit = self.stack.clone().push(yaml.safe_dump(manifest, sort_keys=False), f"release {tag}")
-        execution = self.stack.pipeline_execution(commit)
+        execution = self.stack.pipeline_execution(commit, earlier)
         self.stack.until(
             "approval", lambda: self.waiting(execution) or self.status(execution) in ENDED, HANG_SECONDS
         )
