@@ -140,12 +140,27 @@ def test_warnings_of_one_kind_are_one_line_whatever_they_name(code: str) -> None
     (group,) = grouped_warnings(plan(*items))
     assert group.names == ["shop/service-00", "shop/service-01"]
     assert group.message == CODES[code].of_several
-    each = tuple(found(code, number)["message"] for number in range(2))
+    each = tuple((f"shop/service-{n:02}", found(code, n)["message"]) for n in range(2))
     assert group.each == each
-    assert all(escape(message) in page(plan(*items)) for message in each), "the page says it of each as well"
+    assert all(escape(message) in page(plan(*items)) for _, message in each), (
+        "the page says it of each as well"
+    )
     (alone,) = grouped_warnings(plan(items[0]))
     assert alone.message == found(code, 0)["message"]
     assert alone.each == ()
+
+
+@pytest.mark.parametrize("code", SEVERAL)
+def test_an_item_with_one_kind_of_finding_for_several_containers_is_named_and_counted_once(code: str) -> None:
+    twice = item(0, findings=[found(code, 1), found(code, 2)])
+    (group,) = grouped_warnings(plan(twice))
+    assert group.names == ["shop/service-00"]
+    assert [message for _, message in group.each] == [found(code, n)["message"] for n in (1, 2)]
+    assert f'<span class="warn small">{escape(CODES[code].title)}</span>' in page(plan(twice))
+    both = plan(twice, item(1, findings=[found(code, 3)]))
+    for text in ("\n".join(as_lines(both, 80)), approval_summary(both)):
+        assert "3 items" not in text
+        assert "2 items" in text
 
 
 def test_a_terminal_names_revisions_in_short_unless_they_are_there_to_be_copied() -> None:

@@ -101,8 +101,7 @@ def _of_each(group: Group) -> str:
     if not group.each:
         return ""
     rows = "".join(
-        f"<li><b>{escape(name)}</b>: {escape(said)}</li>"
-        for name, said in zip(group.names[:_MOST_OF_EACH], group.each[:_MOST_OF_EACH], strict=True)
+        f"<li><b>{escape(name)}</b>: {escape(said)}</li>" for name, said in group.each[:_MOST_OF_EACH]
     )
     more = len(group.each) - _MOST_OF_EACH
     rest = f"<li>{more} more: see plan --json</li>" if more > 0 else ""
@@ -147,7 +146,7 @@ def _table(items: Sequence[Mapping[str, Any]], cluster: str, usual: str) -> Iter
 
 def _rows(item: Mapping[str, Any], cluster: str, usual: str) -> Iterator[str]:
     name = f"<b>{escape(where(item, cluster))}</b>"
-    kinds = [title_of(finding) for finding in warnings_of(item)]
+    kinds = list(dict.fromkeys(title_of(finding) for finding in warnings_of(item)))
     marks = f' <span class="warn small">{escape(", ".join(kinds))}</span>' if kinds else ""
     for number, (container, change) in enumerate(item["images"].items()):
         (_, old_tag), (_, tag) = split_image(change["from"]), split_image(change["to"])

@@ -241,15 +241,16 @@ def _with_code(finding: Mapping[str, Any]) -> str:
 class Group:
     """Findings of one code: what they are called, what is said of all of them at once, and the items they are about.
 
-    ``each`` has the message of each item where what is said of all says less. ``code`` is what ``ignore`` in the manifest names; ""
-    where the message has it, or an older function told none.
+    ``names`` has an item once, however many of its containers the findings are about. ``each`` has items and messages where what is
+    said of all says less. ``code`` is what ``ignore`` in the manifest names; "" where the message has it, or an older function told
+    none.
     """
 
     title: str
     message: str
     names: list[str]
     code: str = ""
-    each: tuple[str, ...] = ()
+    each: tuple[tuple[str, str], ...] = ()
 
     @property
     def said(self) -> str:
@@ -279,18 +280,19 @@ def _groups(found: Iterable[tuple[Mapping[str, Any], str]]) -> list[Group]:
         Group(
             title_of(members[0][0]),
             _said_of([finding for finding, _ in members]),
-            [name for _, name in members],
+            list(dict.fromkeys(name for _, name in members)),
             str(members[0][0]["code"]),
-            _each([finding for finding, _ in members]),
+            _each(members),
         )
         for members in groups.values()
     ]
 
 
-def _each(findings: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    """The messages of findings, where :func:`_said_of` says something else."""
-    said = tuple(str(finding["message"]) for finding in findings)
-    return said if _said_of(findings) not in said else ()
+def _each(members: Sequence[tuple[Mapping[str, Any], str]]) -> tuple[tuple[str, str], ...]:
+    """Each item with what was found about it, where :func:`_said_of` says something else."""
+    each = tuple((name, str(finding["message"])) for finding, name in members)
+    said = _said_of([finding for finding, _ in members])
+    return each if said not in (message for _, message in each) else ()
 
 
 def _said_of(findings: Sequence[Mapping[str, Any]]) -> str:
