@@ -1453,4 +1453,80 @@ SCHEDULES: dict[str, Scenario] = {
         primary="promoted",
         soak=0,
     ),
+    # seed 786947122: a forced deployment of our revision, taken for the one that a dead worker had started
+    "somebody deploys our revision again before anybody knows our deployment": Scenario(
+        things=(
+            Service(
+                number=0, family=0, breaker="rollback", strategy="ROLLING", desired=2, sidecar=False, bake=0
+            ),
+        ),
+        releases=(
+            Release(
+                kind="deploy",
+                entries=(Entry(thing=0, version=1, wave=0, forward="bad", back="complete", seconds=2.0),),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(),
+                pause=1200.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="deploy",
+                entries=(
+                    Entry(thing=0, version=1, wave=2, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(),
+                pause=0.0,
+                upgraded=False,
+            ),
+            Release(
+                kind="deploy",
+                entries=(Entry(thing=0, version=3, wave=2, forward="stall", back="complete", seconds=2.0),),
+                on_failure="rollback",
+                timeout_minutes=4,
+                troubles=(),
+                pause=1200.0,
+                upgraded=True,
+            ),
+            Release(
+                kind="by_hand",
+                entries=(
+                    Entry(thing=0, version=4, wave=0, forward="complete", back="complete", seconds=2.0),
+                ),
+                on_failure="rollback",
+                timeout_minutes=2,
+                troubles=(
+                    Trouble(
+                        kind="kill",
+                        call="ecs:UpdateService",
+                        step="update_service",
+                        nth=0,
+                        times=3,
+                        seconds=0.0,
+                        thing=0,
+                        after=True,
+                    ),
+                    Trouble(
+                        kind="force",
+                        call="*",
+                        step="update_service",
+                        nth=30,
+                        times=1,
+                        seconds=0.0,
+                        thing=2,
+                        after=True,
+                    ),
+                ),
+                pause=1200.0,
+                upgraded=False,
+            ),
+        ),
+        order=1000,
+        preempt=0.3,
+        lag=0.0,
+        primary="promoted",
+        soak=0,
+    ),
 }

@@ -50,6 +50,11 @@ class ServiceDeployment:
         return number_of(self.revision)
 
     @property
+    def deployment(self) -> str:
+        """The id of its deployment; "" where ECS does not tell, see :func:`number_of`."""
+        return f"ecs-svc/{self.number}" if self.number else ""
+
+    @property
     def bakes(self) -> bool:
         """Whether its tasks run and only time or somebody's word is waited for."""
         return bool(self.hook) or self.stage == "BAKE_TIME"

@@ -12,7 +12,7 @@ from ecs_release.observability import about_release, logger
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
 from ecs_release.steps.batch import run_batch
-from ecs_release.steps.history import given_up_by_ecs, started_before
+from ecs_release.steps.history import first_of_ours, given_up_by_ecs, started_before
 from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice
 from ecs_release.steps.worker import Worker
 
@@ -65,10 +65,7 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
             raise ItemError(f"the rollout that an earlier attempt started is over, and {odd}")
         raise SupersededError(odd)
     if _is_ours(item, state):
-        primary = state.primary or {}
-        logger.info("adopting the deployment of an earlier attempt", extra={"deployment": primary["id"]})
-        created = primary.get("createdAt")
-        return _started(state, int(created.timestamp()) if created else item.started_at or int(time.time()))
+        return _adopted(services, item, state)
     if _was_restarted(item, state):
         restarted = str((state.primary or {})["id"])
         logger.info("somebody restarted the service before it was written", extra={"deployment": restarted})
@@ -76,8 +73,11 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
         item = turn.item
     store.remember(item)
     started_at = item.started_at or int(time.time())
+    may_have_started = False
 
     def look_again() -> None:
+        nonlocal may_have_started
+        may_have_started = True
         # The deployment that ECS went back to may be the very one that was found.
         if given_up_by_ecs(services, turn.item):
             raise ItemError("the rollout that an earlier attempt started is over: ECS went back from it.")
@@ -96,16 +96,38 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     deployment_id = (updated.primary or {}).get("id")
     if deployment_id in (None, item.previous_deployment):
         raise ItemError("ECS took the new task definition but started no deployment.")
+    if may_have_started:
+        return _adopted(services, turn.item, updated)
     logger.info("rollout started", extra={"deployment": deployment_id, "revision": after})
     return _started(updated, started_at)
 
 
+def _adopted(services: Services, item: ItemRecord, state: ServiceState) -> dict[str, Any]:
+    """The deployment of our revision that an attempt started which could not say so: not one that has taken its place since."""
+    primary = state.primary or {}
+    first = first_of_ours(services, item)
+    if first is not None and first.deployment != primary["id"]:
+        logger.info("somebody has deployed the same revision again", extra={"deployment": primary["id"]})
+        started = {"deployment_id": first.deployment, "service_deployment": first.arn}
+        created = (state.deployment(first.deployment) or {}).get("createdAt")
+    else:
+        started, created = _named(state), primary.get("createdAt")
+    logger.info(
+        "adopting the deployment of an earlier attempt", extra={"deployment": started["deployment_id"]}
+    )
+    since = int(created.timestamp()) if created else item.started_at or int(time.time())
+    return {**started, "started_at": since}
+
+
 def _started(state: ServiceState, started_at: int) -> dict[str, Any]:
+    return {**_named(state), "started_at": started_at}
+
+
+def _named(state: ServiceState) -> dict[str, Any]:
     """Who ECS says the rollout is; its deployment's id is the proof, and the service deployment a way to it."""
     return {
         "deployment_id": str((state.primary or {}).get("id")),
         "service_deployment": state.current_service_deployment or None,
-        "started_at": started_at,
     }
 
 
