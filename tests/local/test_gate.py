@@ -120,6 +120,15 @@ class Gate:
         )
         return execution
 
+    def somebody_deploys(self, **members: Any) -> str:
+        """A revision of the service that no plan has seen, deployed; its ARN."""
+        revision = Estate(self.stack.aws).family(
+            "gate-api", [container("api", f"{REPOSITORY}:1.1")], **members
+        )
+        self.ecs.update_service(cluster=CLUSTER, service="api", taskDefinition=revision)
+        settle()
+        return revision
+
     def status(self, execution: str) -> str:
         return self.stack.pipeline_status(execution)
 
@@ -232,10 +241,7 @@ def test_rejecting_ends_it_with_nothing_touched(gate: Gate) -> None:
 
 def test_14_a_service_that_changed_since_the_plan_is_refused_as_stale(gate: Gate) -> None:
     execution = gate.push("1.3")
-    estate = Estate(gate.stack.aws)
-    other = estate.family("gate-api", [container("api", f"{REPOSITORY}:1.1")], cpu="512", memory="1024")
-    gate.ecs.update_service(cluster=CLUSTER, service="api", taskDefinition=other)
-    settle()
+    other = gate.somebody_deploys(cpu="512", memory="1024")
     gate.decide(execution, "Approved")
     assert gate.status(execution) == "Failed"
     answer = gate.release(execution)
@@ -293,10 +299,7 @@ def test_the_override_does_not_forgive_a_tag_that_moved(gate: Gate) -> None:
 def test_the_override_of_a_stale_plan_is_said_to_the_approver_and_forgives_drift(gate: Gate) -> None:
     started = start_with(gate, "yes")
     assert "ATTENTION" in gate.shown(started)["CustomData"]
-    drift = Estate(gate.stack.aws).family(
-        "gate-api", [container("api", f"{REPOSITORY}:1.1")], cpu="1024", memory="2048"
-    )
-    gate.ecs.update_service(cluster=CLUSTER, service="api", taskDefinition=drift)
+    gate.somebody_deploys(cpu="1024", memory="2048")
     gate.decide(started, "Approved")
     assert gate.status(started) == "Succeeded"
     assert gate.live_image() == f"{REPOSITORY}:1.4"
