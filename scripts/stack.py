@@ -17,6 +17,7 @@ from scripts.git_clone import Clone
 from scripts.terraform import EXAMPLE, Terraform, one_provider
 
 _POLL_SECONDS = 0.25
+_GIVEN_UP = ("Failed", "Stopped", "Cancelled")  # of one that is Superseded, the next one has the commit
 
 
 class StackTimeoutError(Exception):
@@ -24,7 +25,7 @@ class StackTimeoutError(Exception):
 
 
 class PipelineError(RuntimeError):
-    """The pipeline came to no release; the text says which action failed, and why."""
+    """The pipeline ended before it started a release; the text says why."""
 
 
 class Clients(Protocol):
@@ -61,25 +62,30 @@ class Pipeline:
         Parameters
         ----------
         earlier
-            The executions from before the push. A new one that fails without a source revision is the commit's: its Source action
-            never came to it, so it names none.
+            The executions from before the push. A new one that has ended and names no revision is taken for the commit's: it never
+            came to its source.
 
         Raises
         ------
         PipelineError
-            If the Source action failed.
+            If there is such a one.
         """
         known = {execution["pipelineExecutionId"] for execution in earlier}
 
         def find() -> str | None:
-            for execution in self.executions():
-                number = str(execution["pipelineExecutionId"])
-                revisions = execution.get("sourceRevisions", ())
-                if any(revision.get("revisionId") == commit for revision in revisions):
-                    return number
-                if number not in known and not revisions and execution["status"] == "Failed":
+            found = self.executions()
+            for execution in found:
+                if any(r.get("revisionId") == commit for r in execution.get("sourceRevisions", ())):
+                    return str(execution["pipelineExecutionId"])
+            for execution in found:
+                number, status = str(execution["pipelineExecutionId"]), str(execution["status"])
+                if number in known or execution.get("sourceRevisions") or status not in _GIVEN_UP:
+                    continue
+                why = self.why(self.actions(number))
+                if why or status != "Failed":  # else the actions are not listed yet
                     raise PipelineError(
-                        f"the pipeline failed before it read commit {commit[:8]}: {self.why(self.actions(number))}"
+                        f"the pipeline's execution {number} is {status}, and never came to commit {commit[:8]}"
+                        + (f": {why}" if why else ".")
                     )
             return None
 

@@ -145,6 +145,7 @@ class Oracle:
 
     def forced(self, thing: Thing) -> None:
         self._forced.add(thing.key)
+        self._last_word.pop(thing.key, None)
         self.started(thing, None)
 
     def deleted(self, thing: Thing) -> None:
@@ -328,7 +329,7 @@ class Oracle:
             return
         key = call.key
         now = (self.world.calls, self.world.simulation.now)
-        if key in WRITES and answer.status == 200:
+        if key in WRITES and answer.status == 200 and not answer.json().get("FailedEntryCount"):
             self._last_word.update(dict.fromkeys(self._written(call), worker.release))
         if (
             key == "dynamodb:GetItem"
@@ -457,6 +458,15 @@ class Oracle:
             self.demand(
                 starter == release,
                 f"{row['name']} of {release} is SUCCEEDED by a deployment that {starter or 'somebody else'} started",
+            )
+            later = [
+                other.id
+                for other, starter, name in self.started_by.values()
+                if (starter, name) == (release, service) and other.created_at > deployment.created_at
+            ]
+            self.demand(
+                not later,
+                f"{row['name']} of {release} is SUCCEEDED, and it started {later} after that deployment",
             )
 
     def _check_soak(self, release: str, row: dict[str, Any], deployment: Any) -> None:
@@ -632,7 +642,7 @@ class Oracle:
         return key in self._foreign or (release, key) in self._deployed_since
 
     def _note_since(self, key: str, releases: Iterable[str]) -> None:
-        """Somebody else deployed, and some of these releases are open, though their execution has ended."""
+        """Somebody else deployed: note it for those of these releases whose record is still open."""
         for release in releases:
             if self._status.get(release, "RUNNING") == "RUNNING":
                 self._deployed_since.add((release, key))

@@ -1,9 +1,8 @@
-"""Which deployment is the one that an attempt started and could not say so, when somebody has deployed the same revision since."""
+"""Which deployment an attempt started that died or lost the answer, when somebody has deployed the same revision since."""
 
 from __future__ import annotations
 
 import dataclasses
-import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import product
@@ -20,7 +19,9 @@ from ecs_release.steps.update_service import start_rollout
 
 PREFIX = "arn:aws:ecs:eu-west-1:111111111111:"
 BEFORE, AFTER = f"{PREFIX}task-definition/api:1", f"{PREFIX}task-definition/api:2"
-FOUND = "7"
+OTHER = f"{PREFIX}task-definition/api:9"
+FOUND = "70"
+BEGAN = datetime.now(UTC)
 ITEM = ItemRecord(
     *("r", 0, 0, 1, Service(cluster="c", service="s"), "update", {}),
     live=BEFORE,
@@ -28,7 +29,7 @@ ITEM = ItemRecord(
     after=AFTER,
     previous_deployment=f"ecs-svc/{FOUND}",
 )
-BEGUN = dataclasses.replace(ITEM, started_at=int(time.time()))
+BEGUN = dataclasses.replace(ITEM, started_at=int(BEGAN.timestamp()))
 
 
 def refusal(code: str) -> ClientError:
@@ -40,16 +41,21 @@ class Ecs:
 
     Attributes
     ----------
-    history : service deployments as (number, what it deploys, status), oldest first; the last one's deployment is PRIMARY.
+    history : service deployments as (number, what it deploys, status, seconds since the release began), oldest first; the last
+        one's deployment is PRIMARY. One that is "not listed" is the way back that ECS went by itself, or does not show yet.
     meanwhile : what happens at the next UpdateService, after it was done and before anybody hears of it.
     trouble : what ListServiceDeployments answers instead.
+    odd : whether it answers something that AWS documents nowhere.
+    prefix : of the numbers of service revisions; not empty: they are others than those of deployments.
     """
 
     request = "me"
     settings = Settings("releases", poll_seconds=0, settle_seconds=0)
 
-    def __init__(self, *history: tuple[str, str, str]) -> None:
+    def __init__(self, *history: tuple[str, str, str, int]) -> None:
         self.history = list(history)
+        self.odd = False
+        self.prefix = ""
         self.meanwhile: Callable[[], None] | None = None
         self.trouble: ClientError | None = None
         self.store = self.connections = self
@@ -67,7 +73,7 @@ class Ecs:
     def wait_for_turn(self, *_: Any) -> None: ...
 
     def describe_services(self, **_: Any) -> dict[str, Any]:
-        number, runs, _ = self.history[-1]
+        number, runs, *_ = self.history[-1]
         primary = {
             "id": f"ecs-svc/{number}",
             "status": "PRIMARY",
@@ -79,22 +85,24 @@ class Ecs:
 
     def update_service(self, taskDefinition: str, **_: Any) -> dict[str, Any]:
         if self.history[-1][1] != taskDefinition:
-            self.history.append(("8", taskDefinition, "IN_PROGRESS"))
+            self.history.append((str(int(self.history[-1][0]) + 1), taskDefinition, "IN_PROGRESS", 0))
         if self.meanwhile is not None:
             meanwhile, self.meanwhile = self.meanwhile, None
             meanwhile()
             raise ReadTimeoutError(endpoint_url="ecs")
         return {"service": self.describe_services()["services"][0]}
 
-    def list_service_deployments(self, **_: Any) -> dict[str, Any]:
+    def list_service_deployments(self, createdAt: dict[str, datetime], **_: Any) -> dict[str, Any]:
         if self.trouble is not None:
             raise self.trouble
-        begun = datetime.now(UTC)
+        if self.odd:
+            return {"serviceDeployments": [{"serviceDeploymentArn": "8"}]}
+        created = [(number, status, BEGAN + timedelta(seconds=at)) for number, _, status, at in self.history]
         return {
             "serviceDeployments": [
-                {"serviceDeploymentArn": number, "createdAt": begun + timedelta(seconds=place)}
-                for place, (number, _, status) in enumerate(self.history)
-                if status != "not listed"
+                {"serviceDeploymentArn": number, "createdAt": at}
+                for number, status, at in created
+                if status != "not listed" and at >= createdAt["after"]
             ]
         }
 
@@ -104,15 +112,15 @@ class Ecs:
                 {
                     "serviceDeploymentArn": number,
                     "status": status,
-                    "targetServiceRevision": {"arn": f"{PREFIX}service-revision/c/s/{number}"},
+                    "targetServiceRevision": {"arn": f"{PREFIX}service-revision/c/s/{self.prefix}{number}"},
                 }
-                for number, _, status in self.history
+                for number, _, status, _ in self.history
                 if number in serviceDeploymentArns
             ]
         }
 
     def describe_service_revisions(self, serviceRevisionArns: list[str]) -> dict[str, Any]:
-        runs = {number: arn for number, arn, _ in self.history}
+        runs = {f"{self.prefix}{number}": arn for number, arn, *_ in self.history}
         return {
             "serviceRevisions": [
                 {"serviceRevisionArn": arn, "taskDefinition": runs[arn.rpartition("/")[2]]}
@@ -121,22 +129,24 @@ class Ecs:
         }
 
 
-# What was there right before the release: the same revision at an earlier time, and then what the release found. That is no service
-# deployment of its own where ECS went back to it, and is not listed where it is older than the release.
+# What was there when the release began, perhaps the same revision at an earlier time. What it found is no service deployment of its
+# own where ECS went back to it. AWS's clock may be some seconds behind ours.
+OLD = [(str(n), AFTER if n % 2 else BEFORE, "SUCCESSFUL", n - 90_000) for n in range(40, 69)]
 EARLIER = [
-    [(FOUND, BEFORE, "not listed")],
-    [(FOUND, BEFORE, "SUCCESSFUL")],
-    [("6", AFTER, "SUCCESSFUL"), (FOUND, BEFORE, "SUCCESSFUL")],
-    [("6", AFTER, "STOPPED"), (FOUND, BEFORE, "IN_PROGRESS")],
-    [("6", AFTER, "ROLLBACK_SUCCESSFUL"), (FOUND, BEFORE, "not listed")],
-    [("5", AFTER, "SUCCESSFUL"), ("6", AFTER, "SUCCESSFUL"), (FOUND, BEFORE, "SUCCESSFUL")],
+    [(FOUND, BEFORE, "SUCCESSFUL", -3600)],
+    [(FOUND, BEFORE, "SUCCESSFUL", -1)],
+    [("69", AFTER, "SUCCESSFUL", -3600), (FOUND, BEFORE, "SUCCESSFUL", -60)],
+    [("69", AFTER, "SUCCESSFUL", -3), (FOUND, BEFORE, "SUCCESSFUL", -1)],
+    [("69", AFTER, "STOPPED", -3), (FOUND, BEFORE, "IN_PROGRESS", -1)],
+    [("69", AFTER, "ROLLBACK_SUCCESSFUL", -600), (FOUND, BEFORE, "not listed", -60)],
+    [*OLD, ("69", AFTER, "SUCCESSFUL", -4), (FOUND, BEFORE, "SUCCESSFUL", -1)],
 ]
 SINCE = [
     [],
-    [("9", AFTER, "IN_PROGRESS")],
-    [("9", AFTER, "STOPPED"), ("10", AFTER, "SUCCESSFUL")],
-    [("9", AFTER, "ROLLBACK_SUCCESSFUL"), ("10", AFTER, "SUCCESSFUL")],
+    [("72", AFTER, "IN_PROGRESS", 1)],
+    [("72", AFTER, "STOPPED", 1), ("73", AFTER, "SUCCESSFUL", 2)],
 ]
+CASES = list(product(EARLIER, SINCE))
 
 
 @pytest.fixture(autouse=True)
@@ -144,46 +154,68 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns.time, "sleep", lambda _: None)
 
 
-@pytest.mark.parametrize("status", ["PENDING", "IN_PROGRESS", "SUCCESSFUL", "STOPPED"])
-@pytest.mark.parametrize(("earlier", "since"), list(product(EARLIER, SINCE)))
+@pytest.mark.parametrize("status", ["PENDING", "IN_PROGRESS", "SUCCESSFUL", "STOPPED", "ROLLBACK_SUCCESSFUL"])
+@pytest.mark.parametrize(("earlier", "since"), CASES)
 def test_a_worker_that_died_has_started_the_first_one_after_what_was_found(
     earlier: list[Any], since: list[Any], status: str
 ) -> None:
-    world: Any = Ecs(*earlier, ("8", AFTER, status), *since)
+    world: Any = Ecs(*earlier, ("71", AFTER, status, 0), *since)
     started = start_rollout(Turn(world, BEGUN))
-    assert started["deployment_id"] == "ecs-svc/8"
+    assert started["deployment_id"] == "ecs-svc/71"
     assert started["started_at"] >= BEGUN.started_at
 
 
-# One that ECS went back from is taken for ours by an attempt that comes again: tests/unit/test_writes.py.
-@pytest.mark.parametrize(
-    ("earlier", "since"),
-    [
-        case
-        for case in product(EARLIER, SINCE)
-        if not any(status.startswith("ROLLBACK_") for part in case for _, _, status in part)
-    ],
-)
+@pytest.mark.parametrize(("earlier", "since"), CASES)
 def test_so_has_an_attempt_whose_answer_was_lost(earlier: list[Any], since: list[Any]) -> None:
     world: Any = Ecs(*earlier)
     world.meanwhile = lambda: world.history.extend(since)
-    assert start_rollout(Turn(world, ITEM))["deployment_id"] == "ecs-svc/8"
+    assert start_rollout(Turn(world, ITEM))["deployment_id"] == "ecs-svc/71"
 
 
-def test_where_the_history_may_not_be_read_what_is_live_counts() -> None:
-    world: Any = Ecs(*EARLIER[0], ("8", AFTER, "SUCCESSFUL"), ("9", AFTER, "SUCCESSFUL"))
+@pytest.mark.parametrize("earlier", EARLIER)
+def test_what_was_started_after_another_revision_came_between_is_ours_as_well(earlier: list[Any]) -> None:
+    world: Any = Ecs(*earlier)
+    world.meanwhile = lambda: world.history.append(("72", OTHER, "IN_PROGRESS", 1))
+    assert start_rollout(Turn(world, ITEM))["deployment_id"] == "ecs-svc/73"
+
+
+@pytest.mark.parametrize(("earlier", "since"), CASES)
+def test_without_an_attempt_what_is_live_counts(earlier: list[Any], since: list[Any]) -> None:
+    """Somebody made the very revision live before this release wrote; what ran weeks ago proves nothing."""
+    world: Any = Ecs(*OLD, *earlier, ("71", AFTER, "IN_PROGRESS", 0), *since)
+    assert start_rollout(Turn(world, ITEM))["deployment_id"] == f"ecs-svc/{world.history[-1][0]}"
+
+
+def denied(world: Any) -> None:
     world.trouble = refusal("AccessDeniedException")
-    assert start_rollout(Turn(world, BEGUN))["deployment_id"] == "ecs-svc/9"
 
 
-def test_where_it_can_not_be_read_at_the_moment_another_attempt_has_to() -> None:
-    world: Any = Ecs(*EARLIER[0], ("8", AFTER, "SUCCESSFUL"), ("9", AFTER, "SUCCESSFUL"))
+def odd(world: Any) -> None:
+    world.odd = True
+
+
+def other_numbers(world: Any) -> None:
+    world.prefix = "9"
+
+
+@pytest.mark.parametrize("tells", [denied, odd, other_numbers])
+@pytest.mark.parametrize(("earlier", "since"), CASES)
+def test_where_ecs_can_not_tell_what_is_live_counts(
+    earlier: list[Any], since: list[Any], tells: Callable[[Any], None]
+) -> None:
+    world: Any = Ecs(*earlier, ("71", AFTER, "SUCCESSFUL", 0), *since)
+    tells(world)
+    assert start_rollout(Turn(world, BEGUN))["deployment_id"] == f"ecs-svc/{world.history[-1][0]}"
+
+
+def test_where_it_can_not_tell_at_the_moment_another_attempt_has_to() -> None:
+    world: Any = Ecs(*EARLIER[0], ("71", AFTER, "SUCCESSFUL", 0), ("72", AFTER, "SUCCESSFUL", 1))
     world.trouble = refusal("ThrottlingException")
     with pytest.raises(ClientError, match="Throttling"):
         start_rollout(Turn(world, BEGUN))
 
 
 @pytest.mark.parametrize("earlier", EARLIER)
-def test_where_it_is_not_listed_yet_what_is_live_counts(earlier: list[Any]) -> None:
-    world: Any = Ecs(*earlier, ("8", AFTER, "not listed"))
-    assert start_rollout(Turn(world, BEGUN))["deployment_id"] == "ecs-svc/8"
+def test_what_is_not_listed_yet_counts_where_it_is_live(earlier: list[Any]) -> None:
+    world: Any = Ecs(*earlier, ("71", AFTER, "not listed", 0))
+    assert start_rollout(Turn(world, BEGUN))["deployment_id"] == "ecs-svc/71"

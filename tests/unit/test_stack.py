@@ -58,13 +58,27 @@ def found(*lists: Sequence[dict[str, Any]], result: dict[str, Any] | None = None
 def test_the_execution_of_a_commit_is_found_however_it_goes(status: str) -> None:
     earlier = [execution("1", "Failed")]
     assert found(earlier, [execution("2", status, READ), *earlier]) == "2"
-    assert found(earlier, [execution("3", "Succeeded", OTHER), execution("2", status, READ)]) == "2"
+    for other in (execution("3", "Succeeded", OTHER), execution("3", "Failed")):
+        assert found(earlier, [other, execution("2", status, READ)]) == "2"
 
 
 @pytest.mark.parametrize(("result", "said"), RESULTS)
 def test_a_source_that_never_came_to_the_commit_ends_the_wait(result: dict[str, Any], said: str) -> None:
-    with pytest.raises(PipelineError, match=f"before it read commit aaaaaaaa: {said}"):
+    with pytest.raises(PipelineError, match=f"2 is Failed, and never came to commit aaaaaaaa: {said}"):
         found([], [execution("2", "Failed")], result=result)
+
+
+@pytest.mark.parametrize("status", ["Stopped", "Cancelled"])
+def test_an_execution_that_somebody_stopped_ends_the_wait(status: str) -> None:
+    with pytest.raises(PipelineError, match=f"2 is {status}, and never came to commit aaaaaaaa"):
+        found([], [execution("2", status)])
+
+
+def test_a_failed_one_whose_actions_are_not_listed_yet_is_looked_at_again() -> None:
+    pipeline = Pipeline(aws := CodePipeline([execution("2", "Failed")]), "release")
+    aws.action["status"] = "InProgress"
+    with pytest.raises(StackTimeoutError):
+        pipeline.pipeline_execution(COMMIT, [], seconds=0)
 
 
 # The pipeline's creation starts one too, and fails where the branch is not there yet.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
+from itertools import takewhile
 
 from botocore.exceptions import ClientError
 
@@ -10,6 +12,8 @@ from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ServiceState, number_of
 from ecs_release.aws.services import CLOCK_SKEW_SECONDS, Services
 from ecs_release.aws.trouble import error_code, refused
+from ecs_release.errors import OddAnswerError
+from ecs_release.observability import logger
 from ecs_release.record.models import ItemRecord
 from ecs_release.rollout.judge import Rollout
 
@@ -44,28 +48,30 @@ def started_before(services: Services, item: ItemRecord) -> list[ServiceDeployme
     return [deployment for deployment in history if deployment.task_definition == item.after]
 
 
-def first_of_ours(services: Services, item: ItemRecord) -> ServiceDeployment | None:
-    """What an attempt started that could not say so: the first one of our revision after what the release found.
+def started_by_an_attempt(
+    services: Services, item: ItemRecord, state: ServiceState
+) -> ServiceDeployment | None:
+    """What an attempt started that died, or lost the answer, before it could record it, where our revision is live.
 
-    A later one of the same revision is somebody's force-new-deployment, which may have taken its place. None where ECS does not
-    tell, may not be asked, or went back from it.
+    It is the first of the deployments of our revision, one after another, that lead to the one that is live: those after it are
+    somebody's force-new-deployments. None where ECS does not list it yet, or may not be asked; what is live counts then.
     """
-    since = datetime.fromtimestamp(float(item.started_at or 0) - CLOCK_SKEW_SECONDS, UTC)
+    begun = datetime.fromtimestamp(float(item.started_at or time.time()) - CLOCK_SKEW_SECONDS, UTC)
     try:
         history = services.deployments_since(
-            item.service.cluster, item.service.service, since, by_number=True
+            item.service.cluster, item.service.service, begun, by_number=True
         )
-    except ClientError as error:
-        if not refused(error):
+    except (ClientError, OddAnswerError) as error:
+        if isinstance(error, ClientError) and not refused(error):
             raise
+        logger.warning("service deployments can't be read", extra={"reason": str(error)})
+        return None
+    revisions = (*state.current_service_revisions, *(deployment.revision for deployment in history))
+    if number_of((state.primary or {}).get("id")) not in set(map(number_of, revisions)) - {""}:
         return None
     found = number_of(item.previous_deployment)
-    for deployment in reversed(history) if found else ():
-        if deployment.number == found:
-            history = history[history.index(deployment) + 1 :]
-            break
-    ours = (d for d in history if d.task_definition == item.after and d.number)
-    return next((d for d in ours if not d.status.startswith("ROLLBACK_")), None)
+    ours = takewhile(lambda d: d.task_definition == item.after and d.number != found, reversed(history))
+    return next(reversed(list(ours)), None)
 
 
 def given_up_by_ecs(services: Services, item: ItemRecord) -> bool:

@@ -175,7 +175,7 @@ def _copy(
     definitions, usable = turn.worker.task_definitions(turn.item), _usable(turn)
     found = definitions.find_copy(definition, images, usable=usable)
     if found is not None:
-        return found  # a second look may lag behind this one
+        return found  # a second list may be older than this one
     # What another item of this release needed a moment ago is registered, and may not be listed yet.
     time.sleep(turn.worker.settings.settle_seconds)
     return definitions.register_copy(definition, images, before_attempt=before_attempt, usable=usable)[0]

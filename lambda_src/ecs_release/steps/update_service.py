@@ -12,7 +12,7 @@ from ecs_release.observability import about_release, logger
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
 from ecs_release.steps.batch import run_batch
-from ecs_release.steps.history import first_of_ours, given_up_by_ecs, started_before
+from ecs_release.steps.history import given_up_by_ecs, started_before, started_by_an_attempt
 from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice
 from ecs_release.steps.worker import Worker
 
@@ -103,20 +103,20 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
 
 
 def _adopted(services: Services, item: ItemRecord, state: ServiceState) -> dict[str, Any]:
-    """The deployment of our revision that an attempt started which could not say so: not one that has taken its place since."""
+    """The deployment that an earlier attempt started; without such an attempt the one by which somebody made our revision live."""
     primary = state.primary or {}
-    first = first_of_ours(services, item)
-    if first is not None and first.deployment != primary["id"]:
+    named, deployment = _named(state), primary
+    ours = None if item.started_at is None else started_by_an_attempt(services, item, state)
+    if ours is not None and ours.deployment not in ("", primary["id"]):
         logger.info("somebody has deployed the same revision again", extra={"deployment": primary["id"]})
-        started = {"deployment_id": first.deployment, "service_deployment": first.arn}
-        created = (state.deployment(first.deployment) or {}).get("createdAt")
-    else:
-        started, created = _named(state), primary.get("createdAt")
-    logger.info(
-        "adopting the deployment of an earlier attempt", extra={"deployment": started["deployment_id"]}
-    )
-    since = int(created.timestamp()) if created else item.started_at or int(time.time())
-    return {**started, "started_at": since}
+        named = {"deployment_id": ours.deployment, "service_deployment": ours.arn}
+        deployment = state.deployment(ours.deployment) or {}
+    logger.info("adopting a deployment", extra={"deployment": named["deployment_id"]})
+    created = deployment.get("createdAt")
+    return {
+        **named,
+        "started_at": int(created.timestamp()) if created else item.started_at or int(time.time()),
+    }
 
 
 def _started(state: ServiceState, started_at: int) -> dict[str, Any]:
