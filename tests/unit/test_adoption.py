@@ -21,7 +21,6 @@ PREFIX = "arn:aws:ecs:eu-west-1:111111111111:"
 BEFORE, AFTER = f"{PREFIX}task-definition/api:1", f"{PREFIX}task-definition/api:2"
 OTHER = f"{PREFIX}task-definition/api:9"
 FOUND = "70"
-BEGAN = datetime.now(UTC)
 ITEM = ItemRecord(
     *("r", 0, 0, 1, Service(cluster="c", service="s"), "update", {}),
     live=BEFORE,
@@ -29,7 +28,6 @@ ITEM = ItemRecord(
     after=AFTER,
     previous_deployment=f"ecs-svc/{FOUND}",
 )
-BEGUN = dataclasses.replace(ITEM, started_at=int(BEGAN.timestamp()))
 
 
 def refusal(code: str) -> ClientError:
@@ -53,7 +51,7 @@ class Ecs:
     settings = Settings("releases", poll_seconds=0, settle_seconds=0)
 
     def __init__(self, *history: tuple[str, str, str, int]) -> None:
-        self.history = list(history)
+        self.history, self.began = list(history), datetime.now(UTC)
         self.odd = False
         self.prefix = ""
         self.meanwhile: Callable[[], None] | None = None
@@ -97,7 +95,9 @@ class Ecs:
             raise self.trouble
         if self.odd:
             return {"serviceDeployments": [{"serviceDeploymentArn": "8"}]}
-        created = [(number, status, BEGAN + timedelta(seconds=at)) for number, _, status, at in self.history]
+        created = [
+            (number, status, self.began + timedelta(seconds=at)) for number, _, status, at in self.history
+        ]
         return {
             "serviceDeployments": [
                 {"serviceDeploymentArn": number, "createdAt": at}
@@ -149,6 +149,11 @@ SINCE = [
 CASES = list(product(EARLIER, SINCE))
 
 
+def begun(world: Any) -> Turn:
+    """The turn of a worker that takes over from one that has set out."""
+    return Turn(world, dataclasses.replace(ITEM, started_at=int(world.began.timestamp())))
+
+
 @pytest.fixture(autouse=True)
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(turns.time, "sleep", lambda _: None)
@@ -160,9 +165,9 @@ def test_a_worker_that_died_has_started_the_first_one_after_what_was_found(
     earlier: list[Any], since: list[Any], status: str
 ) -> None:
     world: Any = Ecs(*earlier, ("71", AFTER, status, 0), *since)
-    started = start_rollout(Turn(world, BEGUN))
+    started = start_rollout(begun(world))
     assert started["deployment_id"] == "ecs-svc/71"
-    assert started["started_at"] >= BEGUN.started_at
+    assert started["started_at"] >= int(world.began.timestamp())
 
 
 @pytest.mark.parametrize(("earlier", "since"), CASES)
@@ -205,17 +210,17 @@ def test_where_ecs_can_not_tell_what_is_live_counts(
 ) -> None:
     world: Any = Ecs(*earlier, ("71", AFTER, "SUCCESSFUL", 0), *since)
     tells(world)
-    assert start_rollout(Turn(world, BEGUN))["deployment_id"] == f"ecs-svc/{world.history[-1][0]}"
+    assert start_rollout(begun(world))["deployment_id"] == f"ecs-svc/{world.history[-1][0]}"
 
 
 def test_where_it_can_not_tell_at_the_moment_another_attempt_has_to() -> None:
     world: Any = Ecs(*EARLIER[0], ("71", AFTER, "SUCCESSFUL", 0), ("72", AFTER, "SUCCESSFUL", 1))
     world.trouble = refusal("ThrottlingException")
     with pytest.raises(ClientError, match="Throttling"):
-        start_rollout(Turn(world, BEGUN))
+        start_rollout(begun(world))
 
 
 @pytest.mark.parametrize("earlier", EARLIER)
 def test_what_is_not_listed_yet_counts_where_it_is_live(earlier: list[Any]) -> None:
     world: Any = Ecs(*earlier, ("71", AFTER, "not listed", 0))
-    assert start_rollout(Turn(world, BEGUN))["deployment_id"] == "ecs-svc/71"
+    assert start_rollout(begun(world))["deployment_id"] == "ecs-svc/71"
