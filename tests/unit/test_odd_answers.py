@@ -16,6 +16,7 @@ from ecs_release.aws.task_definitions import TaskDefinitions, copy_with_images
 from ecs_release.cli.repair import FAILED, look
 from ecs_release.errors import ItemError, OddAnswerError, TargetUnreachableError
 from ecs_release.manifest import Service
+from ecs_release.plan import live as live_reading
 from ecs_release.plan.back import Step, items_back, plan_back
 from ecs_release.plan.decide import PlannedItem, make_plan
 from ecs_release.plan.live import read_live
@@ -358,6 +359,7 @@ def test_what_is_odd_is_said(monkeypatch: pytest.MonkeyPatch, answer: Any, said:
 def test_a_service_is_missing_where_ecs_says_so(
     monkeypatch: pytest.MonkeyPatch, answer: Any, code: str
 ) -> None:
+    monkeypatch.setattr(live_reading, "LOOK_AGAIN_SECONDS", 0)
     connections = wired(monkeypatch, {"DescribeServices": lambda _: answer})
     items = [Service(images={"app": "app:2"}, cluster="c", service=ODD)]
     (live,) = read_live(items, connections)

@@ -10,10 +10,12 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pytest
 from botocore.exceptions import ClientError
 from ecs_release.aws.raw import RAW
 from ecs_release.manifest import Rule, Schedule
 from ecs_release.manifest.item import Item
+from ecs_release.plan import definitions
 from ecs_release.plan.decide import make_plan
 from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.document import plan_document
@@ -150,13 +152,21 @@ def planned(account: Any) -> dict[str, dict[str, Any]]:
         Schedule(images=wanted, schedule="odd"),
         Schedule(images=wanted, schedule="sound"),
     ]
-    definitions = Definitions(account)
-    live = with_starters(read_live(items, account, definitions), items, account, definitions)
+    known = Definitions(account)
+    live = with_starters(read_live(items, account, known), items, account, known)
     document = plan_document(make_plan(items, live), "rollback")
     return {item["name"]: item for item in document["items"]}
 
 
 SOUND = {"sound", "default/sound"}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def no_pauses() -> Iterator[None]:
+    """What seems to be missing is looked at once more, seconds later."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(definitions, "LOOK_AGAIN_SECONDS", 0)
+        yield
 
 
 @settings(max_examples=300, deadline=None)
