@@ -71,7 +71,7 @@ class Ecs:
     def wait_for_turn(self, *_: Any) -> None: ...
 
     def describe_services(self, **_: Any) -> dict[str, Any]:
-        number, runs, *_ = self.history[-1]
+        number, runs, _, _ = self.history[-1]
         primary = {
             "id": f"ecs-svc/{number}",
             "status": "PRIMARY",
@@ -120,7 +120,7 @@ class Ecs:
         }
 
     def describe_service_revisions(self, serviceRevisionArns: list[str]) -> dict[str, Any]:
-        runs = {f"{self.prefix}{number}": arn for number, arn, *_ in self.history}
+        runs = {f"{self.prefix}{number}": arn for number, arn, _, _ in self.history}
         return {
             "serviceRevisions": [
                 {"serviceRevisionArn": arn, "taskDefinition": runs[arn.rpartition("/")[2]]}
