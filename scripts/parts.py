@@ -92,14 +92,20 @@ Part = Callable[[Commands, Path, Path], Result]
 """Takes commands, a folder for its files and its log."""
 
 
-def run(command: str, parts: Mapping[str, Part], at_once: int) -> int:
-    """Run the parts of a make command, so many at once, the longest best first; 0 when nothing failed."""
+def run(command: str, parts: Mapping[str, Part], at_once: int, timed: str | None = None) -> int:
+    """Run the parts of a make command, so many at once, the longest best first; 0 when nothing failed.
+
+    Parameters
+    ----------
+    timed
+        A part that has a time to keep. Until it has ended, only the first of the others runs beside it.
+    """
     began = time.monotonic()
     commands = Commands()
     try:
         with interruptible(), work_folder(command) as folder, ThreadPoolExecutor(at_once) as pool:
             try:
-                results = _run_all(parts, commands, folder, pool)
+                results = _run_all(parts, commands, folder, pool, timed)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 commands.stop()
@@ -120,19 +126,30 @@ def run(command: str, parts: Mapping[str, Part], at_once: int) -> int:
 
 
 def _run_all(
-    parts: Mapping[str, Part], commands: Commands, folder: Path, pool: ThreadPoolExecutor
+    parts: Mapping[str, Part], commands: Commands, folder: Path, pool: ThreadPoolExecutor, timed: str | None
 ) -> dict[str, Result]:
-    def timed(part: Part, own: Path, log: Path) -> Result:
+    others = [name for name in parts if name != timed]
+    at_once = threading.Event()
+    if timed is None:
+        at_once.set()
+
+    def run_one(name: str, own: Path, log: Path) -> Result:
+        if name in others[1:]:
+            at_once.wait()
         start = time.monotonic()
-        return replace(part(commands, own, log), seconds=time.monotonic() - start)
+        try:
+            return replace(parts[name](commands, own, log), seconds=time.monotonic() - start)
+        finally:
+            if name == timed:
+                at_once.set()
 
     running: dict[str, tuple[Path, Future[Result]]] = {}
-    for number, (name, part) in enumerate(parts.items()):
+    for number, name in enumerate([timed, *others] if timed else others):
         own = folder / str(number)
         own.mkdir()
         log = own / "log"
         log.touch()
-        running[name] = (log, pool.submit(timed, part, own, log))
+        running[name] = (log, pool.submit(run_one, name, own, log))
     return {name: _show(name, log, future) for name, (log, future) in running.items()}
 
 

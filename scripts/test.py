@@ -22,6 +22,8 @@ APPLIED = {
 # In this process the product runs itself, without Lambda between: here it is seen which of its lines no test needs. Under an older
 # Python that is left to `make prove`.
 IN_PROCESS = ("tests/unit", "tests/attacks", "tests/statemachine")
+# Takes less than a minute, which is seen here only if not everything else runs beside it.
+SMOKE = "make smoke"
 _AT_ONCE = 5
 
 
@@ -32,11 +34,11 @@ def main() -> int:
         IN_PROCESS, covering=PRODUCT if sys.version_info >= COVERAGE_IS_CHEAP else None
     )
     parts["tools/local_aws"] = pytest_part(["tools/local_aws/tests"])
-    parts["make smoke"] = command_part(sys.executable, "-m", "scripts.smoke_embedded")
+    parts[SMOKE] = command_part(sys.executable, "-m", "scripts.smoke_embedded")
     parts["terraform test"] = _terraform
     parts["tests/faults, drawn"] = pytest_part(_DRAWN)
     parts["package"] = command_part(sys.executable, "scripts/package.py", "--check")
-    return run("test", parts, _AT_ONCE)
+    return run("test", parts, _AT_ONCE, timed=SMOKE)
 
 
 def _terraform(commands: Commands, folder: Path, log: Path) -> Result:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,8 +14,10 @@ from ecs_release.settings import Settings
 from local_aws.kernel.lag import ALWAYS
 
 from scripts import prove
+from scripts.parts import Part, Result, run
 
 ROOT = Path(__file__).parents[2]
+HANG_SECONDS = 30.0
 
 
 def executable(path: Path, script: str) -> Path:
@@ -33,6 +37,21 @@ def test_the_last_line_counts_all_parts_and_the_exit_status_goes_by_it(tmp_path:
     )
     assert done.returncode == 1, done.stderr
     assert done.stdout.splitlines()[-1] == "1 passed, 1 failed"
+
+
+def test_beside_a_part_with_a_time_to_keep_runs_one_other_until_it_has_ended() -> None:
+    beside, ended = threading.Event(), threading.Event()
+
+    def part(body: Callable[[], bool]) -> Part:
+        return lambda commands, folder, log: Result(passed=1) if body() else Result(failed=1)
+
+    parts = {
+        "longest": part(lambda: (beside.set(), ended.wait(HANG_SECONDS))[1]),
+        "short": part(ended.is_set),
+        "in time": part(lambda: (beside.wait(HANG_SECONDS), ended.set())[0]),
+        "shorter": part(ended.is_set),
+    }
+    assert run("unit", parts, at_once=len(parts), timed="in time") == 0
 
 
 def test_lines_that_no_test_runs_are_listed_and_counted_in_the_summary(tmp_path: Path) -> None:
@@ -70,10 +89,10 @@ def test_the_version_is_the_one_that_the_functions_run_under() -> None:
 
 
 def test_continuous_integration_runs_what_readme_names_and_nothing_else() -> None:
-    run = re.findall(r"^(?:exec )?make (\S+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
+    called = re.findall(r"^(?:exec )?make (\S+)", (ROOT / ".ci" / "run").read_text(), re.MULTILINE)
     named = re.findall(r"^make (\S+) ", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert run == ["test", "prove"]
-    assert set(run) <= set(named)
+    assert called == ["test", "prove"]
+    assert set(called) <= set(named)
 
 
 def test_every_proof_is_in_one_part() -> None:
