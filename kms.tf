@@ -1,3 +1,10 @@
+locals {
+  # Whoever points an alarm or a notification rule at the topic. KMS and SNS refuse a policy that names a service which the partition does not have:
+  # https://repost.aws/knowledge-center/kms-policy-error-invalid-principals
+  # https://docs.amazonaws.cn/en_us/aws/latest/userguide/codecommit.html
+  publishers = concat(["cloudwatch.amazonaws.com"], local.aws.partition == "aws" ? ["codestar-notifications.amazonaws.com"] : [])
+}
+
 # One key for the bucket, the tables, the topic, the log groups and the functions' environment.
 resource "aws_kms_key" "this" {
   count = var.kms_key == null ? 1 : 0
@@ -40,7 +47,7 @@ resource "aws_kms_key" "this" {
         # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html#compatibility-with-aws-services
         Sid       = "ServicesPublishToTheTopic"
         Effect    = "Allow"
-        Principal = { Service = ["cloudwatch.amazonaws.com", "codestar-notifications.amazonaws.com"] }
+        Principal = { Service = local.publishers }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         Resource  = "*"
         Condition = {

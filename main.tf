@@ -126,6 +126,7 @@ module "notifications" {
   aws           = local.aws
   pipeline_name = module.pipeline.pipeline_name
   kms_key_arn   = local.kms_key_arn
+  publishers    = local.publishers
   emails        = var.notification.emails
   deliveries    = local.deliveries
   tags          = var.tags

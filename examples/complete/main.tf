@@ -52,8 +52,9 @@ resource "aws_kms_key" "releases" {
         }
       },
       {
-        Sid       = "ServicesPublishToTheTopic"
-        Effect    = "Allow"
+        Sid    = "ServicesPublishToTheTopic"
+        Effect = "Allow"
+        # In another partition than "aws", cloudwatch alone: KMS refuses a service that the partition does not have.
         Principal = { Service = ["cloudwatch.amazonaws.com", "codestar-notifications.amazonaws.com"] }
         Action    = ["kms:Decrypt", "kms:GenerateDataKey*"]
         Resource  = "*"

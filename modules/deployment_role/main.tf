@@ -81,7 +81,8 @@ locals {
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/supported-iam-actions-tagging.html
     TagTaskDefinitionsAtRegistration = { StringEquals = { "ecs:CreateAction" = "RegisterTaskDefinition" } }
 
-    KeysOfSchedules = { StringLike = { "kms:ViaService" = "scheduler.*.${data.aws_partition.current.dns_suffix}" } }
+    # Either suffix in China, as in modules/orchestrator/iam.tf.
+    KeysOfSchedules = { StringLike = { "kms:ViaService" = [for suffix in distinct(["amazonaws.com", data.aws_partition.current.dns_suffix]) : "scheduler.*.${suffix}"] } }
 
     # Task and execution roles to ECS; the roles with which rules and schedules start tasks to these services.
     # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/security_iam_service-with-iam.html

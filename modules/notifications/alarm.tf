@@ -2,9 +2,11 @@ locals {
   # How a release can end (Report adds it as a dimension), and no status where a release was closed after its execution had ended.
   # tests/unit/test_terraform_alarm.py holds this to what the functions emit.
   statuses = ["ABORTED", "FAILED", "NO_CHANGE", "REJECTED", "ROLLBACK_INCOMPLETE", "ROLLED_BACK", "SUCCEEDED"]
+  # By the metric's name in the expression, which has to be another one than the expression's own.
+  # https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataQuery.html
   failed_notifications = merge(
-    { none = { service = var.name } },
-    { for status in local.statuses : lower(status) => { service = var.name, Status = status } },
+    { status_none = { service = var.name } },
+    { for status in local.statuses : "status_${lower(status)}" => { service = var.name, Status = status } },
   )
 }
 

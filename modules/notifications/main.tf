@@ -12,10 +12,10 @@ resource "aws_sns_topic_policy" "this" {
     Version = "2012-10-17"
     Statement = [
       {
-        # The report function publishes by its own role; these are for whoever points an alarm or a pipeline's notifications at the topic.
+        # The report function publishes by its own role; these are for whoever points an alarm or a notification rule at the topic.
         Sid       = "ServicesOfThisAccountPublish"
         Effect    = "Allow"
-        Principal = { Service = ["cloudwatch.amazonaws.com", "codestar-notifications.amazonaws.com"] }
+        Principal = { Service = var.publishers }
         Action    = "sns:Publish"
         Resource  = aws_sns_topic.this.arn
         Condition = { StringEquals = { "aws:SourceAccount" = var.aws.account_id } }

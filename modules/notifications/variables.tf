@@ -15,6 +15,12 @@ variable "aws" {
   nullable = false
 }
 
+variable "publishers" {
+  description = "Principals of AWS services that may publish to the topic for this account; the key lets the same ones in."
+  type        = list(string)
+  nullable    = false
+}
+
 variable "pipeline_name" {
   description = "The pipeline whose failures before a release are told of."
   type        = string

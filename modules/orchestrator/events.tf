@@ -32,6 +32,9 @@ resource "aws_cloudwatch_event_target" "ended" {
 # Lambda targets are authorised by the function's policy, not by a role.
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html#eb-lambda-permissions
 #
+# An upgrade publishes another version, whose permission is made before the old one's goes: EventBridge does not try again where it is refused.
+# https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-retry-policy.html
+#
 # No source_account: with one, EventBridge can't invoke the function. The rule's ARN holds the account.
 # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html
 # https://github.com/hashicorp/terraform-provider-aws/pull/4116
@@ -42,6 +45,10 @@ resource "aws_lambda_permission" "ended" {
   qualifier     = aws_lambda_function.this["report"].version
   principal     = "events.amazonaws.com"
   source_arn    = aws_cloudwatch_event_rule.ended.arn
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 # A Deploy action that fails before the machine starts (StartExecution refused, its input missing) leaves no execution and no record, so
@@ -85,6 +92,10 @@ resource "aws_lambda_permission" "deploy_failed" {
   qualifier     = aws_lambda_function.this["report"].version
   principal     = "events.amazonaws.com"
   source_arn    = aws_cloudwatch_event_rule.deploy_failed.arn
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 # Cleans up after a release, and after earlier ones whose event was lost: however an execution ends. Asynchronous, so neither the
@@ -125,4 +136,8 @@ resource "aws_lambda_permission" "clean_up" {
   qualifier     = aws_lambda_function.this["clean-up"].version
   principal     = "events.amazonaws.com"
   source_arn    = aws_cloudwatch_event_rule.clean_up.arn
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }

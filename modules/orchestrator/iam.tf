@@ -2,9 +2,11 @@ locals {
   # What each step calls on the releases table; modules/deployment_role has what it calls in the targets from the same file.
   permissions = jsondecode(file("${path.module}/../../lambda_src/ecs_release/aws/permissions.json"))
 
+  # No document says with which suffix China's services call KMS, so either is right there. Nobody but AWS sets the key.
+  # https://docs.aws.amazon.com/kms/latest/developerguide/conditions-kms.html#conditions-kms-via-service
   key_through = {
     for service in ["dynamodb", "s3", "sns"] : service => {
-      StringEquals = { "kms:ViaService" = "${service}.${var.aws.region}.${var.aws.dns_suffix}" }
+      StringEquals = { "kms:ViaService" = [for suffix in distinct(["amazonaws.com", var.aws.dns_suffix]) : "${service}.${var.aws.region}.${suffix}"] }
     }
   }
 

@@ -135,8 +135,11 @@ resource "aws_s3_object" "package" {
   }
 
   # A build that runs while the module is upgraded still finds its package until the new one is there.
+  #
+  # The path is where this checkout lies, which is another folder on another machine. Other contents have another key.
   lifecycle {
     create_before_destroy = true
+    ignore_changes        = [source]
   }
 
   depends_on = [

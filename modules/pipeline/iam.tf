@@ -72,11 +72,12 @@ locals {
       # account. Which one, nothing tells here; it is used for this topic alone, because sns:Publish is granted on no other, and the key's own
       # policy has the last word.
       # https://docs.aws.amazon.com/sns/latest/dg/sns-key-management.html
-      Sid       = "EncryptTheMessage"
-      Effect    = "Allow"
-      Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
-      Resource  = try(var.approval.own_topic, false) ? "arn:${var.aws.partition}:kms:${var.aws.region}:*:key/*" : var.kms_key_arn
-      Condition = { StringEquals = { "kms:ViaService" = "sns.${var.aws.region}.${var.aws.dns_suffix}" } }
+      Sid      = "EncryptTheMessage"
+      Effect   = "Allow"
+      Action   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      Resource = try(var.approval.own_topic, false) ? "arn:${var.aws.partition}:kms:${var.aws.region}:*:key/*" : var.kms_key_arn
+      # Either suffix in China, as in modules/orchestrator/iam.tf.
+      Condition = { StringEquals = { "kms:ViaService" = [for suffix in distinct(["amazonaws.com", var.aws.dns_suffix]) : "sns.${var.aws.region}.${suffix}"] } }
     },
   ] : statement if var.approval != null]
   plan_statements = [for statement in [

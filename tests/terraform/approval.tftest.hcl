@@ -196,7 +196,7 @@ run "pipeline_on" {
       Effect    = "Allow"
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
       Resource  = var.kms_key_arn
-      Condition = { StringEquals = { "kms:ViaService" = "sns.us-east-1.amazonaws.com" } }
+      Condition = { StringEquals = { "kms:ViaService" = ["sns.us-east-1.amazonaws.com"] } }
     }
     error_message = "The pipeline may use another key for the message than the module's."
   }
@@ -229,7 +229,7 @@ run "topic_of_ones_own" {
       Effect    = "Allow"
       Action    = ["kms:Decrypt", "kms:GenerateDataKey"]
       Resource  = "arn:aws:kms:us-east-1:*:key/*"
-      Condition = { StringEquals = { "kms:ViaService" = "sns.us-east-1.amazonaws.com" } }
+      Condition = { StringEquals = { "kms:ViaService" = ["sns.us-east-1.amazonaws.com"] } }
     }
     error_message = "The pipeline can't encrypt a message to a topic with another key, or may use keys otherwise than through SNS."
   }

@@ -66,6 +66,14 @@ run "other_partition" {
     error_message = "The key's policy names the commercial partition."
   }
 
+  # A partition may lack a service, and KMS refuses a policy that names such a one.
+  assert {
+    condition = jsondecode(aws_kms_key.this[0].policy).Statement[2].Principal.Service == ["cloudwatch.amazonaws.com"] && (
+      local.publishers == jsondecode(aws_kms_key.this[0].policy).Statement[2].Principal.Service
+    )
+    error_message = "The key's policy names a service that China does not have, or the topic's names others."
+  }
+
   assert {
     condition     = output.artifact_bucket_name == "ecs-release-artifacts-111111111111-cn-north-1"
     error_message = "The Region is not the provider's."
@@ -151,6 +159,7 @@ run "emails" {
     aws         = { account_id = "111111111111", dns_suffix = "amazonaws.com", partition = "aws", region = "us-east-1" }
     kms_key_arn = "arn:aws:kms:us-east-1:111111111111:key/12345678-1234-1234-1234-123456789012"
     emails      = ["platform@example.com"]
+    publishers  = ["cloudwatch.amazonaws.com"]
     deliveries  = { rules = [], functions = [] }
 
     pipeline_name = "unit"
@@ -187,6 +196,7 @@ run "failures_before_a_release" {
     aws           = { account_id = "111111111111", dns_suffix = "amazonaws.com", partition = "aws", region = "us-east-1" }
     pipeline_name = "unit-pipeline"
     kms_key_arn   = "arn:aws:kms:us-east-1:111111111111:key/12345678-1234-1234-1234-123456789012"
+    publishers    = ["cloudwatch.amazonaws.com"]
     deliveries    = { rules = ["unit-push", "unit-ended"], functions = ["unit-report"] }
   }
 
@@ -204,9 +214,17 @@ run "failures_before_a_release" {
     error_message = "The alarm does not see a rule whose event reaches nobody, or a function that gives up on one."
   }
 
-  # The ids are names in the expression: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataQuery.html
+  # The ids are names in the expression, each another one: https://docs.aws.amazon.com/AmazonCloudWatch/latest/APIReference/API_MetricDataQuery.html
   assert {
-    condition = alltrue([for query in aws_cloudwatch_metric_alarm.deliveries_failed.metric_query : can(regex("^[a-z][A-Za-z0-9_]*$", query.id))]) && (
+    condition = alltrue([
+      for alarm in [aws_cloudwatch_metric_alarm.deliveries_failed, aws_cloudwatch_metric_alarm.notifications_failed] :
+      alltrue([for query in alarm.metric_query : can(regex("^[a-z][A-Za-z0-9_]*$", query.id))]) && length(distinct(alarm.metric_query[*].id)) == length(alarm.metric_query)
+    ])
+    error_message = "CloudWatch would refuse an alarm for the ids of its metrics."
+  }
+
+  assert {
+    condition = (
       aws_cloudwatch_metric_alarm.deliveries_failed.threshold == 0 &&
       aws_cloudwatch_metric_alarm.deliveries_failed.treat_missing_data == "notBreaching" &&
       aws_cloudwatch_metric_alarm.deliveries_failed.alarm_actions == toset([aws_sns_topic.this.arn])

@@ -121,7 +121,7 @@ run "function_roles" {
   # The keys are usable through the named services only.
   assert {
     condition = alltrue(flatten([for policy in values(aws_iam_role_policy.function) : [for statement in jsondecode(policy.policy).Statement :
-      can(regex("^(dynamodb|s3|sns)\\.us-east-1\\.amazonaws\\.com$", statement.Condition.StringEquals["kms:ViaService"])) if startswith(statement.Action[0], "kms:")
+      can(regex("^(dynamodb|s3|sns)\\.us-east-1\\.amazonaws\\.com$", one(statement.Condition.StringEquals["kms:ViaService"]))) if startswith(statement.Action[0], "kms:")
     ]]))
     error_message = "A function may use the key otherwise than through DynamoDB, S3 or SNS."
   }
@@ -224,7 +224,7 @@ run "target_roles" {
   # Keys, also of another account, in Scheduler's hands and in no others.
   assert {
     condition = alltrue(flatten([for policy in values(aws_iam_role_policy.this) : [for statement in jsondecode(policy.policy).Statement :
-      statement.Resource == ["arn:aws:kms:*:*:key/*"] && statement.Condition == { StringLike = { "kms:ViaService" = "scheduler.*.amazonaws.com" } } if startswith(statement.Action[0], "kms:")
+      statement.Resource == ["arn:aws:kms:*:*:key/*"] && statement.Condition == { StringLike = { "kms:ViaService" = ["scheduler.*.amazonaws.com"] } } if startswith(statement.Action[0], "kms:")
     ]]))
     error_message = "A role in the target may use keys otherwise than through EventBridge Scheduler."
   }

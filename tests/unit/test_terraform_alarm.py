@@ -87,7 +87,7 @@ def test_the_alarm_knows_the_dimensions_of_a_release_that_was_closed_by_force(
     )
     step.report_ended_execution(SETTINGS, store, {"name": "r1", "executionArn": "arn:execution:r1"})
     assert dimensions(emitted) == {"service": "unit"}
-    assert "{ none = { service = var.name } }" in ALARM
+    assert "{ status_none = { service = var.name } }" in ALARM
 
 
 def test_the_alarm_knows_every_status_a_release_can_end_with() -> None:

@@ -28,6 +28,7 @@ PARTS = (
     "services.s3",
     "services.dynamodb",
     "services.logs",
+    "services.cloudwatch",
     "services.lambda_",
     "services.ecs",
     "services.ecr",
