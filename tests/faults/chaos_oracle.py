@@ -26,6 +26,8 @@ OPEN = ("PENDING", "PREPARED", "UPDATED")
 GOOD = ("UNCHANGED", "SUCCEEDED", "UNVERIFIED")
 WHOLE = ("SUCCEEDED", "NO_CHANGE")
 CONTENT_TAG = "ecs-release:content"
+_UNSEEN_SECONDS = 10
+"""What a worker can do at most between its last look and its write, by its own leases, beside what AWS shows late."""
 
 
 class Oracle:
@@ -281,7 +283,10 @@ class Oracle:
         if foreign is not None and worker.release in foreign[1] and key not in self.gone:
             # A read that lags may not have shown it.
             number, moment = worker.read.get(key, (-1, 0.0))
-            seen = number > foreign[0] and moment >= foreign[2] + self.world.scenario.lag
+            shows_at = foreign[2] + self.world.scenario.lag
+            # What waits longer than this looks again before it writes.
+            late = self.world.simulation.now > shows_at + _UNSEEN_SECONDS
+            seen = late or (number > foreign[0] and moment >= shows_at)
             overwrites = seen and self._foreign_content[key] in self.live(thing)
             self.demand(
                 not overwrites, f"{call.key} by {worker.release} overwrites what somebody else set on {key}"
@@ -551,7 +556,9 @@ class Oracle:
                 # (https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-circuit-breaker.html).
                 self._check_goal(release, item, thing)
             back = item["status"] == "ROLLED_BACK" or status == "ROLLED_BACK"
-            if back and item["status"] != "SUPERSEDED" and self.whole[key] is not None:
+            # Somebody who only restarted what the release brought out has deployed nothing else: it goes back like all others.
+            theirs = item["status"] == "SUPERSEDED" and self._deployed_by_others(release, key)
+            if back and not theirs and self.whole[key] is not None:
                 self.demand(
                     self.live(thing) == self.whole[key],
                     f"{key} of {release} ({item['verdict']}/{item['status']}, release {status}) is back, and runs "

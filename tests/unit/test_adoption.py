@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
+from ecs_release.errors import ItemError
 from ecs_release.manifest import Service
 from ecs_release.record.models import ItemRecord
 from ecs_release.settings import Settings
@@ -71,7 +72,7 @@ class Ecs:
     def wait_for_turn(self, *_: Any) -> None: ...
 
     def describe_services(self, **_: Any) -> dict[str, Any]:
-        number, runs, _, _ = self.history[-1]
+        number, runs = self.history[-1][:2]
         primary = {
             "id": f"ecs-svc/{number}",
             "status": "PRIMARY",
@@ -178,10 +179,12 @@ def test_so_has_an_attempt_whose_answer_was_lost(earlier: list[Any], since: list
 
 
 @pytest.mark.parametrize("earlier", EARLIER)
-def test_what_was_started_after_another_revision_came_between_is_ours_as_well(earlier: list[Any]) -> None:
+def test_what_somebody_deployed_after_an_attempt_whose_answer_was_lost_stays(earlier: list[Any]) -> None:
     world: Any = Ecs(*earlier)
     world.meanwhile = lambda: world.history.append(("72", OTHER, "IN_PROGRESS", 1))
-    assert start_rollout(Turn(world, ITEM))["deployment_id"] == "ecs-svc/73"
+    with pytest.raises(ItemError, match=r"an earlier attempt started is over, and .*api:9 was deployed"):
+        start_rollout(Turn(world, ITEM))
+    assert world.history[-1][1] == OTHER
 
 
 @pytest.mark.parametrize(("earlier", "since"), CASES)

@@ -120,7 +120,7 @@ def test_a_target_that_runs_something_else_or_is_gone_is_no_proof(
         rollback_to=f"{PREFIX}job:1",
     )
     assert judging._judge_task(worker, changed, Starting(worker), 1.0).status is forward
-    assert judging._judge_task_back(worker, changed, 1.0).status is back
+    assert judging._judge_task_back(worker, changed, Starting(worker), 1.0).status is back
 
 
 class Items:
@@ -372,3 +372,39 @@ def test_however_slowly_aws_answers_each_round_settles_what_it_read(seconds: flo
     asked = [name for look in worker.looks for name in look]
     assert len(asked) < 95 + 10 * rounds
     assert max(map(len, worker.looks)) == 10
+
+
+# --- what Rollback looks at -------------------------------------------------------------------------------------------
+
+THEIRS_FIRST = {"verdict": Status.SUPERSEDED, "status": Status.SUPERSEDED}
+
+
+@pytest.mark.parametrize(
+    ("members", "looked_at"),
+    [
+        ({"verdict": Status.SUCCEEDED}, True),
+        ({"verdict": Status.FAILED}, True),
+        # Restarted, or some targets of its rule set by somebody: the rest of it may run what the release brought out.
+        (THEIRS_FIRST, True),
+        ({**THEIRS_FIRST, "started_at": None}, False),
+        ({**THEIRS_FIRST, "started_at": None, "claim_by": "a worker that died"}, True),
+        ({**THEIRS_FIRST, "started_at": None, "pinned": False}, True),
+        ({**THEIRS_FIRST, "started_at": None, "pinned": False, "after": None}, False),
+        ({**THEIRS_FIRST, "started_at": None, "inherited": True, "live": "left"}, True),
+        ({"verdict": Status.PREPARED, "started_at": None}, False),
+        ({"verdict": Status.FAILED, "started_at": None, "after": None}, False),
+    ],
+)
+def test_rollback_looks_at_whatever_may_still_run_the_release(
+    members: dict[str, Any], looked_at: bool
+) -> None:
+    assert check_rollouts._may_go_back(dataclasses.replace(written("s"), **members)) is looked_at
+
+
+def test_a_superseded_item_that_was_written_waits_until_rollback_has_looked_at_it() -> None:
+    release = ReleaseRecord("r", "arn", 1, "2026-01-01T00:00:00.000Z", begun_at=1)
+    back = written("back", verdict=Status.FAILED, status=Status.ROLLED_BACK)
+    superseded = written("restarted", **THEIRS_FIRST)
+    assert judge_release(release, [back, superseded]) == "ROLLBACK_INCOMPLETE"
+    left = dataclasses.replace(superseded, left_alone=True)
+    assert judge_release(release, [back, left]) == "ROLLED_BACK"

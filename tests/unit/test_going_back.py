@@ -25,6 +25,7 @@ from ecs_release.steps import revisions
 from ecs_release.steps.judging import judge_back
 from ecs_release.steps.revisions import revision_back
 from ecs_release.steps.rollback import put_service_back
+from ecs_release.steps.starting import Starting
 from ecs_release.steps.turn import Turn
 
 A, B = ("sha256:" + letter * 64 for letter in "ab")
@@ -279,7 +280,7 @@ def judged(world: World) -> Any:
     (body,) = world.describe_services()["services"]
     worker: Any = world
     item = dataclasses.replace(world.item, rollback_started_at=1)
-    return judge_back(worker, item, {("default", "c", "s"): ServiceState(body)}, 2.0)
+    return judge_back(worker, item, {("default", "c", "s"): ServiceState(body)}, Starting(worker), 2.0)
 
 
 @pytest.mark.parametrize(("runs", "status"), [(A, Status.SUCCEEDED), (B, Status.FAILED)])

@@ -34,6 +34,7 @@ def test_the_codes_are_those_of_the_table() -> None:
     "code",
     [
         "E201",
+        "E229",
         "E205",
         "E241",
         "E243",

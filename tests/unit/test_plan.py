@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from typing import Any
 
 import pytest
 from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.task_definitions import TaskDefinition
-from ecs_release.manifest import Item, Rule, Service
+from ecs_release.manifest import Item, Rule, Schedule, Service
 from ecs_release.plan.batches import BATCH_SIZE, cut
-from ecs_release.plan.choose import Selection
+from ecs_release.plan.choose import Selection, schedule_findings
 from ecs_release.plan.decide import make_plan
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import Live
@@ -191,3 +192,29 @@ def test_unchanged_items_are_recorded_and_watched_but_never_handed_to_a_writer()
     assert unchanged.batch not in batches.waves[0]["services"]
     assert batches.waves[0]["batches"] == [0, 1]
     assert unchanged.deployment_id == "ecs-svc/1"
+
+
+@pytest.mark.parametrize(
+    ("members", "action", "codes"),
+    [
+        ({"ScheduleExpression": "at(2020-01-01T00:00:00)"}, "blocked", ["E229"]),
+        ({"ScheduleExpression": "at(2020-01-01T00:00:00)", "State": "DISABLED"}, "update", ["W207", "W208"]),
+        ({"ScheduleExpression": "at(2090-01-01T00:00:00)"}, "update", []),
+        ({"ScheduleExpression": "rate(1 day)", "EndDate": 1.5e9}, "update", ["W208"]),
+    ],
+)
+@pytest.mark.parametrize("changed", [True, False])
+def test_a_one_time_schedule_that_is_over_is_not_to_be_written(
+    members: dict[str, Any], action: str, codes: list[str], changed: bool
+) -> None:
+    """Scheduler may start it at once (https://iret.media/116859); what stays as it is, is not written."""
+    schedule = {**members, "Target": {"EcsParameters": {"TaskDefinitionArn": f"{PREFIX}api:7"}}}
+    image = "api:2" if changed else "api:1"
+    found = Selection(
+        (schedule,), definition(), True, {"api": image}, tuple(schedule_findings(schedule, time.time()))
+    )
+    item = Schedule(images={"api": image}, exact=False, schedule="n")
+    (planned,) = make_plan([item], [Live(selection=found, definition=definition())])
+    assert planned.action == (action if changed else "unchanged")
+    kept = ["W208" if code == "E229" and not changed else code for code in codes]
+    assert [finding.code for finding in planned.findings if finding.code != "W224"] == kept

@@ -265,3 +265,44 @@ def test_that_somebody_else_was_there_or_the_service_is_gone_is_never_proved_by_
     verdict = judge(rollout(age=age), state, seen)
     gone = state is None or state.status != "ACTIVE"
     assert verdict.needs_second_look == (verdict.status is Status.SUPERSEDED or gone)
+
+
+SCALED_DOWN = [
+    (deployment(state="FAILED", reason="circuit breaker"), Status.FAILED),
+    ({**deployment(state="FAILED", reason="circuit breaker"), "failedTasks": 12}, Status.FAILED),
+    ({**deployment(state="IN_PROGRESS"), "failedTasks": 12}, None),
+    ({**deployment(state="COMPLETED"), "failedTasks": 12}, Status.UNVERIFIED),
+    (deployment(state="COMPLETED"), Status.UNVERIFIED),
+    (deployment(state="IN_PROGRESS"), Status.UNVERIFIED),
+]
+
+
+@pytest.mark.parametrize(("seen", "status"), SCALED_DOWN)
+def test_a_service_scaled_to_nothing_is_not_excused_from_what_its_tasks_did_before(
+    seen: dict[str, Any], status: Status | None
+) -> None:
+    judged = judge(rollout(), service(seen, desired=0))
+    assert judged.status is status
+    if status is Status.UNVERIFIED:
+        assert ("12 of its tasks failed" in judged.reason) == ("failedTasks" in seen)
+
+
+@pytest.mark.parametrize(
+    ("ended", "status"),
+    [
+        ("ROLLBACK_SUCCESSFUL", Status.ROLLED_BACK_BY_ECS),
+        ("ROLLBACK_FAILED", Status.FAILED),
+        ("STOPPED", Status.FAILED),
+        ("SUCCESSFUL", Status.UNVERIFIED),
+        ("IN_PROGRESS", Status.UNVERIFIED),
+    ],
+)
+def test_nor_from_what_ecs_says_of_its_service_deployment(ended: str, status: Status) -> None:
+    found = service(deployment(state=None), desired=0)
+    assert judge(rollout(), found).needs_history
+    assert judge(rollout(), found, history(ended)).status is status
+
+
+def test_what_fails_until_the_deadline_while_nothing_is_wanted_has_timed_out() -> None:
+    found = service({**deployment(), "failedTasks": 3}, desired=0)
+    assert judge(rollout(age=600), found).status is Status.TIMED_OUT

@@ -469,7 +469,7 @@ def test_a_rollback_says_nothing_of_the_watch_any_more(monkeypatch: pytest.Monke
     )
     item = dataclasses.replace(item, rollback_started_at=int(time.time()))
     store = SimpleNamespace(items=lambda *_: [item], settle_item=lambda _, changes: written.append(changes))
-    worker: Any = SimpleNamespace(store=store, settings=Settings("releases"))
+    worker: Any = SimpleNamespace(store=store, settings=Settings("releases"), connections=None)
     monkeypatch.setattr(check_rollouts, "looks", lambda *_: [(item, {})])
     monkeypatch.setattr(check_rollouts, "judge_back", lambda *_: Judgement(Status.SUCCEEDED))
     monkeypatch.setattr(check_rollouts, "_roll_back_before", lambda *_: {})

@@ -561,10 +561,17 @@ class Bridge(Rule):
         return {"FailedEntryCount": 1, "FailedEntries": [{"TargetId": "t", "ErrorCode": self.code}]}
 
 
+def write(bridge: Any) -> None:
+    targets = [bridge.target]
+    update_task.write_task_definition(
+        Turn(bridge, JOB), targets, f"{PREFIX}job:2", look_again=lambda _: targets
+    )
+
+
 def test_throttled_entries_are_sent_again_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience.time, "sleep", lambda _: None)
     bridge: Any = Bridge("ThrottlingException", 40)
-    update_task.write_task_definition(Turn(bridge, JOB), [bridge.target], f"{PREFIX}job:2")
+    write(bridge)
     assert len(bridge.written) == 41
 
 
@@ -572,7 +579,7 @@ def test_entries_that_keep_failing_otherwise_are_given_up(monkeypatch: pytest.Mo
     monkeypatch.setattr(patience.time, "sleep", lambda _: None)
     bridge: Any = Bridge("ConcurrentModificationException", 40)
     with pytest.raises(ItemError, match="ConcurrentModificationException"):
-        update_task.write_task_definition(Turn(bridge, JOB), [bridge.target], f"{PREFIX}job:2")
+        write(bridge)
     assert len(bridge.written) == 5
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -232,15 +232,31 @@ def start_may_go(schedule: Mapping[str, Any]) -> bool:
 def end_of(schedule: Mapping[str, Any]) -> float | None:
     """Epoch seconds at which a schedule starts its task no more, or None where there is no such moment, or it can't be told."""
     end = schedule.get("EndDate")
-    ends = [float(end)] if isinstance(end, int | float) else []
+    ends = [float(end) if isinstance(end, int | float) else None, _once(schedule)]
+    return min((moment for moment in ends if moment is not None), default=None)
+
+
+def starts_when_written(schedule: Mapping[str, Any], now: float) -> str | None:
+    """The moment of a one-time schedule that has passed, in words; None of any other one.
+
+    Scheduler has been seen to start such a one at once when it is changed (https://iret.media/116859), forward and back.
+    """
+    moment = _once(schedule)
+    if moment is None or moment >= now or schedule.get("State") == "DISABLED":
+        return None
+    return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d %H:%M} UTC"
+
+
+def _once(schedule: Mapping[str, Any]) -> float | None:
+    """Epoch seconds at which a one-time schedule starts its task; None of any other one, or where it can't be told."""
     once = re.fullmatch(r"at\((.+)\)", str(schedule.get("ScheduleExpression", "")).strip())
-    if once:
-        try:
-            zone = ZoneInfo(str(schedule.get("ScheduleExpressionTimezone") or "UTC"))
-            ends.append(datetime.fromisoformat(once.group(1).strip()).replace(tzinfo=zone).timestamp())
-        except (ValueError, KeyError, OSError):  # no such moment, or a zone that this machine does not know
-            pass
-    return min(ends, default=None)
+    if once is None:
+        return None
+    try:
+        zone = ZoneInfo(str(schedule.get("ScheduleExpressionTimezone") or "UTC"))
+        return datetime.fromisoformat(once.group(1).strip()).replace(tzinfo=zone).timestamp()
+    except (ValueError, KeyError, OSError):  # no such moment, or a zone that this machine does not know
+        return None
 
 
 def _settable(schedule: Mapping[str, Any]) -> dict[str, Any]:

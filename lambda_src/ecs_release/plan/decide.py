@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -16,6 +17,7 @@ from ecs_release.aws.ecs_targets import task_start
 from ecs_release.aws.platforms import TaskPlatform, fit, on_fargate, platform_of
 from ecs_release.aws.principal_policies import Decision
 from ecs_release.aws.registry import RegistryImage, not_asked
+from ecs_release.aws.scheduled_tasks import starts_when_written
 from ecs_release.aws.task_definitions import (
     CONTENT_TAG,
     MAX_TAGS,
@@ -26,7 +28,7 @@ from ecs_release.aws.task_definitions import (
 from ecs_release.errors import OddAnswerError
 from ecs_release.manifest.images import origin_change
 from ecs_release.manifest.item import Item, Key
-from ecs_release.plan.choose import choose_containers
+from ecs_release.plan.choose import Selection, choose_containers
 from ecs_release.plan.findings import Finding, accepted, messages
 from ecs_release.plan.live import Live, odd
 from ecs_release.plan.newer import choose_base
@@ -168,6 +170,8 @@ def _decide(
     if live.starter is not None:
         findings += live.starter.findings(changes=changed)
     if changed:
+        if live.selection is not None and (late := _would_run_again(live.selection)):
+            findings = [*(finding for finding in findings if finding.code != "W208"), late]
         findings += _image_findings(changes)
         findings += _prepared_checks(live, base, changes)
         if live.service is not None:
@@ -212,6 +216,12 @@ def _decide(
         **about_start(live),
         findings=tuple(accepted(findings, item.ignore)),
     )
+
+
+def _would_run_again(selection: Selection) -> Finding | None:
+    moments = (starts_when_written(target, time.time()) for target in selection.targets)
+    moment = next(filter(None, moments), None)
+    return Finding("E229", {"moment": moment}) if moment else None
 
 
 def about_start(live: Live) -> dict[str, Any]:

@@ -108,6 +108,13 @@ PROBLEMS = {
         "{where} is there to start an ECS task, and {what}.",
         "Give it a task definition, as family:revision or as an ARN, then release again.",
     ),
+    "E229": Kind(
+        "a one-time schedule that would run again",
+        "its moment has passed ({moment}), and Scheduler may start its task at once when it is changed;",
+        "take it out of the manifest, or give it a later moment first.",
+        "their moments have passed, and Scheduler may start their tasks at once when they are changed;",
+        "take them out of the manifest, or give them later moments first.",
+    ),
     # What is copied
     "E232": Kind(
         "a newer revision without the container",

@@ -108,6 +108,7 @@ class ItemRecord:
     rollback_unproven : whether nobody could tell if the tags of what was set still mean what ran.
     rollback_deployment, rollback_started_at : the deployment that goes back, to be proven like any other.
     rollback_stop : ARN of the service deployment that ECS was asked to go back from; then its own rollback is to be proven.
+    left_alone : whether Rollback found that somebody else has changed it, or that it is gone, and has left it.
     bakes : at the last look its tasks ran, and only its bake time or somebody's word was waited for.
     completed_at, completed_count : of a service that is watched after its rollout (soak_seconds), epoch seconds at which its
         deployment was complete, and how many tasks of it ran then.
@@ -157,6 +158,7 @@ class ItemRecord:
     rollback_unproven: bool = False
     rollback_deployment: str | None = None
     rollback_stop: str | None = None
+    left_alone: bool = False
     bakes: bool = False
     completed_at: int | None = None
     completed_count: int | None = None

@@ -72,7 +72,6 @@ class Judgement:
 
 _UNDECIDED = Judgement()
 _LOOK_AT_HISTORY = Judgement(needs_history=True)
-_NOTHING_RAN = Judgement(Status.UNVERIFIED, "desired count is 0, so nothing ran that could prove the rollout")
 
 
 def judge(
@@ -89,12 +88,26 @@ def judge(
     if lost := gone(service):
         return lost
     assert service is not None  # noqa: S101 - for the type checker
-    if service.desired_count == 0 and _is_primary(rollout, service):
-        return _NOTHING_RAN
     judgement = _judge(rollout, service, history)
-    # Also of one that is no longer PRIMARY, or not yet in an answer that lags: ECS calls it successful all the same.
-    nothing_ran = judgement.status is Status.SUCCEEDED and service.desired_count == 0
-    return _NOTHING_RAN if nothing_ran else judgement
+    return _with_nothing_running(judgement, rollout, service) if service.desired_count == 0 else judgement
+
+
+def _with_nothing_running(judgement: Judgement, rollout: Rollout, service: ServiceState) -> Judgement:
+    """What a verdict is worth where ECS is to run nothing: a bad one stands, a good one proves nothing.
+
+    Also of a deployment that is no longer PRIMARY, or not yet in an answer that lags: ECS calls it successful all the same.
+    """
+    failed = (service.deployment(rollout.deployment_id) or {}).get("failedTasks", 0)
+    if failed:
+        unproven = f"desired count is 0, so nothing runs that could prove the rollout; before, {failed} of its tasks failed"
+    else:
+        unproven = "desired count is 0, so nothing ran that could prove the rollout"
+    nothing_to_wait_for = not failed and not judgement.needs_history and _is_primary(rollout, service)
+    if judgement.status is Status.SUCCEEDED or (
+        nothing_to_wait_for and judgement.status in (None, Status.TIMED_OUT)
+    ):
+        return Judgement(Status.UNVERIFIED, unproven)
+    return judgement
 
 
 def _judge(rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment] | None) -> Judgement:

@@ -53,4 +53,9 @@ def not_back(record: ReleaseRecord, items: Sequence[ItemRecord]) -> list[ItemRec
 
 
 def waits_for_rollback(item: ItemRecord) -> bool:
-    return needs_rollback(item) and item.status not in (Status.ROLLED_BACK, Status.SUPERSEDED)
+    return needs_rollback(item) and not is_settled_back(item)
+
+
+def is_settled_back(item: ItemRecord) -> bool:
+    """Whether Rollback is done with it, however that ended. SUPERSEDED alone says nothing of that: it is a verdict forward, too."""
+    return item.status in (Status.ROLLED_BACK, Status.ROLLBACK_FAILED) or item.left_alone

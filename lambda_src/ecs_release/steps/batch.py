@@ -154,7 +154,8 @@ def _record_failure(turn: Turn, status: Status, reason: str, *, forward: bool) -
         # The verdict says how the item went forward and stays; only where it is now changes.
         # So does the reason of a culprit; what went wrong on the way back comes after it.
         both = f"{item.reason}; {reason}" if item.verdict in BAD and item.reason else reason
-        turn.update({"status": status, "reason": both, **settled})
+        left_alone = status is Status.SUPERSEDED
+        turn.update({"status": status, "reason": both, "left_alone": left_alone, **settled})
 
 
 class _Presence(AbstractContextManager[None]):

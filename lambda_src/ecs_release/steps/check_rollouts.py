@@ -16,11 +16,12 @@ from ecs_release.record.machine import Next, Phase, State
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import BAD, OPEN, ReleaseStatus, Status
 from ecs_release.rollout.judge import Judgement
-from ecs_release.rollout.release import needs_rollback
+from ecs_release.rollout.release import is_settled_back, needs_rollback
 from ecs_release.rollout.soak import seconds_left
 from ecs_release.rollout.unused import runs_without_being_named
 from ecs_release.steps.due import decided_before, next_turn
 from ecs_release.steps.judging import judge_all, judge_back, looked_twice, looks, settle
+from ecs_release.steps.starting import Starting
 from ecs_release.steps.worker import Worker
 
 SETTLE_SECONDS = 120
@@ -248,11 +249,12 @@ def _clean_up(worker: Worker, record: ReleaseRecord, state: State) -> State:
 def _may_go_back(item: ItemRecord) -> bool:
     """Whether Rollback has to look at this item: also when its worker died and nobody knows how far it got.
 
-    Of a wave that has begun every item has a verdict; without one it was prepared at most.
+    Of a wave that has begun every item has a verdict; without one it was prepared at most. What somebody else had changed before
+    it was written has nothing of ours; what was written may still run it, restarted or on another target of its rule.
     """
     begun = item.action == "update" and item.verdict not in (Status.PENDING, Status.PREPARED)
-    uncertain = begun and (item.after is not None or item.claim_by is not None)
-    return (uncertain or needs_rollback(item)) and item.verdict != Status.SUPERSEDED
+    prepared = item.after is not None and item.verdict != Status.SUPERSEDED
+    return (begun and (prepared or item.claim_by is not None)) or needs_rollback(item)
 
 
 def _after_rollback(
@@ -262,20 +264,19 @@ def _after_rollback(
     items = [
         i for i in worker.store.items(record.release, *record.waves[place]["batches"]) if _may_go_back(i)
     ]
-    going = [
-        item for item in items if item.rollback_started_at is not None and item.status not in _SETTLED_BACK
-    ]
+    going = [item for item in items if item.rollback_started_at is not None and not is_settled_back(item)]
     waiting = False
     for item in items:
-        if item.batch in dead and item.status not in _SETTLED_BACK and item.rollback_started_at is None:
+        if item.batch in dead and not is_settled_back(item) and item.rollback_started_at is None:
             reason = f"it was not put back: {item.reason or 'no attempt got that far'} (its worker ended with {dead[item.batch]})"
             changes = {"status": Status.ROLLBACK_FAILED, "reason": reason}
             worker.store.settle_item(item, changes)
     looked_at = 0
+    starting = Starting(worker)
     for item, services in looks(worker, going):
         looked_at += 1
         about_item(item)
-        seen, verdict = looked_twice(worker, item, judge_back(worker, item, services, now), now)
+        seen, verdict = looked_twice(worker, item, judge_back(worker, item, services, starting, now), now)
         if verdict.status is None:
             if seen:
                 worker.store.update_item(item, seen)
@@ -294,13 +295,11 @@ def _after_rollback(
             else f"{item.reason}; going back: {verdict.reason}".strip("; ")
         )
         logger.info("back", extra={"item": item.name, "status": status, "reason": verdict.reason})
-        worker.store.settle_item(item, {**seen, "status": status, "reason": reason})
+        left_alone = status is Status.SUPERSEDED
+        worker.store.settle_item(item, {**seen, "status": status, "reason": reason, "left_alone": left_alone})
     if waiting or looked_at < len(going):
         return {**state, "next": Next.WAIT}
     return _roll_back_before(worker, record, state, place)
-
-
-_SETTLED_BACK = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED})
 
 
 @logger.inject_lambda_context(log_event=False, clear_state=True)

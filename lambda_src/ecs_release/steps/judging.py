@@ -22,6 +22,7 @@ from ecs_release.record.statuses import OPEN, Status
 from ecs_release.rollout.back import judge_rollback
 from ecs_release.rollout.events import MOST_EVENTS, trouble_since
 from ecs_release.rollout.judge import Judgement, Rollout, judge
+from ecs_release.steps.bound import judge_images, something_else
 from ecs_release.steps.history import deployments_of
 from ecs_release.steps.soaking import watched
 from ecs_release.steps.starting import Starting
@@ -101,6 +102,12 @@ def judge_item(
         verdict = Judgement(Status.SUCCEEDED)
         if item.completed_at is None:
             verdict = _judge_service(worker, item, state, now)
+            if (
+                verdict.status is Status.SUCCEEDED
+                and item.action == "update"
+                and isinstance(state, ServiceState)
+            ):
+                verdict = _bound(worker, item, state, now)
         if soak_seconds and item.action == "update" and verdict.status is Status.SUCCEEDED:
             item, completed, verdict = watched(worker, item, state, now, soak_seconds)
     changes, verdict = looked_twice(worker, item, verdict, now)
@@ -152,10 +159,21 @@ def _describe(worker: Worker, items: Sequence[ItemRecord]) -> _Described:
     return found
 
 
+def _bound(worker: Worker, item: ItemRecord, state: ServiceState, now: float) -> Judgement:
+    try:
+        return judge_images(worker, item, state)
+    except PASSING as error:
+        return _unreadable(_service_rollout(item, now), "which images it runs", error)
+
+
 def _judge_service(
     worker: Worker, item: ItemRecord, state: ServiceState | Exception | None, now: float
 ) -> Judgement:
-    rollout = Rollout(
+    return _judge(worker, item, _service_rollout(item, now), state)
+
+
+def _service_rollout(item: ItemRecord, now: float) -> Rollout:
+    return Rollout(
         deployment_id=str(item.deployment_id),
         task_definition=str(item.after),
         age_seconds=now - float(item.started_at or now),
@@ -163,7 +181,6 @@ def _judge_service(
         found=item.action == "unchanged",
         service_deployment=item.service_deployment or "",
     )
-    return _judge(worker, item, rollout, state)
 
 
 def _judge(
@@ -321,9 +338,11 @@ def settle(
         return written
 
 
-def judge_back(worker: Worker, item: ItemRecord, services: _Described, now: float) -> Judgement:
+def judge_back(
+    worker: Worker, item: ItemRecord, services: _Described, starting: Starting, now: float
+) -> Judgement:
     if not item.is_service:
-        return _judge_task_back(worker, item, now)
+        return _judge_task_back(worker, item, starting, now)
     rollout = Rollout(
         deployment_id=str(item.rollback_deployment),
         task_definition=str(item.rollback_to),
@@ -337,7 +356,7 @@ def judge_back(worker: Worker, item: ItemRecord, services: _Described, now: floa
         return judgement
     assert isinstance(state, ServiceState)  # noqa: S101 - without one nothing succeeds
     try:
-        odd = _something_else(Services(worker.connections, item.target), item, state)
+        odd = something_else(worker, item, state)
     except PASSING as error:
         return _unreadable(rollout, "its service revision", error)
     return Judgement(Status.FAILED, odd) if odd else judgement
@@ -356,27 +375,16 @@ def _judge_rollback(
     return judge_rollback(rollout, state, found[0] if found else None)
 
 
-def _something_else(services: Services, item: ItemRecord, state: ServiceState) -> str:
-    """What a service that is back runs in place of what ran, by ECS's own word; "" where it does not say so.
-
-    Asked where no registry could tell whether the tag still means what ran: ECS resolves it anew.
-    """
-    for revision in services.revisions(state.current_service_revisions).values():
-        if revision.task_definition != item.rollback_to:
-            continue
-        for name, ran in item.before_digests.items():
-            runs = revision.digests.get(name, ran)
-            if runs != ran:
-                return f"{item.rollback_to} is live, and its container {name} runs {runs}; before the release it ran {ran}"
-    return ""
-
-
-def _judge_task_back(worker: Worker, item: ItemRecord, now: float) -> Judgement:
+def _judge_task_back(worker: Worker, item: ItemRecord, starting: Starting, now: float) -> Judgement:
     try:
         with understanding("what AWS says of it"):
             found = current_targets(worker, item)
+            others = [r for r in map(reference_of, found) if r != item.rollback_to]
+            if others or (item.pinned and item.rollback_to == item.before):
+                return _task_judgement(others)
+            # A rule that named a family is pinned now, and a copy has another ARN: its role may be allowed neither.
+            return starting.judge(item, found)
     except ItemError as error:  # it was there when it was put back
         return Judgement(Status.SUPERSEDED, str(error), needs_second_look=True)
     except PASSING as error:
         return _unreadable(_task_rollout(item, item.rollback_started_at, now), "it", error)
-    return _task_judgement([r for r in map(reference_of, found) if r != item.rollback_to])

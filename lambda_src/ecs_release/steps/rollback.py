@@ -10,13 +10,14 @@ from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ROLLING, ServiceState
 from ecs_release.aws.services import Services
-from ecs_release.errors import SupersededError
+from ecs_release.errors import ItemError, SupersededError
 from ecs_release.observability import about_release, logger
 from ecs_release.record.before import original_reference, recorded_references, reference_before
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import Status
 from ecs_release.rollout.back import WayBack, way_back
 from ecs_release.rollout.judge import Rollout, find_ours
+from ecs_release.rollout.release import is_settled_back
 from ecs_release.rollout.unused import runs_without_being_named
 from ecs_release.steps.batch import run_batch
 from ecs_release.steps.history import deployments_of, given_up_by_ecs
@@ -24,8 +25,6 @@ from ecs_release.steps.revisions import RevisionBack, is_ours, revision_back, st
 from ecs_release.steps.targets import current_targets, set_meanwhile, write_task_definition
 from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice, under_lock
 from ecs_release.steps.worker import Worker
-
-_DONE = frozenset({Status.ROLLED_BACK, Status.ROLLBACK_FAILED, Status.SUPERSEDED})
 
 
 def rollback(worker: Worker, release: str, epoch: int, batch: int, phase: str) -> dict[str, Any]:
@@ -43,7 +42,7 @@ def rollback(worker: Worker, release: str, epoch: int, batch: int, phase: str) -
 
 def _put_back(turn: Turn) -> None:
     item = turn.item
-    if item.status in _DONE or item.rollback_started_at is not None:
+    if is_settled_back(item) or item.rollback_started_at is not None:
         return
     if item.action != "update" and not (item.inherited and item.before != item.live):
         return
@@ -75,13 +74,16 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
         state = services.find(cluster, name)
         found[:] = [state]
         live, deployment = _runs(state)
-        known = live in (item.before, item.rollback_to, item.after) or _is_as_found(item, state)
-        if known or _ecs_went_back(turn, services, live):
+        ours = (item.before, turn.item.rollback_to, item.after)
+        if live in ours or _is_as_found(item, state) or _ecs_went_back(turn, services, live):
             return None
         return f"{live} was deployed meanwhile, as {deployment}"
 
-    if odd := seen_twice(turn, look):
-        raise SupersededError(f"not put back: {odd}")
+    def look_again(_: bool = True) -> None:
+        if odd := seen_twice(turn, look):
+            raise SupersededError(f"not put back: {odd}")
+
+    look_again()
     state = found[0]
     live, deployment = _runs(state)
     now = int(time.time())
@@ -105,10 +107,21 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
     if as_found and live == item.live and not item.inherited:
         return _never_written(item)
     back = revision_back(turn, item.before)
-    updated = turn.write(lambda: services.update(cluster, name, back.arn), wait=services.wait_for_update)
-    started = (updated.primary or {}).get("id")
+    updated = turn.write(
+        lambda: services.update(cluster, name, back.arn),
+        wait=services.wait_for_update,
+        look_again=look_again,
+    )
+    live, started = _runs(updated)
+    if live != back.arn:
+        # The answer need not show yet what the call has done: https://github.com/aws/containers-roadmap/issues/2709
+        time.sleep(turn.worker.settings.settle_seconds)
+        look_again()
+        live, started = _runs(found[0])
+        if live != back.arn:
+            raise ItemError(f"not put back: ECS took {back.arn}, and shows {live} as {started}.")
     logger.info("going back", extra={"deployment": started, "revision": back.arn})
-    return {"rollback_deployment": str(started), "rollback_started_at": now, **_about(item, back)}
+    return {"rollback_deployment": started, "rollback_started_at": now, **_about(item, back)}
 
 
 def _go_back_by_ecs(turn: Turn, services: Services, state: ServiceState) -> dict[str, Any] | None:
@@ -190,7 +203,7 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
     Raises
     ------
     SupersededError
-        when somebody else has changed them since.
+        when somebody else has changed all of them since. Where it is some of them, the others are put back.
     MissingError
         when the rule, the schedule or one of the targets is gone.
     """
@@ -201,14 +214,22 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
     current: list[dict[str, Any]] = []
 
     def look() -> str | None:
-        current[:] = current_targets(turn.worker, item)
-        known = {item.after, item.live, back, item.rollback_to, *recorded_references(item)} - {None}
-        foreign = [reference for reference in map(reference_of, current) if reference not in known]
+        current[:] = current_targets(turn.worker, turn.item)
+        foreign = [reference for reference in map(reference_of, current) if not is_known(reference)]
         return set_meanwhile(foreign[0]) if foreign else None
 
-    if odd := seen_twice(turn, look):
-        raise SupersededError(f"not put back: {odd}")
-    references = {reference_of(target) for target in current}
+    def is_known(reference: str | None) -> bool:
+        known = {turn.item.after, item.live, back, turn.item.rollback_to, *recorded_references(item)}
+        return reference is not None and reference in known
+
+    def look_again(_: bool = True) -> list[dict[str, Any]]:
+        odd = seen_twice(turn, look)
+        not_foreign = [target for target in current if is_known(reference_of(target))]
+        if odd and not not_foreign:
+            raise SupersededError(f"not put back: {odd}")
+        return not_foreign
+
+    references = {reference_of(target) for target in look_again()}
     if not item.pinned and references == {original}:
         if item.after is None and item.base:
             copy = definitions.find_copy(definitions.describe(item.base), item.new_images)
@@ -230,7 +251,8 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
         return {}
     goal = revision_back(turn, back)
     # All of them: a read may lag behind this release's own write, and to write what is there already changes nothing.
-    write_task_definition(turn, current, goal.arn, again=item.started_at is not None)
+    again = item.started_at is not None
+    write_task_definition(turn, look_again(), goal.arn, look_again=look_again, again=again)
     return {"rollback_started_at": int(time.time()), **_about(item, goal)}
 
 

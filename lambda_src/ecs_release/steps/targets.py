@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from functools import partial
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ecs_release.aws.ecs_targets import reference_of, with_task_definition
 from ecs_release.aws.patience import jittered, pause
-from ecs_release.aws.scheduled_tasks import Rules, Schedules, read_targets
-from ecs_release.errors import ItemError, MissingError
+from ecs_release.aws.scheduled_tasks import Rules, Schedules, read_targets, starts_when_written
+from ecs_release.errors import ItemError, MissingError, RefusedError
 from ecs_release.manifest.item import Schedule
 from ecs_release.record.before import recorded_targets
 from ecs_release.record.models import ItemRecord
@@ -26,12 +27,24 @@ def set_meanwhile(reference: str | None) -> str:
 
 
 def write_task_definition(
-    turn: Turn, current: Sequence[Mapping[str, Any]], arn: str, *, again: bool = False, **changes: Any
+    turn: Turn,
+    current: Sequence[Mapping[str, Any]],
+    arn: str,
+    *,
+    look_again: Callable[[bool], Sequence[Mapping[str, Any]]],
+    again: bool = False,
+    **changes: Any,
 ) -> None:
     """Write the raw targets (or the schedule) that do not run ``arn`` yet, or all of them ``again``.
 
     Entries that EventBridge did not take are tried again, throttled ones for as long as it takes. ``changes`` are on record
     before the first attempt.
+
+    Parameters
+    ----------
+    current : the item's targets, or its schedule, as they were read last.
+    look_again : reads them anew before an attempt that does not follow at once, because a write replaces all that somebody may have
+        changed since; told whether an earlier attempt may have been applied. Raises to stop.
 
     Raises
     ------
@@ -40,21 +53,48 @@ def write_task_definition(
     ItemError
         when AWS refuses it, or keeps refusing some of the targets.
     """
-    item = turn.item
-    left = [with_task_definition(t, arn) for t in current if again or reference_of(t) != arn]
+    item, task = turn.item, turn.item.task
+    left = [target for target in current if again or reference_of(target) != arn]
     if not left:
         return
-    task = item.task
+    taken = False
+
+    def read_again(applied: bool) -> bool:
+        now = {target.get("Id"): target for target in look_again(applied or taken)}
+        before, left[:] = list(left), [now[target.get("Id")] for target in left if target.get("Id") in now]
+        return left == before
+
+    def take_in(applied: bool) -> None:
+        if not read_again(applied):  # a single read may lag behind the change, or behind the read before
+            time.sleep(turn.worker.settings.settle_seconds)
+            read_again(applied)
+
+    def wanted() -> list[dict[str, Any]]:
+        return [with_task_definition(target, arn) for target in left]
+
     if isinstance(task, Schedule):
         schedules = Schedules(turn.worker.connections, item.target)
-        turn.write(partial(schedules.put, task.group, task.schedule, left[0]), **changes)
+
+        def put() -> None:
+            (schedule,) = wanted()
+            if moment := starts_when_written(schedule, time.time()):
+                raise RefusedError(
+                    f"its moment has passed ({moment}), and Scheduler may start its task at once when it is changed; "
+                    "it was left as it is."
+                )
+            schedules.put(task.group, task.schedule, schedule)
+
+        turn.write(put, look_again=take_in, **changes)
         return
     rules = Rules(turn.worker.connections, item.target)
-    put = partial(rules.put, task.event_bus, task.rule)
     for attempt in itertools.count(1):
-        failed = turn.write(partial(put, left), **changes)
+        failed = turn.write(
+            lambda: rules.put(task.event_bus, task.rule, wanted()), look_again=take_in, **changes
+        )
         if not failed:
             return
+        taken = taken or len(failed) < len(left)
+        turn.looked_at = -math.inf
         left = [target for target in left if target["Id"] in failed]
         reasons = "; ".join(f"{target_id}: {entry}" for target_id, entry in failed.items())
         why = f'EventBridge did not take targets of rule "{task.rule}": {reasons}'

@@ -62,11 +62,13 @@ class Turn:
     ----------
     item : the record as this worker last read or wrote it.
     unsure : whether a call of this worker may still be on its way or not show yet, because no answer came, or one about a fault.
+    looked_at : when what is live was read last, on the monotonic clock.
     """
 
     worker: Worker
     item: ItemRecord
     unsure: bool = False
+    looked_at: float = -math.inf
 
     def update(self, changes: Mapping[str, Any], *, verdict_open: bool = False) -> None:
         """Change the record.
@@ -141,7 +143,7 @@ class Turn:
         call: Callable[[], _Result],
         *,
         wait: Callable[[], None] = lambda: None,
-        look_again: Callable[[], None] = lambda: None,
+        look_again: Callable[[bool], None] = lambda _: None,
         **changes: Any,
     ) -> _Result:
         """Do one write to production, attempt by attempt; ``changes`` are on record before the first one.
@@ -152,7 +154,8 @@ class Turn:
         Parameters
         ----------
         wait : waits until an attempt is in its turn.
-        look_again : called before an attempt when an earlier one may have been applied; raises to stop.
+        look_again : called before each attempt, because somebody else may deploy while one waits, but not before a first one that
+            follows a look at what is live at once; told whether an earlier attempt may have been applied. Raises to stop.
 
         Raises
         ------
@@ -168,9 +171,9 @@ class Turn:
         applied = self.item.started_at is not None  # as far as can be known
         until = time.monotonic() + _WRITE_SECONDS
         for attempt in itertools.count(1):
-            if applied:
-                look_again()
             wait()
+            if attempt > 1 or time.monotonic() - self.looked_at > _FRESH_SECONDS:
+                look_again(applied)
             self.ready(**changes)
             try:
                 return call()
@@ -244,8 +247,10 @@ def seen_twice(turn: Turn, look: Callable[[], str | None]) -> str | None:
 
     AWS's reads lag behind writes by a few seconds, so a single one that shows something odd proves nothing.
     """
+    turn.looked_at = time.monotonic()
     odd = look()
     if odd is None:
         return None
     time.sleep(turn.worker.settings.settle_seconds)
+    turn.looked_at = time.monotonic()
     return look()

@@ -46,42 +46,45 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     """
     if turn.left_by_another:
         turn.claim()
-    item, store = turn.item, turn.worker.store
-    cluster, name, after = item.service.cluster, item.service.service, str(item.after)
-    services = Services(turn.worker.connections, item.target)
+    cluster, name, after = turn.item.service.cluster, turn.item.service.service, str(turn.item.after)
+    services = Services(turn.worker.connections, turn.item.target)
+    may_have_started = turn.item.started_at is not None
     found: list[ServiceState] = []
 
     def look() -> str | None:
         state = services.find(cluster, name)
         found[:] = [state]
-        if _is_ours(item, state) or _is_as_found(item, state) or _was_restarted(item, state):
+        if _is_ours(turn.item, state) or _is_as_found(turn.item, state):
+            return None
+        if _was_restarted(turn.item, state) and not may_have_started:
             return None
         return f"{state.task_definition} was deployed meanwhile, as {(state.primary or {}).get('id')}"
 
-    odd = seen_twice(turn, look)
-    state = found[0]
-    if odd is not None:
-        if item.started_at is not None and started_before(services, item):
-            raise ItemError(f"the rollout that an earlier attempt started is over, and {odd}")
-        raise SupersededError(odd)
-    if _is_ours(item, state):
-        return _adopted(services, item, state)
-    if _was_restarted(item, state):
-        restarted = str((state.primary or {})["id"])
-        logger.info("somebody restarted the service before it was written", extra={"deployment": restarted})
-        turn.update({"previous_deployment": restarted})
-        item = turn.item
-    store.remember(item)
-    started_at = item.started_at or int(time.time())
-    may_have_started = False
-
-    def look_again() -> None:
+    def look_again(applied: bool) -> None:
         nonlocal may_have_started
-        may_have_started = True
+        may_have_started = may_have_started or applied
+        odd = seen_twice(turn, look)
+        if odd is not None:
+            if may_have_started and started_before(services, turn.item):
+                raise ItemError(f"the rollout that an earlier attempt started is over, and {odd}")
+            raise SupersededError(odd)
+        if _is_ours(turn.item, found[0]):
+            return
+        if _was_restarted(turn.item, found[0]):
+            restarted = str((found[0].primary or {})["id"])
+            logger.info(
+                "somebody restarted the service before it was written", extra={"deployment": restarted}
+            )
+            turn.update({"previous_deployment": restarted})
         # The deployment that ECS went back to may be the very one that was found.
-        if given_up_by_ecs(services, turn.item):
+        if may_have_started and given_up_by_ecs(services, turn.item):
             raise ItemError("the rollout that an earlier attempt started is over: ECS went back from it.")
 
+    look_again(may_have_started)
+    if _is_ours(turn.item, found[0]):
+        return _adopted(services, turn.item, found[0])
+    turn.worker.store.remember(turn.item)
+    started_at = turn.item.started_at or int(time.time())
     try:
         # Recorded before it is done: should this worker die in it, nobody may say later that the service was not touched.
         updated = turn.write(
@@ -90,15 +93,20 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
             look_again=look_again,
             started_at=started_at,
         )
-    except RefusedError:
-        turn.update({"started_at": None})
+    except (RefusedError, SupersededError):
+        if not may_have_started:
+            turn.update({"started_at": None})
         raise
-    deployment_id = (updated.primary or {}).get("id")
-    if deployment_id in (None, item.previous_deployment):
-        raise ItemError("ECS took the new task definition but started no deployment.")
+    if not _is_ours(turn.item, updated):
+        # The answer need not show yet what the call has done: https://github.com/aws/containers-roadmap/issues/2709
+        time.sleep(turn.worker.settings.settle_seconds)
+        look_again(True)
+        updated = found[0]
+        if not _is_ours(turn.item, updated):
+            raise ItemError("ECS took the new task definition but started no deployment.")
     if may_have_started:
         return _adopted(services, turn.item, updated)
-    logger.info("rollout started", extra={"deployment": deployment_id, "revision": after})
+    logger.info("rollout started", extra={"deployment": _named(updated)["deployment_id"], "revision": after})
     return _started(updated, started_at)
 
 
@@ -142,14 +150,14 @@ def _is_as_found(item: ItemRecord, state: ServiceState) -> bool:
 
 
 def _was_restarted(item: ItemRecord, state: ServiceState) -> bool:
-    """Whether somebody has deployed the very revision again that was found, before this release wrote: it is as found.
+    """Whether the very revision was deployed again that was found.
 
-    Once this release may have written, it is somebody's deployment over ours, or ECS's own way back.
+    Before this release has written, by somebody, and it is as found. Once this release may have written, it is somebody's
+    deployment over ours, or ECS's own way back.
     """
     primary = state.primary or {}
     return bool(
-        item.started_at is None
-        and primary.get("taskDefinition") == state.task_definition == item.live
+        primary.get("taskDefinition") == state.task_definition == item.live
         and primary.get("id") != item.previous_deployment
     )
 

@@ -49,16 +49,23 @@ def point_at_new_revision(turn: Turn) -> dict[str, Any]:
     if turn.left_by_another:
         turn.claim()
     item = turn.item
-    ours = {item.live, item.after, *recorded_references(item)} - {None}
+    may_be_written = item.started_at is not None
     current: list[dict[str, Any]] = []
 
     def look() -> str | None:
         current[:] = current_targets(turn.worker, item)
+        ours = {item.live, turn.item.after, *recorded_references(item)} - {None}
         foreign = [reference for reference in map(reference_of, current) if reference not in ours]
         return set_meanwhile(foreign[0]) if foreign else None
 
-    if odd := seen_twice(turn, look):
-        raise SupersededError(odd)
+    def look_again(applied: bool) -> list[dict[str, Any]]:
+        nonlocal may_be_written
+        may_be_written = may_be_written or applied
+        if odd := seen_twice(turn, look):
+            raise SupersededError(odd)
+        return current
+
+    look_again(may_be_written)
     if not item.pinned and original_reference(item) in map(reference_of, current):
         _ensure_nobody_registered(turn)
     # The ARN of a revision that is still to be registered is not known yet; its content is.
@@ -70,9 +77,12 @@ def point_at_new_revision(turn: Turn) -> dict[str, Any]:
         turn.claim(started_at=started_at)
         register(turn)
     try:
-        write_task_definition(turn, current, str(turn.item.after), started_at=started_at)
-    except RefusedError:
-        turn.update({"started_at": None})
+        write_task_definition(
+            turn, current, str(turn.item.after), look_again=look_again, started_at=started_at
+        )
+    except (RefusedError, SupersededError):
+        if not may_be_written:
+            turn.update({"started_at": None})
         raise
     return {
         "after": turn.item.after,
