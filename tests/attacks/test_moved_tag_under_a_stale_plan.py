@@ -55,10 +55,11 @@ class World:
     def client(self, *_: Any, **__: Any) -> World:
         return self
 
-    def describe_images(self, **given: Any) -> dict[str, Any]:
+    def batch_get_image(self, **given: Any) -> dict[str, Any]:
         (which,) = given["imageIds"]
         digest = self.tags.get(f"{given['repositoryName']}:{which['imageTag']}")
-        return {"imageDetails": [{"imageDigest": digest}] if digest else []}
+        found = {"imageId": {**which, "imageDigest": digest}, "imageManifest": "{}"}
+        return {"images": [found] if digest else [], "failures": []}
 
     def describe_repositories(self, **_: Any) -> dict[str, Any]:
         return {"repositories": []}

@@ -21,17 +21,21 @@ CLUSTER = "strict"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com"
 MEDIA_TYPE = "application/vnd.oci.image.manifest.v1+json"
 SERVICE, SCHEDULE, RULE = "strict-api", "strict-nightly", "strict-tick"
+CENTRAL = "222222222222"  # the account that has the images of all others
+ALL = {f"{CLUSTER}/{SERVICE}", f"default/{SCHEDULE}", RULE}
 
 # What the reader role can do without, and what the plan says of which code where it lacks it.
 SAID = {
-    "iam:SimulatePrincipalPolicy": ("W211", {f"default/{SCHEDULE}", RULE}),
-    "events:DescribeRule": ("W209", {RULE}),
-    "ecr:DescribeImages": ("W225", {f"{CLUSTER}/{SERVICE}", f"default/{SCHEDULE}", RULE}),
-    "ecr:DescribeRepositories": ("W225", {f"{CLUSTER}/{SERVICE}", f"default/{SCHEDULE}", RULE}),
-    "ecr:BatchGetImage": ("W266", {f"{CLUSTER}/{SERVICE}", f"default/{SCHEDULE}", RULE}),
-    "ecs:DescribeServiceRevisions": ("W266", {f"{CLUSTER}/{SERVICE}"}),
-    "ecs:ListTaskDefinitions": ("W234", {f"{CLUSTER}/{SERVICE}"}),
+    "iam:SimulatePrincipalPolicy": ({"W211"}, {f"default/{SCHEDULE}", RULE}),
+    "events:DescribeRule": ({"W209"}, {RULE}),
+    "ecr:DescribeRepositories": ({"W225"}, ALL),
+    "ecr:BatchGetImage": ({"W225", "W266"}, ALL),
+    "ecs:DescribeServiceRevisions": ({"W266"}, {f"{CLUSTER}/{SERVICE}"}),
+    "ecs:ListTaskDefinitions": ({"W234"}, {f"{CLUSTER}/{SERVICE}"}),
 }
+# What lets tasks of another account pull, and nothing else
+# (https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policy-examples.html).
+PULL = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
 # What is only asked once something has gone wrong, or where it would be otherwise.
 SILENT = (
     "ecr:DescribePullThroughCacheRules",
@@ -92,6 +96,14 @@ def named(name: str, tag: str) -> str:
     return f"{REGISTRY}/{name}:{tag}"
 
 
+def push(ecr: Any, name: str, tag: str) -> str:
+    """Push an image of this name; its digest."""
+    layer = {"digest": f"sha256:{hashlib.sha256(f'{name}{tag}'.encode()).hexdigest()}", "size": 1}
+    manifest = {"schemaVersion": 2, "mediaType": MEDIA_TYPE, "layers": [layer], "config": layer}
+    put = ecr.put_image(repositoryName=name, imageTag=tag, imageManifest=json.dumps(manifest))
+    return str(put["image"]["imageId"]["imageDigest"])
+
+
 @pytest.fixture(scope="module")
 def world(stack: Stack) -> Iterator[World]:
     stack.aws.reset()
@@ -112,9 +124,7 @@ def world(stack: Stack) -> Iterator[World]:
     for name in (SERVICE, SCHEDULE, RULE):
         ecr.create_repository(repositoryName=name, imageTagMutability="IMMUTABLE")
         for tag in ("1", "2", "bad"):
-            layer = {"digest": f"sha256:{hashlib.sha256(f'{name}{tag}'.encode()).hexdigest()}", "size": 1}
-            manifest = {"schemaVersion": 2, "mediaType": MEDIA_TYPE, "layers": [layer], "config": layer}
-            ecr.put_image(repositoryName=name, imageTag=tag, imageManifest=json.dumps(manifest))
+            push(ecr, name, tag)
         families[name] = world.family(name, [container("app", named(name, "1"))])
     breaker = {"deploymentCircuitBreaker": {"enable": True, "rollback": True}}
     world.service(CLUSTER, SERVICE, families[SERVICE], deploymentConfiguration=breaker)
@@ -142,11 +152,13 @@ def manifest(tag: str) -> dict[str, Any]:
     }
 
 
-def planned(command: Command, folder: Path) -> dict[str, Any]:
+def planned(
+    command: Command, folder: Path, wanted: dict[str, Any] | None = None, expected: int = 3
+) -> dict[str, Any]:
     path = folder / "deployment.yaml"
-    path.write_text(json.dumps(manifest("2")), encoding="utf-8")
+    path.write_text(json.dumps(wanted or manifest("2")), encoding="utf-8")
     status, printed = command("plan", str(path), "--json")
-    assert status == 3, printed
+    assert status == expected, printed
     document: dict[str, Any] = json.loads(printed)
     return document
 
@@ -172,10 +184,10 @@ def test_with_all_permissions_no_question_is_left_open(
 def test_each_question_that_is_refused_is_said_with_the_permission_that_is_missing(
     world: World, as_planner: Command, tmp_path: Path, action: str
 ) -> None:
-    code, names = SAID[action]
+    codes, names = SAID[action]
     with without(world, action):
         plan = planned(as_planner, tmp_path)
-    assert said(plan, action) == {(code, name) for name in names}
+    assert said(plan, action) == {(code, name) for code in codes for name in names}
     assert plan["counts"] == {"update": 3, "unchanged": 0, "blocked": 0}
 
 
@@ -192,7 +204,7 @@ def test_a_release_goes_on_with_every_question_refused(
         plan = planned(as_planner, tmp_path)
         outcome: Outcome = world.stack.release(manifest("2"))
     assert plan["counts"] == {"update": 3, "unchanged": 0, "blocked": 0}
-    assert {code for code, _ in SAID.values()} <= {
+    assert set().union(*(codes for codes, _ in SAID.values())) <= {
         f["code"] for item in plan["items"] for f in item["findings"]
     }
     assert outcome.status == "SUCCEEDED", outcome.cause
@@ -205,3 +217,43 @@ def test_a_release_that_fails_goes_back_and_says_which_answers_its_reason_lacks(
     assert outcome.error == "EcsRelease.ROLLED_BACK", outcome.cause
     assert "why its last task stopped can't be read: AccessDeniedException" in outcome.cause
     assert "perform: ecs:ListTasks " in outcome.cause
+
+
+# --- images of another account, whose repository's policy lets ours pull and nothing else
+
+
+@pytest.fixture(scope="module")
+def central(world: World) -> dict[str, str]:
+    """Image there -> digest."""
+    ecr = world.stack.aws.client("ecr", account=CENTRAL)
+    ecr.create_repository(repositoryName=SERVICE, imageTagMutability="IMMUTABLE")
+    ours = {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+    text = policy({"Effect": "Allow", "Principal": ours, "Action": PULL})
+    ecr.set_repository_policy(repositoryName=SERVICE, policyText=text)
+    host = f"{CENTRAL}.dkr.ecr.us-east-1.amazonaws.com"
+    return {f"{host}/{SERVICE}:2": push(ecr, SERVICE, "2"), f"{host}/{SERVICE}:none": ""}
+
+
+def of_the_service(image: str) -> dict[str, Any]:
+    entry = {"service": "app", "clusterName": CLUSTER, "serviceName": SERVICE, "image": image}
+    return {"services": [entry]}
+
+
+def test_a_policy_that_lets_pull_is_enough_to_know_the_digest(
+    central: dict[str, str], as_planner: Command, tmp_path: Path
+) -> None:
+    (there, digest), _ = central.items()
+    (item,) = planned(as_planner, tmp_path, of_the_service(there))["items"]
+    assert [change["digest"] for change in item["images"].values()] == [digest]
+    (untold,) = [f["message"] for f in item["findings"] if f["code"] == "W225"]
+    assert "not whether its tag can be moved: AccessDeniedException" in untold
+    assert "no resource-based policy allows the ecr:DescribeRepositories action" in untold
+
+
+def test_a_policy_that_lets_pull_is_enough_to_find_an_image_missing(
+    central: dict[str, str], as_planner: Command, tmp_path: Path
+) -> None:
+    _, (missing, _) = central.items()
+    (item,) = planned(as_planner, tmp_path, of_the_service(missing), 2)["items"]
+    assert [f["code"] for f in item["findings"] if f["code"] in ("E241", "W225")] == ["E241"]
+    assert item["action"] == "blocked"

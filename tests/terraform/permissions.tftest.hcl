@@ -213,7 +213,7 @@ run "target_roles" {
         "events:ListTargetsByRule", "events:PutTargets", "iam:PassRole", "kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey", "scheduler:GetSchedule", "scheduler:UpdateSchedule",
       ]
       reader = [
-        "ecr:BatchGetImage", "ecr:DescribeImages", "ecr:DescribePullThroughCacheRules", "ecr:DescribeRepositories",
+        "ecr:BatchGetImage", "ecr:DescribePullThroughCacheRules", "ecr:DescribeRepositories",
         "ecs:DescribeServiceDeployments", "ecs:DescribeServiceRevisions", "ecs:DescribeServices", "ecs:DescribeTaskDefinition", "ecs:DescribeTasks", "ecs:ListServiceDeployments", "ecs:ListTagsForResource", "ecs:ListTaskDefinitions", "ecs:ListTasks",
         "events:DescribeRule", "events:ListTargetsByRule", "iam:SimulatePrincipalPolicy", "kms:Decrypt", "scheduler:GetSchedule",
       ]

@@ -280,7 +280,7 @@ def test_of_a_scheduled_task_that_runs_nothing_all_images_are_new_whichever_revi
 ) -> None:
     """Its image has the wanted name, and nobody knows whether it is still there: nothing was started of it."""
     live, newer = revision(7, status=status), Family(revision(7), revision(8, cpu="512")).found(7)
-    gone = RegistryImage(missing="ImageNotFoundException")
+    gone = RegistryImage(missing="ImageNotFound")
     found = Live(
         selection=Selection(({"Id": "t"},), live, images={"api": "api:1"}),
         definition=live,

@@ -135,10 +135,10 @@ def test_a_registry_that_can_not_tell_is_a_warning_and_a_missing_image_blocks() 
     assert decide(registry=RegistryImage(untold="AccessDenied: no")).warnings == (
         "ECR can't tell all about api:1.1 (AccessDenied: no); look it up yourself.",
     )
-    planned = decide(registry=RegistryImage(missing="ImageNotFoundException"))
+    planned = decide(registry=RegistryImage(missing="ImageNotFound"))
     assert planned.action == "blocked"
     assert planned.problems == (
-        "ECR has no image api:1.1 (ImageNotFoundException); push it first, or correct its name.",
+        "ECR has no image api:1.1 (ImageNotFound); push it first, or correct its name.",
     )
 
 
@@ -173,7 +173,7 @@ def test_what_a_rollback_by_hand_undid_is_not_put_back() -> None:
 
 def test_all_that_is_wrong_with_an_item_is_said_at_once() -> None:
     planned = decide(
-        registry=RegistryImage(missing="ImageNotFoundException"),
+        registry=RegistryImage(missing="ImageNotFound"),
         body={"taskRoleArn": "arn:aws:iam::111111111111:role/api"},
         passable=("arn:aws:iam::111111111111:role/b*",),
     )
@@ -189,8 +189,8 @@ def since(before: PlannedItem, now: PlannedItem) -> list[str]:
 
 def test_an_image_that_is_gone_since_is_said_in_its_own_words() -> None:
     known = decide(registry=RegistryImage(DIGEST))
-    assert since(known, decide(registry=RegistryImage(missing="ImageNotFoundException"))) == [
-        "c/api: was update, is blocked (ECR has no image api:1.1 (ImageNotFoundException); push it first, "
+    assert since(known, decide(registry=RegistryImage(missing="ImageNotFound"))) == [
+        "c/api: was update, is blocked (ECR has no image api:1.1 (ImageNotFound); push it first, "
         "or correct its name.)"
     ]
 

@@ -13,7 +13,7 @@ import re
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError
@@ -30,19 +30,16 @@ if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_ecr.type_defs import ImageIdentifierTypeDef, RepositoryTypeDef
 
-_INDEX_TYPES = (
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-)
-
 # Of these the manifest is handed out as it was pushed; what else there is, ECR may refuse or convert
 # (https://docs.aws.amazon.com/AmazonECR/latest/userguide/image-manifest-formats.html).
 _MANIFEST_TYPES = (
-    *_INDEX_TYPES,
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.v2+json",
     "application/vnd.docker.distribution.manifest.v1+json",
 )
+_COMES = "is not there yet and may come through a pull-through cache"
 _IMAGES_MOST = 100
 """https://docs.aws.amazon.com/AmazonECR/latest/APIReference/API_BatchGetImage.html"""
 
@@ -79,12 +76,14 @@ class Meaning:
     manifests : digests of the platform manifests of an image index; empty for an image of one platform.
     missing : ECR's code for not having it; None of an image that is there, or of which nobody knows.
     unknown : why nobody knows, what follows the image's name in a sentence; None where ECR told.
+    manifest : the image's, as it was pushed; "" where nobody knows.
     """
 
     digest: str | None = None
     manifests: frozenset[str] = frozenset()
     missing: str | None = None
     unknown: str | None = None
+    manifest: str = field(default="", repr=False, compare=False)
 
     def is_(self, digest: str) -> bool:
         """Whether this is the image that runs as ``digest``.
@@ -96,7 +95,15 @@ class Meaning:
 
 
 class Registry:
-    """ECR as one target's reader role sees it."""
+    """ECR as one target's role sees it.
+
+    It is asked by BatchGetImage, with which a pull begins. That is all that another account's repository answers where its policy
+    only lets tasks pull (https://docs.aws.amazon.com/AmazonECR/latest/userguide/repository-policy-examples.html). DescribeImages
+    also knows archived images, which can't be pulled
+    (https://docs.aws.amazon.com/AmazonECR/latest/userguide/archive-image.html). BatchGetImage may be called 2,000 times a second
+    (https://docs.aws.amazon.com/AmazonECR/latest/userguide/service-quotas.html). The price is that ECR takes the time for that of
+    a pull (https://github.com/aws/containers-roadmap/issues/2390).
+    """
 
     def __init__(self, connections: Connections, target: str) -> None:
         self._connections = connections
@@ -118,35 +125,24 @@ class Registry:
             return RegistryImage(not_asked=not_asked(image))
         if no_region := _no_region(wanted):
             return RegistryImage(not_asked=no_region)
-        own = wanted.account == self._connections.targets[self._target].account
-        client = self._client(wanted.region)
-        try:
-            with self._reach(wanted.region):
-                details = client.describe_images(
-                    registryId=wanted.account,
-                    repositoryName=wanted.repository,
-                    imageIds=[_id_of(wanted)],
-                )["imageDetails"]
-            digest = str(details[0]["imageDigest"])
-            media_type = details[0].get("imageManifestMediaType", "")
-        except ClientError as error:
-            code = error_code(error)
-            missing = code == "ImageNotFoundException" or (code == "RepositoryNotFoundException" and own)
-            comes = _pulled_through(client, wanted, own=own) if missing else ""
-            if missing and not comes:
-                return RegistryImage(missing=code)
-            return RegistryImage(untold="; it ".join(filter(None, [explain(error).rstrip("."), comes])))
-        except (BotoCoreError, UnavailableError, IndexError) as error:
-            return RegistryImage(untold=explain(error))
+        (meaning,) = self._look_up({image: wanted}).values()
+        if meaning.digest is None:
+            untold = f"it {meaning.unknown.rstrip('.')}" if meaning.unknown else None
+            return RegistryImage(missing=meaning.missing, untold=untold)
         platforms: tuple[str, ...] = ()
-        movable, untold = False, ""
+        movable, unknown = False, []  # that it exists, is known
         try:
-            if media_type in _INDEX_TYPES:
-                platforms = self._platforms(client, wanted, digest)
-            movable = bool(wanted.tag and not wanted.digest and self._moves(client, wanted, wanted.tag))
-        except (ClientError, BotoCoreError, UnavailableError) as error:  # that it exists, is known
-            untold = explain(error).rstrip(".")
-        return RegistryImage(digest, platforms, movable, untold=untold or None)
+            with understanding("its manifest"):
+                platforms = platforms_of(json.loads(meaning.manifest))
+        except OddAnswerError as error:
+            unknown.append(str(error))
+        if wanted.tag and not wanted.digest:
+            try:
+                with understanding("what ECR says of its repository"):
+                    movable = self._moves(self._client(wanted.region), wanted, wanted.tag)
+            except (ClientError, BotoCoreError, UnavailableError, OddAnswerError) as error:
+                unknown.append(f"not whether its tag can be moved: {explain(error).rstrip('.')}")
+        return RegistryImage(meaning.digest, platforms, movable, untold="; ".join(unknown) or None)
 
     def look_up(self, images: Collection[str]) -> dict[str, Meaning]:
         """What the names of images mean now, a hundred a call. Raises as :meth:`find` does.
@@ -233,15 +229,6 @@ class Registry:
         )["repositories"]
         return bool(repositories) and tag_moves(repositories[0], tag)
 
-    def _platforms(self, client: ECRClient, image: EcrImage, digest: str) -> tuple[str, ...]:
-        images = client.batch_get_image(
-            registryId=image.account,
-            repositoryName=image.repository,
-            imageIds=[{"imageDigest": digest}],
-            acceptedMediaTypes=list(_INDEX_TYPES),
-        )["images"]
-        return platforms_of(json.loads(images[0]["imageManifest"])) if images else ()
-
 
 def tag_moves(repository: RepositoryTypeDef, tag: str) -> bool:
     """Whether a repository, as DescribeRepositories describes it, lets a tag be overwritten.
@@ -293,7 +280,8 @@ def _meaning(image: EcrImage, answer: Mapping[str, Any]) -> Meaning:
     for found in answer.get("images") or ():
         identity = found.get("imageId") or {}
         if identity.get(key) == value and identity.get("imageDigest"):
-            return Meaning(str(identity["imageDigest"]), _manifests(found.get("imageManifest")))
+            manifest = str(found.get("imageManifest") or "")
+            return Meaning(str(identity["imageDigest"]), _manifests(manifest), manifest=manifest)
     for failure in answer.get("failures") or ():
         if (failure.get("imageId") or {}).get(key) == value:
             code = str(failure.get("failureCode"))
@@ -305,7 +293,7 @@ def _meaning(image: EcrImage, answer: Mapping[str, Any]) -> Meaning:
     return Meaning(unknown="can't be looked up: ECR did not say")
 
 
-def _manifests(manifest: Any) -> frozenset[str]:
+def _manifests(manifest: str) -> frozenset[str]:
     """The digests that an image index names; none of anything else."""
     try:
         entries: Sequence[Any] = json.loads(manifest).get("manifests") or ()
@@ -337,14 +325,15 @@ def _pulled_through(client: ECRClient, image: EcrImage, *, own: bool) -> str:
     """
     try:
         rules = client.describe_pull_through_cache_rules(registryId=image.account)["pullThroughCacheRules"]
-    except (ClientError, BotoCoreError, UnavailableError) as error:
-        if not own and not isinstance(error, UnavailableError):
+        with understanding("what ECR says of them"):
+            comes = any(
+                rule["ecrRepositoryPrefix"] == "ROOT"
+                or image.repository.startswith(rule["ecrRepositoryPrefix"] + "/")
+                for rule in rules
+            )
+    except (ClientError, BotoCoreError, UnavailableError, OddAnswerError) as error:
+        if not own and isinstance(error, ClientError | BotoCoreError):
             return ""
         # Nobody knows, so it is not said to be missing.
-        return f"may come through a pull-through cache, whose rules can't be asked for: {explain(error).rstrip('.')}"
-    comes = any(
-        rule["ecrRepositoryPrefix"] == "ROOT"
-        or image.repository.startswith(rule["ecrRepositoryPrefix"] + "/")
-        for rule in rules
-    )
-    return "may come through a pull-through cache" if comes else ""
+        return f"{_COMES}, whose rules can't be asked for: {explain(error).rstrip('.')}"
+    return _COMES if comes else ""
