@@ -244,6 +244,58 @@ def test_back_by_hand_goes_on_without_what_was_deleted(scene: Scene) -> None:
     assert (arena.runs("wd-revision"), arena.runs("wd-same")) == ("wd-revision:2", "wd-same:1")
 
 
+def test_back_by_hand_goes_on_without_what_nobody_can_look_at(scene: Scene) -> None:
+    """A target that was taken out of the module, and a rule whose account refuses: neither keeps the others from going back."""
+    arena = scene.arena
+    arena.services("wn-gone", "wn-same")
+    arena.rule("wn-refused")
+    table, client = f"{arena.name}-releases", arena.stack.client("dynamodb")
+    row = client.get_item(TableName=table, Key={"pk": {"S": "CONFIG"}, "sk": {"S": "TARGETS"}})["Item"]
+    targets = json.loads(row["targets"]["S"])
+
+    def give(names: dict[str, str]) -> None:
+        given = json.dumps({name: targets[like] for name, like in names.items()})
+        client.put_item(TableName=table, Item={**row, "targets": {"S": given}})
+
+    give({"default": "default", "second": "default"})
+    document = {
+        "tasks": [task("wn-refused")],
+        "services": [service("wn-gone", target="second"), service("wn-same")],
+    }
+    assert arena.release(document).record.status == "SUCCEEDED"
+    give({"default": "default"})
+    arena.faults(
+        {
+            "operation": "events:ListTargetsByRule",
+            "match": "wn-refused",
+            "kind": "error",
+            "error": "AccessDeniedException",
+            "times": 2,  # at both looks
+        }
+    )
+    exit_status, printed = arena.command("rollback", "--dry-run", "--json")
+    way = {one["name"].rpartition("/")[2]: one for one in json.loads(printed)}
+    assert exit_status == 1
+    assert (way["wn-gone"]["action"], way["wn-same"]["action"]) == ("left alone", "update")
+    outcome = arena.release({"version": 1, "mode": "rollback"})
+    assert outcome.record.status == "FAILED"
+    found = {item.name.rpartition("/")[2]: item for item in outcome.items.values()}
+    assert {name: item.status for name, item in found.items()} == {
+        "wn-gone": "FAILED",
+        "wn-refused": "FAILED",
+        "wn-same": "SUCCEEDED",
+    }
+    assert 'there is no target "second"' in found["wn-gone"].reason
+    assert "AccessDenied" in found["wn-refused"].reason
+    assert (arena.runs("wn-gone"), arena.runs("wn-same")) == ("wn-gone:2", "wn-same:1")
+
+    give({"default": "default", "second": "default"})
+    arena.no_more("wn-refused")
+    again = arena.release({"version": 1, "mode": "rollback"})
+    assert again.record.status == "SUCCEEDED"
+    assert (arena.runs("wn-gone"), arena.rule_runs("wn-refused")) == ("wn-gone:1", "wn-refused:1")
+
+
 def test_a_tag_that_moved_under_an_unchanged_manifest_is_said(scene: Scene, tmp_path: Path) -> None:
     arena = scene.arena
     ran = made(arena, scene.images, "wu-moved", "wu-same")

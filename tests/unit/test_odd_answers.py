@@ -402,8 +402,9 @@ def test_going_back_over_a_target_that_is_gone_says_so_and_plans_the_others(
     steps = [Step(r, frozenset({f"{PREFIX}{r.name[2:]}:2"})) for r in (GONE, record("web"))]
     items = items_back(steps)
     gone, web = plan_back(steps, items, read_live(items, connections), read_goals(steps, connections))
-    assert (gone.action, web.action) == ("blocked", "update")
-    assert 'there is no target "gone"' in gone.problems[0]
+    assert (gone.action, web.action, web.lost) == ("update", "update", None)
+    assert gone.lost is not None
+    assert 'there is no target "gone"' in gone.lost
 
 
 @pytest.mark.parametrize("overdue", [False, True])

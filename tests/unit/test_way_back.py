@@ -6,6 +6,7 @@ import itertools
 import json
 from collections import Counter
 from collections.abc import Mapping
+from string import Formatter
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,21 +17,28 @@ from ecs_release.aws.raw import RAW
 from ecs_release.aws.registry import Meaning, Registry
 from ecs_release.aws.service_state import ServiceState
 from ecs_release.aws.task_definitions import CONTENT_TAG, TaskDefinition, content_digest
+from ecs_release.cli.follow import lines_of_way_back
+from ecs_release.errors import ReleaseRejectedError
 from ecs_release.manifest import Service
 from ecs_release.manifest.images import with_digest
 from ecs_release.manifest.item import Rule
 from ecs_release.plan import make
 from ecs_release.plan.back import Step, items_back, plan_back
+from ecs_release.plan.batches import cut
+from ecs_release.plan.codes import CODES
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.definitions import Definitions
 from ecs_release.plan.document import plan_document
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.image_back import Outcome, image_back
 from ecs_release.plan.live import Live
+from ecs_release.plan.problem_codes import PROBLEMS
+from ecs_release.plan.request import Request
 from ecs_release.plan.text import grouped_warnings, way_back_words
 from ecs_release.plan.way_back import Found, Goal, look_at, with_way_back
-from ecs_release.record.models import ItemRecord
+from ecs_release.record.models import ItemRecord, UnusedRevision
 from ecs_release.rollout.unused import copies_never_set
+from ecs_release.steps import parse
 
 OWN, OTHER = "111111111111", "222222222222"
 A, B, INDEX = ("sha256:" + letter * 64 for letter in "abc")
@@ -539,16 +547,101 @@ def test_back_by_hand_goes_on_without_an_item_whose_revision_is_gone() -> None:
     assert not gone.problems
 
 
-@pytest.mark.parametrize(
-    ("code", "values"), [("E203", {"why": "AccessDenied"}), ("E202", {"why": "the role can't be assumed."})]
-)
-def test_back_by_hand_does_not_begin_without_what_nobody_could_look_at(
-    code: str, values: dict[str, str]
+NOT_LOOKED_AT = sorted({*PROBLEMS} - {"E204", "E205", "E206", "E208"})
+
+
+def problem(code: str) -> Finding:
+    """A finding of this code, each of its values a word of its own."""
+    names = {name for _, name, _, _ in Formatter().parse(CODES[code].text) if name}
+    return Finding(code, {name: f"some {name}" for name in names})
+
+
+@pytest.mark.parametrize("code", NOT_LOOKED_AT)
+def test_back_by_hand_goes_on_without_what_nobody_can_look_at(code: str) -> None:
+    """Whatever stands in the way of one item: it stays as it is and says why, and what would have to be set."""
+    finding = problem(code)
+    for left in (by_hand(Found(), live=Live(findings=(finding,))), by_hand(Found(), goal=finding)):
+        assert (left.action, left.problems, codes(left)) == ("update", (), ["W268"])
+        assert left.lost is not None
+        assert finding.fact in left.lost
+        assert f"({code})" in left.lost
+        assert BEFORE in left.lost
+        assert (left.before, left.live) == (BEFORE, AFTER)
+        assert cut([left], "r2", 1).records[0].status == "FAILED"
+
+
+def test_back_by_hand_goes_on_without_an_item_whose_answer_can_not_be_understood() -> None:
+    odd = Live(
+        definition=definition({"api": image(":2")}, AFTER), service=ServiceState({"deployments": "odd"})
+    )
+    left = by_hand(Found(), live=odd)
+    assert (left.action, codes(left)) == ("update", ["W268"])
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_back_by_hand_is_refused_only_where_it_can_look_at_nothing(
+    monkeypatch: pytest.MonkeyPatch, others: int
 ) -> None:
-    finding = Finding(code, values)
-    for blocked in (by_hand(Found(), goal=finding), by_hand(Found(), live=Live(findings=(finding,)))):
-        assert (blocked.action, blocked.lost) == ("blocked", None)
-        assert blocked.problems == (finding.message,)
+    left = by_hand(Found(), live=Live(findings=(problem("E202"),)))
+    there = by_hand(outcome(A, tag=Meaning(A)))
+    monkeypatch.setattr(parse, "releases_undone", lambda *_: [SimpleNamespace(release="r1")])
+    monkeypatch.setattr(parse, "plan_rollback", lambda *_: [left, left, *[there] * others])
+    monkeypatch.setattr(parse, "_kept", lambda worker, release, make: make(None))
+    nothing = SimpleNamespace(add_throttles=lambda *_: None, forget_definitions=lambda *_: None)
+    worker: Any = SimpleNamespace(
+        store=nothing, connections=SimpleNamespace(throttles=SimpleNamespace(take=lambda: 0))
+    )
+    shown = "\n".join(lines_of_way_back([left, left, *[there] * others]))
+    assert ("would be refused" in shown) == (not others)
+    if others:
+        assert parse._plan(worker, "r2", Request("rollback")) == ([left, left, there], {"undid": "r1"})
+        return
+    with pytest.raises(ReleaseRejectedError) as refusal:
+        parse._plan(worker, "r2", Request("rollback"))
+    assert len(refusal.value.problems) == 2
+    assert problem("E202").fact in refusal.value.problems[0]
+
+
+@pytest.mark.parametrize("passes", [True, False])
+@pytest.mark.parametrize("what", ["item", "goal"])
+def test_back_by_hand_leaves_nothing_because_of_one_answer(
+    monkeypatch: pytest.MonkeyPatch, what: str, passes: bool
+) -> None:
+    goal, now = definition({"api": TAG}), definition({"api": image(":2")}, AFTER)
+    looks: Counter[str] = Counter()
+
+    def answer(of: str, well: Any, ill: Any) -> Any:
+        looks[of] += 1
+        return ill if of == what and (looks[of] == 1 or not passes) else well
+
+    refused = problem("E203")
+    monkeypatch.setattr(make.time, "sleep", lambda _: None)
+    monkeypatch.setattr(
+        make,
+        "read_live",
+        lambda items, *_, **__: [answer("item", Live(definition=now), Live(findings=(refused,)))],
+    )
+    monkeypatch.setattr(make, "read_goals", lambda steps, *_: [answer("goal", goal, refused) for _ in steps])
+    monkeypatch.setattr(make, "with_starters", lambda live, *_: live)
+    monkeypatch.setattr(make, "look_at", lambda goals, *_: [Found()] * len(goals))
+    item = Service(cluster="c", service="api")
+    record = ItemRecord("r", 0, 0, 1, item, "update", {}, before=BEFORE, after=AFTER, started_at=1)
+    store: Any = SimpleNamespace(items=lambda _: [record])
+    connections: Any = Aws()
+    undone: Any = [SimpleNamespace(release="r")]
+    (planned,) = make.plan_rollback(store, connections, undone)
+    assert looks[what] == 2
+    assert codes(planned) == ([] if passes else ["W268"])
+    if what == "item" and not passes:
+        assert not looks["goal"], "nobody asks for the goal of what can't be looked at"
+
+
+def test_what_is_left_on_the_way_back_holds_up_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its clean-up can't get on either: the target of a revision that is condemned may be gone for good."""
+    left = by_hand(Found(), live=Live(findings=(problem("E201"),)))
+    condemned = UnusedRevision("default", AFTER, "r0", "condemned", 1)
+    worker: Any = SimpleNamespace(store=SimpleNamespace(unused=lambda: [condemned], keep=lambda *_: False))
+    assert parse._too_late(worker, "r2", [left]) == []
 
 
 def test_a_copy_for_the_way_back_that_was_never_set_is_cleaned_up() -> None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from ecs_release.cli.console import Console
 from ecs_release.cli.orchestrator import Orchestrator
 from ecs_release.errors import EcsReleaseError
+from ecs_release.plan.back import why_not_begun
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.document import NO_WAY, NOT_KNOWN, SURE, way_back
 from ecs_release.record.models import ItemRecord, ReleaseRecord, UnusedRevision
@@ -114,7 +115,7 @@ def lines_of_way_back(plan: Sequence[PlannedItem]) -> list[str]:
     """One line an item: what a rollback by hand would do."""
     lines = []
     for planned in plan:
-        alone = planned.superseded or planned.lost or "; ".join(planned.problems)
+        alone = planned.superseded or planned.lost
         if alone:
             lines.append(f"  {planned.item.name}  left alone: {alone}")
             continue
@@ -126,6 +127,8 @@ def lines_of_way_back(plan: Sequence[PlannedItem]) -> list[str]:
         lines += [f"      {warning}" for warning in planned.warnings]
     ways = Counter(NO_WAY if planned.lost else way_back(planned) for planned in plan if _goes_back(planned))
     lines.append(f"{ways[SURE]} for sure, {ways[NOT_KNOWN]} not known, {ways[NO_WAY]} not at all")
+    if why_not_begun(plan):
+        lines.append("None of it can be looked at, so the rollback would be refused.")
     return lines
 
 

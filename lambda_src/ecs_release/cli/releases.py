@@ -144,7 +144,7 @@ def rollback(arguments: argparse.Namespace, console: Console) -> int:
         way = plan_rollback(store, orchestrator.reader(store), releases_undone(store, arguments.to))
         console.result([_back_as_json(planned) for planned in way])
         console.say("\n".join(lines_of_way_back(way)))
-        return DONE if not any(planned.problems or planned.lost for planned in way) else FAILED
+        return DONE if not any(planned.lost for planned in way) else FAILED
     document: dict[str, Any] = {"version": 1, "mode": "rollback"}
     if arguments.to:
         document["to"] = arguments.to
@@ -167,7 +167,7 @@ def _back_as_json(planned: Any) -> dict[str, Any]:
         "images": planned.images,
         "wayBack": way_back(planned) if planned.action == "update" else None,
         "warnings": list(planned.warnings),
-        "problems": [*planned.problems, *alone],
+        "problems": alone,
     }
 
 

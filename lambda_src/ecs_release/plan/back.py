@@ -17,7 +17,7 @@ from ecs_release.manifest import Item
 from ecs_release.plan.decide import UNREADABLE, PlannedItem, about_start, understood
 from ecs_release.plan.findings import Finding
 from ecs_release.plan.live import Live, is_gone
-from ecs_release.plan.way_back import LEFT_AS_IT_IS, NO_REVISION, UNREACHABLE, Found, back_findings
+from ecs_release.plan.way_back import LEFT_AS_IT_IS, NO_REVISION, NOT_NOW, UNREACHABLE, Found, back_findings
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import ReleaseStatus, Status
 
@@ -142,7 +142,8 @@ def plan_back(
 
     Where a tag does not mean any more what ran, it goes to a copy of that revision that names the digest. What somebody else
     set since is left alone: such an item is planned as SUPERSEDED, and the others go on. So they do where an item is gone, or
-    what it would go back to. What can't be looked at blocks: another attempt may know more.
+    what it would go back to, and where either can't be looked at: who rolls back by hand has an outage, and one account that
+    refuses must not keep all the others from going back. No item is planned as blocked. See also :func:`why_not_begun`.
 
     Parameters
     ----------
@@ -152,9 +153,16 @@ def plan_back(
     found : what was found out about each goal.
     """
     return [
-        understood(one[0], partial(_decide_back, *one))
+        _left_if_blocked(understood(one[0], partial(_decide_back, *one)), one[1])
         for one in zip(items, steps, live, goals, found or [Found()] * len(steps), strict=True)
     ]
+
+
+def why_not_begun(plan: Sequence[PlannedItem]) -> list[str]:
+    """Why a rollback by hand is refused: it can look at none of its items, and would put back nothing."""
+    if not all(any(finding.code == NOT_NOW for finding in planned.findings) for planned in plan):
+        return []
+    return [f"{planned.item.name} ({planned.item.path}): {planned.lost}" for planned in plan]
 
 
 def items_back(steps: Sequence[Step]) -> list[Item]:
@@ -185,7 +193,7 @@ def _decide_back(
     now = live.definition
     if isinstance(goal, Finding):
         if goal.code != NO_REVISION:
-            return PlannedItem(item, "blocked", {}, findings=(goal,))
+            return PlannedItem(item, "blocked", {}, live=now.arn, findings=(goal,))
         why = f"{goal.values['before']} {goal.values['why']}"
         return _lost(item, now.arn, why, "Release what it shall run instead")
     pins = found.pins
@@ -225,8 +233,22 @@ def _decide_back(
 
 def _lost(item: Item, live: str, why: str, todo: str) -> PlannedItem:
     """An item that stays as it is, because it is gone or what it would go back to is."""
-    finding = Finding(LEFT_AS_IT_IS, {"why": why, "todo": todo})
+    return _left(item, Finding(LEFT_AS_IT_IS, {"why": why, "todo": todo}), live, live)
+
+
+def _left_if_blocked(planned: PlannedItem, step: Step) -> PlannedItem:
+    """What can't be looked at, as an item that stays as it is and names what it would go back to."""
+    if planned.action != "blocked":
+        return planned
+    before = step.item.before
+    why = "; ".join(f"{finding.fact} ({finding.code})" for finding in planned.findings)
+    back = "" if before in why else f"; it would go back to {before}"
+    finding = Finding(NOT_NOW, {"why": why, "back": back})
+    return _left(planned.item, finding, before, planned.live or step.item.after or before)
+
+
+def _left(item: Item, finding: Finding, before: str, live: str) -> PlannedItem:
     images = {container: {"from": "", "to": image} for container, image in item.images.items()}
     return PlannedItem(
-        item, "update", images, before=live, live=live, lost=finding.message, findings=(finding,)
+        item, "update", images, before=before, live=live, lost=finding.message, findings=(finding,)
     )

@@ -52,7 +52,7 @@ class PlannedItem:
     start_doubt : why that role may start nothing, in words.
     after : the revision to go to, where it exists already: in a rollback by hand.
     superseded : why the item must be left alone, in a rollback by hand.
-    lost : why the state to go back to can't be reached, in a rollback by hand.
+    lost : why the item is not put back and counts as failed, in a rollback by hand.
     digests : container -> digest that ran as ``before``, as far as ECS tells.
     """
 

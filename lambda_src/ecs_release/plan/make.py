@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -18,17 +19,19 @@ from ecs_release.errors import (
     ReleaseRejectedError,
     TargetUnreachableError,
 )
-from ecs_release.manifest import Manifest, Service
+from ecs_release.manifest import Item, Manifest, Service
 from ecs_release.plan.back import Step, items_back, plan_back, releases_to_undo, steps_back
-from ecs_release.plan.decide import PlannedItem, make_plan
+from ecs_release.plan.decide import UNREADABLE, PlannedItem, make_plan
 from ecs_release.plan.definitions import LOOK_AGAIN_SECONDS, Definitions
 from ecs_release.plan.estimate import with_time_limit
 from ecs_release.plan.findings import Finding
-from ecs_release.plan.live import READERS, is_gone, odd, read_live
+from ecs_release.plan.live import READERS, Live, is_gone, odd, read_live
 from ecs_release.plan.starters import with_starters
 from ecs_release.plan.way_back import NO_REVISION, Found, Goal, look_at, with_way_back
 from ecs_release.record.models import ReleaseRecord
 from ecs_release.record.store import Store
+
+_T = TypeVar("_T")
 
 
 def plan_release(
@@ -88,13 +91,24 @@ def plan_rollback(
     definitions = definitions or Definitions(connections)
     ours = {step.item.state_key: step.ours for step in steps}
     live = read_live(items, connections, definitions, ours, newer=False)
-    # One answer that something is not there proves nothing; services were looked for twice already.
-    if gone := [p for p, item in enumerate(items) if is_gone(live[p]) and not isinstance(item, Service)]:
-        time.sleep(LOOK_AGAIN_SECONDS)
-        again = read_live([items[place] for place in gone], connections, definitions, ours, newer=False)
-        for place, found_again in zip(gone, again, strict=True):
-            live[place] = found_again
-    goals = read_goals(steps, connections, definitions)
+    _look_again(
+        live,
+        # Services that are gone were looked for twice already.
+        [p for p, item in enumerate(items) if live[p].findings and not _is_gone_service(item, live[p])],
+        lambda places: read_live([items[p] for p in places], connections, definitions, ours, newer=False),
+    )
+    # Of what can't be looked at nobody asks what it goes back to: its account may refuse each call, and it has time.
+    there = [place for place, found in enumerate(live) if not found.findings]
+    goals: list[TaskDefinition | Finding] = [UNREADABLE] * len(steps)
+    for place, goal in zip(
+        there, read_goals([steps[p] for p in there], connections, definitions), strict=True
+    ):
+        goals[place] = goal
+    _look_again(
+        goals,
+        [place for place in there if isinstance(goals[place], Finding)],
+        lambda places: read_goals([steps[p] for p in places], connections, definitions),
+    )
     live = with_starters(live, items, connections, definitions, goals)
     looked_at = [
         Goal(
@@ -110,6 +124,21 @@ def plan_rollback(
     looked = iter(look_at(looked_at, connections, definitions))
     found = [next(looked) if isinstance(goal, TaskDefinition) else Found() for goal in goals]
     return plan_back(steps, items, live, goals, found)
+
+
+def _is_gone_service(item: Item, live: Live) -> bool:
+    return isinstance(item, Service) and is_gone(live)
+
+
+def _look_again(
+    answers: list[_T], doubtful: Sequence[int], read: Callable[[Sequence[int]], list[_T]]
+) -> None:
+    """Read what is doubtful once more: one answer that something is not there, refused or odd proves nothing, and who is left
+    out because of it is not put back."""
+    if doubtful:
+        time.sleep(LOOK_AGAIN_SECONDS)
+        for place, answer in zip(doubtful, read(doubtful), strict=True):
+            answers[place] = answer
 
 
 def read_goals(

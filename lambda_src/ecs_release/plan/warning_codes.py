@@ -319,4 +319,10 @@ WARNINGS = {
         "they can't be put back, and the others are put back without them.",
         "Create again what is gone and still wanted, and release it.",
     ),
+    "W268": Kind(
+        "can't be put back now",
+        "it can't be put back now, and is left as it is: {why}{back}.",
+        "Mend that and roll back again: what is back by then stays so.",
+        "they can't be put back now, and are left as they are.",
+    ),
 }

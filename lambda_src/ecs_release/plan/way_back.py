@@ -33,8 +33,8 @@ from ecs_release.plan.image_back import ImageBack, Outcome, image_back, images_t
 from ecs_release.plan.live import READERS, Live
 
 GONE, MOVED, CHANGED, NO_REVISION, NOT_KNOWN = "W262", "W263", "W264", "W265", "W266"
-LEFT_AS_IT_IS = "W267"
-UNREACHABLE = frozenset({GONE, CHANGED, NO_REVISION, LEFT_AS_IT_IS})
+LEFT_AS_IT_IS, NOT_NOW = "W267", "W268"
+UNREACHABLE = frozenset({GONE, CHANGED, NO_REVISION, LEFT_AS_IT_IS, NOT_NOW})
 """Findings that say that an item can't be put back."""
 
 

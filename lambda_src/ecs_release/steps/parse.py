@@ -23,6 +23,7 @@ from ecs_release.errors import (
 )
 from ecs_release.observability import about_release, logger
 from ecs_release.plan.approval import check_approval, stale
+from ecs_release.plan.back import why_not_begun
 from ecs_release.plan.batches import cut
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.definitions import Definitions
@@ -146,7 +147,7 @@ def _plan(worker: Worker, release: str, request: Request) -> tuple[list[PlannedI
         else:
             undone = releases_undone(store, request.to, release)
             plan = _kept(worker, release, lambda known: plan_rollback(store, connections, undone, known))
-            problems = []
+            problems = why_not_begun(plan)
             undid = {"undid": undone[-1].release}
     finally:
         store.add_throttles(release, connections.throttles.take())
@@ -247,7 +248,7 @@ def _known(worker: Worker, release: str) -> Definitions:
 
 
 def _too_late(worker: Worker, release: str, plan: Sequence[PlannedItem]) -> list[tuple[str, str]]:
-    """Keep what the items run and go back to; the (name, ARN) of what is condemned already."""
+    """Keep what the items run and go back to; the (name, ARN) of what is condemned already and is needed."""
     stale = time.time() - _LAG_SECONDS
     pending = {
         (revision.target, revision.arn)
@@ -261,6 +262,8 @@ def _too_late(worker: Worker, release: str, plan: Sequence[PlannedItem]) -> list
         if arn is not None
         and (planned.item.target, arn) in pending
         and not worker.store.keep(planned.item.target, arn, release)
+        and planned.lost
+        is None  # it goes nowhere, and a target that is gone never gets rid of what is condemned
     ]
 
 
