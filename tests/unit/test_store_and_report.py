@@ -7,14 +7,17 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 from dying import Died, die
 from ecs_release.aws.task_definitions import TaskDefinition
-from ecs_release.errors import LockLostError, NotDueError, RecordChangedError, fitting
+from ecs_release.errors import LockLostError, NotDueError, RecordChangedError, UnavailableError, fitting
 from ecs_release.manifest import Service
+from ecs_release.manifest.item import Rule, Schedule
 from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.store import Store
 from ecs_release.report.notification import message
@@ -27,6 +30,7 @@ from ecs_release.steps.report import report, report_ended_execution
 RELEASE = ReleaseRecord(
     "r1", "arn:execution:r1", 1, "2026-01-01T00:00:00.000Z", turn="last", due={"next": "REPORT"}
 )
+MACHINE = Path(__file__).parents[2] / "statemachine" / "release.asl.json"
 TELLS = Settings("releases", topic_arn="arn:aws:sns:eu-west-1:111111111111:unit", name="unit")
 LAST: dict[str, Any] = {"turn": "last"}
 FRESH = dataclasses.replace(RELEASE, turn=None, due={})
@@ -341,10 +345,11 @@ class Listener:
         self.on_publish: Callable[[], None] = lambda: None
         for module in (due, report_step):
             monkeypatch.setattr(module, "own_client", lambda _: self)
+        self.ended: dict[str, str] = {"status": "ABORTED"}
 
     def describe_execution(self, **_: Any) -> dict[str, str]:
         self.on_describe()
-        return {"status": "ABORTED"}
+        return self.ended
 
     def publish(self, **asked: Any) -> None:
         self.on_publish()
@@ -392,6 +397,197 @@ def test_a_stopped_release_is_told_of_by_whoever_comes_after_an_invocation_that_
         report_ended_execution(TELLS, store, STOPPED)
 
     assert len(listener.told) == 1
+
+
+FAILED = {**STOPPED, "status": "FAILED"}
+NOT_BACK = dataclasses.replace(WRITTEN, verdict="FAILED", status="ROLLBACK_FAILED", reason="no room")
+
+
+@pytest.fixture
+def listener(monkeypatch: pytest.MonkeyPatch) -> Listener:
+    """An execution that has failed, of a release that did not go back whole."""
+    listener = Listener(monkeypatch)
+    states = json.loads(MACHINE.read_text(encoding="utf-8"))["States"]
+    listener.ended = {"status": "FAILED", "error": states["ReportingFailed"]["Error"]}
+    return listener
+
+
+def _event_until_done(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The event that the execution failed, as often as Lambda tries it, and once more."""
+    with contextlib.suppress(NotDueError):
+        report_ended_execution(TELLS, store, FAILED)
+    later = time.time() + report_step._TELLING_SECONDS + 2
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: later)
+        for _ in range(2):
+            report_ended_execution(TELLS, store, FAILED)
+
+
+@pytest.mark.parametrize("kind", ["service", "rule", "schedule"])
+def test_a_report_without_the_target_of_an_item_says_what_to_do(
+    store: Store, listener: Listener, kind: str
+) -> None:
+    """``terraform apply`` may take a target out while a release runs."""
+    item: Any = {
+        "service": Service(cluster="c", service="there", target="taken-out"),
+        "rule": Rule(rule="there", target="taken-out"),
+        "schedule": Schedule(schedule="there", target="taken-out"),
+    }[kind]
+    _settled(store, NOT_BACK, dataclasses.replace(NOT_BACK, number=1, item=item))
+    result = report(TELLS, store, "r1", "arn:execution:r1", LAST)
+    assert result["status"] == "ROLLBACK_INCOMPLETE"
+    lines = result["cause"].splitlines()
+    (said,) = [line for line in lines if 'the module has no target "taken-out"' in line]
+    assert said.startswith("  # "), "it may be pasted into a shell with the others"
+    assert f"ecs-release repair --release r1 {item.key[2]}" in said
+    assert any(line.startswith("  aws ecs update-service") for line in lines)
+    assert len(listener.told) == 1
+
+
+def _while_closing(patch: pytest.MonkeyPatch, listener: Listener) -> None:
+    patch.setattr(Store, "update_release", lambda *_, **__: die())
+
+
+def _in_the_middle_of_closing(patch: pytest.MonkeyPatch, listener: Listener) -> None:
+    patch.setattr(Store, "note_unused", lambda *_, **__: die())
+
+
+def _after_closing(patch: pytest.MonkeyPatch, listener: Listener) -> None:
+    patch.setattr(report_step, "message", lambda *_, **__: die())
+
+
+def _before_it_says_that_it_tells(patch: pytest.MonkeyPatch, listener: Listener) -> None:
+    patch.setattr(Store, "begin_notice", lambda *_: die())
+
+
+def _before_it_tells(patch: pytest.MonkeyPatch, listener: Listener) -> None:
+    listener.on_publish = die
+
+
+def _once_it_has_told(patch: pytest.MonkeyPatch, listener: Listener) -> None:
+    patch.setattr(Store, "notice_given", lambda *_: die())
+
+
+def _at_its_end(patch: pytest.MonkeyPatch, listener: Listener) -> None:
+    patch.setattr(report_step.metrics, "add_metric", lambda **_: die())
+
+
+@pytest.mark.parametrize(
+    ("dies", "messages"),
+    [
+        (_while_closing, 1),
+        (_in_the_middle_of_closing, 1),
+        (_after_closing, 1),
+        (_before_it_says_that_it_tells, 1),
+        (_before_it_tells, 1),
+        (_once_it_has_told, 2),  # nobody knows that it has
+        (_at_its_end, 1),
+    ],
+)
+def test_a_report_that_dies_is_told_of_by_whoever_hears_that_its_execution_failed(
+    store: Store, monkeypatch: pytest.MonkeyPatch, listener: Listener, dies: Any, messages: int
+) -> None:
+    """The record is closed and the lock is free by then, and Report was the one to tell."""
+    _settled(store, NOT_BACK)
+    with monkeypatch.context() as patch:
+        dies(patch, listener)
+        with pytest.raises(Died):
+            report(TELLS, store, "r1", "arn:execution:r1", LAST)
+    listener.on_publish = lambda: None
+    _event_until_done(store, monkeypatch)
+    assert len(listener.told) == messages
+    assert store.lock().holder is None
+
+
+@pytest.mark.parametrize(
+    ("dies", "messages"), [(_before_it_tells, 1), (_once_it_has_told, 2), (_at_its_end, 1)]
+)
+def test_a_report_that_died_is_made_up_for_by_the_next_attempt(
+    store: Store, monkeypatch: pytest.MonkeyPatch, listener: Listener, dies: Any, messages: int
+) -> None:
+    """Of a release that is whole no event comes, and the machine waits for nobody."""
+    _released(store)
+    with monkeypatch.context() as patch:
+        dies(patch, listener)
+        with pytest.raises(Died):
+            report(TELLS, store, "r1", "arn:execution:r1", LAST)
+    listener.on_publish = lambda: None
+    for _ in range(2):
+        assert report(TELLS, store, "r1", "arn:execution:r1", LAST)["status"] == "SUCCEEDED"
+    assert len(listener.told) == messages
+
+
+@pytest.mark.parametrize("topic", [None, TELLS.topic_arn])
+def test_what_report_has_told_no_event_tells_again(
+    store: Store, monkeypatch: pytest.MonkeyPatch, listener: Listener, topic: str | None
+) -> None:
+    _settled(store, NOT_BACK)
+    for _ in range(2):
+        report(dataclasses.replace(TELLS, topic_arn=topic), store, "r1", "arn:execution:r1", LAST)
+    _event_until_done(store, monkeypatch)
+    assert listener.told == (["[unit] ROLLBACK_INCOMPLETE: release r1"] if topic else [])
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_a_topic_that_report_did_not_reach_is_tried_again_when_the_event_comes(
+    store: Store, monkeypatch: pytest.MonkeyPatch, listener: Listener, refused: bool
+) -> None:
+    def fails() -> None:
+        raise ClientError({"Error": {"Code": "InternalError"}}, "Publish")
+
+    state = LAST
+    if refused:
+        store.open_release(FRESH, store.lock())
+        state = {"Error": "ReleaseRejectedError", "Cause": "no"}
+        monkeypatch.setattr(report_step, "ensure_running", lambda *_: None)
+        listener.ended = {"status": "FAILED", "error": "EcsRelease.REJECTED"}
+    else:
+        _settled(store, NOT_BACK)
+    listener.on_publish = fails
+    report(TELLS, store, "r1", "arn:execution:r1", state)
+    listener.on_publish = lambda: None
+    _event_until_done(store, monkeypatch)
+    assert len(listener.told) == 1
+
+
+@pytest.mark.parametrize(("operation", "messages"), [("begin_notice", 1), ("notice_given", 2)])
+def test_a_report_tells_also_while_nobody_can_note_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch, listener: Listener, operation: str, messages: int
+) -> None:
+    def unavailable(*_: Any) -> None:
+        raise UnavailableError("DynamoDB gives no answer")
+
+    _settled(store, NOT_BACK)
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, operation, unavailable)
+        result = report(TELLS, store, "r1", "arn:execution:r1", LAST)
+    assert result["status"] == "ROLLBACK_INCOMPLETE"
+    assert len(listener.told) == 1
+    listener.ended["error"] = result["error"]
+    _event_until_done(store, monkeypatch)
+    assert len(listener.told) == messages
+
+
+def test_a_version_that_noted_nothing_has_told_all_the_same(
+    store: Store, monkeypatch: pytest.MonkeyPatch, listener: Listener
+) -> None:
+    _settled(store, NOT_BACK)
+    close(store, "r1", "ROLLBACK_INCOMPLETE")
+    listener.ended["error"] = "EcsRelease.ROLLBACK_INCOMPLETE"
+    _event_until_done(store, monkeypatch)
+    assert listener.told == []
+
+
+def test_whoever_tells_in_the_place_of_report_says_how_to_finish(
+    store: Store, monkeypatch: pytest.MonkeyPatch, listener: Listener
+) -> None:
+    _settled(store, NOT_BACK)
+    close(store, "r1", "ROLLBACK_INCOMPLETE")
+    texts: list[str] = []
+    monkeypatch.setattr(report_step, "_publish", lambda *said, **_: texts.append(said[2]) or True)
+    report_ended_execution(TELLS, store, FAILED)
+    (text,) = texts
+    assert "  ecs-release repair --release r1" in text.splitlines()
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def test_the_alarm_knows_the_dimensions_of_a_release_s_end(
     emitted: EphemeralMetrics, monkeypatch: pytest.MonkeyPatch, status: str
 ) -> None:
     monkeypatch.setattr(step, "_closed", lambda *_: (record(status), []))
-    step.report(SETTINGS, None, "r1", "arn:execution:r1", {})  # type: ignore[arg-type]
+    store: Any = SimpleNamespace(begin_notice=lambda *_: True)
+    step.report(SETTINGS, store, "r1", "arn:execution:r1", {})
     assert dimensions(emitted) == {"service": "unit", "Status": status}
 
 
@@ -82,6 +83,7 @@ def test_the_alarm_knows_the_dimensions_of_a_release_that_was_closed_by_force(
     store: Any = SimpleNamespace(
         release=lambda _: record("RUNNING"),
         items=lambda _: [],
+        notice_was_given=lambda _: None,
         begin_notice=lambda *_: True,
         notice_given=lambda _: None,
     )

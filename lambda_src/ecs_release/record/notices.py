@@ -1,4 +1,4 @@
-"""What people are told because of an event, so that they are told once, however often it comes and whoever dies meanwhile.
+"""What people are told of, so that they are told once, however often its event comes and whoever dies meanwhile.
 
 Events come at least once, now and then twice at a time, and Lambda tries one again that it could not finish:
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-delivery-level.html,
@@ -38,10 +38,10 @@ class Notices(Table):
             raise
         return True
 
-    def notice_is_pending(self, about: str) -> bool:
-        """Whether somebody took it upon themselves to tell, and has not said that it is done."""
+    def notice_was_given(self, about: str) -> bool | None:
+        """Whether people were told, as far as it was noted; None where nobody noted that they set out to tell."""
         found = self._get("NOTICE", about)
-        return found is not None and not found.get("given")
+        return None if found is None else bool(found.get("given"))
 
     def notice_given(self, about: str) -> None:
         """Say that people were told."""

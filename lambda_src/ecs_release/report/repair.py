@@ -12,13 +12,18 @@ import shlex
 from ecs_release.record.models import ItemRecord
 
 
-def repair_command(item: ItemRecord, region: str, execution: str) -> str:
+def repair_command(item: ItemRecord, region: str | None, execution: str) -> str:
     """The command that puts one item back to its before-image.
 
     Parameters
     ----------
+    region : of the item's target; None where the module is not given that target any more. Nothing can be pasted then before it
+        is, and the line says so as a shell's comment.
     execution : ARN of the release's execution, which names the state machine.
     """
+    by_name = repair_items(item.release, execution, item.state_key[2])
+    if region is None:
+        return f'# the module has no target "{item.target}" any more; give it to the module again, then: {by_name}'
     if item.is_service:
         service = item.service
         return shlex.join(
@@ -27,9 +32,14 @@ def repair_command(item: ItemRecord, region: str, execution: str) -> str:
                 *("--service", service.service, "--task-definition", item.rollback_to or item.before),
             ]
         )
+    return by_name
+
+
+def repair_items(release: str, execution: str, *names: str) -> str:
+    """The command that puts back items of a release by their names; without a name all that are not back."""
     machine = state_machine_of(execution)
     where = ["--state-machine-arn", machine] if machine else []
-    return shlex.join(["ecs-release", "repair", *where, "--release", item.release, item.state_key[2]])
+    return shlex.join(["ecs-release", "repair", *where, "--release", release, *names])
 
 
 def state_machine_of(execution: str) -> str | None:

@@ -98,10 +98,13 @@ def has_ended(store: Store, release: str, execution: str) -> str | None:
     return str(answer["status"]) if _is_over(answer) else None
 
 
-def was_refused(execution: str) -> bool:
-    """Whether an execution failed as REJECTED: Report has told people, though it may not have written the record."""
+def was_reported(execution: str) -> bool:
+    """Whether an execution failed with what Report said: Report has told people then, though it may have written nothing.
+
+    So it is, too, where Report was of a version that did not note what it told.
+    """
     answer = own_client("stepfunctions").describe_execution(executionArn=execution)
-    return answer.get("error") == "EcsRelease.REJECTED"
+    return answer.get("error") in {f"EcsRelease.{status}" for status in ReleaseStatus}
 
 
 def _describe(release: str, execution: str) -> DescribeExecutionOutputTypeDef:

@@ -19,11 +19,11 @@ from ecs_release.record.models import ItemRecord, ReleaseRecord
 from ecs_release.record.statuses import WHOLE, ReleaseStatus
 from ecs_release.record.store import Store
 from ecs_release.report.notification import message, not_started, subject
-from ecs_release.report.repair import repair_command
+from ecs_release.report.repair import repair_command, repair_items
 from ecs_release.rollout.release import judge_release, not_back
 from ecs_release.settings import Settings
 from ecs_release.steps.closing import close, utc_now
-from ecs_release.steps.due import ensure_report, ensure_running, has_ended, was_refused
+from ecs_release.steps.due import ensure_report, ensure_running, has_ended, was_reported
 from ecs_release.steps.not_started import NotStarted, why_not_started
 
 _CAUSE_CHARACTERS = 32_000  # a Fail state's cause holds 32,768: https://docs.aws.amazon.com/step-functions/latest/apireference/API_FailStateExecution.html
@@ -31,6 +31,8 @@ _CAUSE_CHARACTERS = 32_000  # a Fail state's cause holds 32,768: https://docs.aw
 
 # As long as one invocation may run (functions.tf). Lambda tries an event again after one minute and after two more.
 _TELLING_SECONDS = 120
+
+_NOT_NOTED = (RecordChangedError, ClientError, BotoCoreError, PassingError)
 
 
 def report(
@@ -66,7 +68,7 @@ def report(
         )
         items = []
     text = message(record, items, _commands(store, not_back(record, items), record.execution))
-    _notify(settings, record, text)
+    _tell_of(settings, store, record, text)
     metrics.add_dimension(name="Status", value=record.status)
     metrics.add_metric(name="Releases", unit=MetricUnit.Count, value=1)
     metrics.add_metric(name="Throttles", unit=MetricUnit.Count, value=record.throttles)
@@ -131,8 +133,9 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
     if execution.rpartition(":")[2] != release or (record is not None and record.execution != execution):
         raise NotDueError(f"release {release} is not {execution}; its record stays as it is.")
     over = record is not None and record.status != ReleaseStatus.RUNNING and store.lock().holder != release
-    # Report told of it, or this function, but for an invocation that died before it could.
-    if record is not None and over and not store.notice_is_pending(release):
+    # A closed record is no sign that people know: Report may have died before it could tell.
+    given = store.notice_was_given(release)
+    if record is not None and over and given:
         return {"release": release, "status": record.status, "counts": {}}
     ended = has_ended(store, release, execution)
     if ended is None:
@@ -156,10 +159,38 @@ def report_ended_execution(settings: Settings, store: Store, detail: Mapping[str
     if tells is None:
         raise NotDueError(f"another invocation tells of {release}; this one looks again whether it did.")
     if tells:
-        silent = settings.topic_arn is None or (refused and was_refused(execution))
-        if silent or _notify(settings, closed, message(closed, store.items(release))):
+        # At that end of the machine Report has told, though it could not note it.
+        reported = ended == "SUCCEEDED" or (ended == "FAILED" and was_reported(execution))
+        silent = settings.topic_arn is None or (given is None and reported)
+        if silent or _notify(settings, closed, _plain_message(store, closed)):
             store.notice_given(release)
     return {"release": release, "status": closed.status, "counts": closed.counts}
+
+
+def _plain_message(store: Store, record: ReleaseRecord) -> str:
+    """What Report would have said; one command stands for those that it may have died of."""
+    items = store.items(record.release)
+    left = not_back(record, items)
+    return message(record, items, [repair_items(record.release, record.execution)] if left else [])
+
+
+def _tell_of(settings: Settings, store: Store, record: ReleaseRecord, text: str) -> None:
+    """Tell how a release ended, unless an earlier attempt has, and note it: else the event that its execution failed tells.
+
+    Step Functions makes one attempt after another, and no event comes of a release that is whole. So where an earlier attempt set
+    out to tell and did not say that it has, this one tells: twice is better than never. So it does where nothing can be noted.
+    """
+    known = False
+    try:
+        known = not store.begin_notice(record.release, time.time() + _TELLING_SECONDS)
+    except _NOT_NOTED as error:
+        logger.warning("tells without a note that it does", extra={"reason": explain(error)})
+    if known or not (settings.topic_arn is None or _notify(settings, record, text)):
+        return
+    try:
+        store.notice_given(record.release)
+    except _NOT_NOTED as error:
+        logger.warning("nobody knows that people were told", extra={"reason": explain(error)})
 
 
 def _tells(store: Store, about: str) -> bool | None:
@@ -221,7 +252,8 @@ def _commands(store: Store, items: Sequence[ItemRecord], execution: str) -> list
     if not items:
         return []
     targets = store.targets()
-    return [repair_command(item, targets[item.target].region, execution) for item in items]
+    regions = {name: target.region for name, target in targets.items()}
+    return [repair_command(item, regions.get(item.target), execution) for item in items]
 
 
 def _notify(settings: Settings, record: ReleaseRecord, text: str) -> bool:
