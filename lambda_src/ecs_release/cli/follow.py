@@ -117,13 +117,13 @@ def lines_of_way_back(plan: Sequence[PlannedItem]) -> list[str]:
     for planned in plan:
         alone = planned.superseded or planned.lost
         if alone:
-            lines.append(f"  {planned.item.name}  left alone: {alone}")
+            lines.append(f"  {planned.item.key[2]}  left alone: {alone}")
             continue
         if planned.action == "unchanged":
-            lines.append(f"  {planned.item.name}  is on {planned.live} already")
+            lines.append(f"  {planned.item.key[2]}  is on {planned.live} already")
         else:
             goal = planned.after or f"a copy of {planned.base}"
-            lines.append(f"  {planned.item.name}  {planned.live} -> {goal}  {image_change(planned.images)}")
+            lines.append(f"  {planned.item.key[2]}  {planned.live} -> {goal}  {image_change(planned.images)}")
         lines += [f"      {warning}" for warning in planned.warnings]
     ways = Counter(NO_WAY if planned.lost else way_back(planned) for planned in plan if _goes_back(planned))
     lines.append(f"{ways[SURE]} for sure, {ways[NOT_KNOWN]} not known, {ways[NO_WAY]} not at all")

@@ -153,12 +153,14 @@ def rollback(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _back_as_json(planned: Any) -> dict[str, Any]:
+    from ecs_release.manifest.item import full_name
     from ecs_release.plan.document import way_back
 
     alone = [why for why in (planned.superseded, planned.lost) if why]
     return {
         "kind": planned.item.kind,
         "name": planned.item.name,
+        "id": full_name(planned.item.key),
         "target": planned.item.target,
         "wave": planned.item.wave,
         "action": "left alone" if alone else planned.action,
@@ -179,18 +181,20 @@ def unhold_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def unhold(arguments: argparse.Namespace, console: Console) -> int:
+    from ecs_release.cli.named import named
     from ecs_release.cli.orchestrator import Orchestrator
 
     store = Orchestrator.find(arguments.state_machine_arn).store()
     holds = store.all_holds()
-    unknown = set(arguments.names) - set().union(*map(_names_of, holds))
+    keys = [(hold["target"], hold["kind"], hold["name"]) for hold in holds]
+    chosen, unknown = named(arguments.names, keys)
     if unknown:
         raise EcsReleaseError(
-            f"there is no hold on {', '.join(sorted(unknown))}; ecs-release unhold lists the holds."
+            f"there is no hold on {', '.join(unknown)}; ecs-release unhold lists the holds."
         )
-    lifted = [hold for hold in holds if _names_of(hold) & set(arguments.names)]
-    for hold in lifted:
-        store.lift_hold((hold["target"], hold["kind"], hold["name"]))
+    lifted = [hold for hold, key in zip(holds, keys, strict=True) if key in chosen]
+    for key in chosen:
+        store.lift_hold(key)
     shown = lifted if arguments.names else holds
     console.result(
         [{key: hold[key] for key in ("target", "kind", "name", "images", "release")} for hold in shown]
@@ -203,11 +207,6 @@ def unhold(arguments: argparse.Namespace, console: Console) -> int:
     if not shown:
         console.say("There are no holds.")
     return DONE
-
-
-def _names_of(hold: dict[str, Any]) -> set[str]:
-    """A hold on one target of a rule is named ``rule#targetId``; status --json has the rule's name."""
-    return {hold["name"], hold["name"].partition("#")[0]}
 
 
 def repair_arguments(parser: argparse.ArgumentParser) -> None:

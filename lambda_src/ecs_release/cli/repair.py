@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.services import Services
 from ecs_release.aws.trouble import explain
+from ecs_release.cli.named import named
 from ecs_release.cli.orchestrator import Orchestrator
 from ecs_release.errors import (
     EcsReleaseError,
@@ -106,17 +107,16 @@ def left_over(record: ReleaseRecord, items: Sequence[ItemRecord], names: Sequenc
     Raises
     ------
     EcsReleaseError
-        when a name is none of them.
+        when a name is none of them, or may mean a service, a rule or a schedule.
     """
     left = not_back(record, items)
-    known = {name for item in left for name in (item.name, item.state_key[2])}
-    unknown = [name for name in names if name not in known]
+    chosen, unknown = named(names, [item.state_key for item in left])
     if unknown:
         rest = f"; left are {', '.join(sorted(item.state_key[2] for item in left))}" if left else ""
         raise EcsReleaseError(
             f"{', '.join(unknown)} is no item that release {record.release} did not bring back{rest}."
         )
-    return [item for item in left if not names or {item.name, item.state_key[2]} & set(names)]
+    return [item for item in left if not names or item.state_key in chosen]
 
 
 def look(worker: Worker, item: ItemRecord) -> Repair:

@@ -27,7 +27,7 @@ from ecs_release.aws.task_definitions import (
 )
 from ecs_release.errors import OddAnswerError
 from ecs_release.manifest.images import origin_change
-from ecs_release.manifest.item import Item, Key
+from ecs_release.manifest.item import Item, Key, command_name
 from ecs_release.plan.choose import Selection, choose_containers
 from ecs_release.plan.findings import Finding, accepted, messages
 from ecs_release.plan.live import Live, odd
@@ -177,7 +177,7 @@ def _decide(
         if live.service is not None:
             findings += deadline_findings(item, live.service)
         if hold and all(hold["images"].get(name) == change["to"] for name, change in changes.items()):
-            command = f"ecs-release unhold {shlex.quote(item.key[2])}"
+            command = f"ecs-release unhold {shlex.quote(command_name(item.key))}"
             undone = {"release": hold["release"], "images": ", ".join(images.values()), "command": command}
             findings.append(Finding("E260", undone))
         findings = accepted(findings, item.ignore)

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ecs_release.manifest.item import Rule
+from ecs_release.manifest.item import Rule, full_name
 from ecs_release.plan.decide import PlannedItem
 from ecs_release.plan.service import NO_WAY_BACK
 from ecs_release.plan.way_back import NOT_KNOWN as WAY_NOT_KNOWN
@@ -78,6 +78,7 @@ def _item(planned: PlannedItem) -> dict[str, Any]:
     return {
         "kind": planned.item.kind,
         "name": planned.item.name,
+        "id": full_name(planned.item.key),
         "target": planned.item.target,
         "wave": planned.item.wave,
         "action": planned.action,
@@ -150,10 +151,13 @@ def compare(approved: Mapping[str, Any], now: Mapping[str, Any]) -> list[Differe
     """What makes a plan stale."""
     if approved.get("digest") == now.get("digest"):
         return []
-    old, new = _by_key(approved), _by_key(now)
+    known = all("id" in item for item in approved["items"])
+    old, new = _by_key(approved, known=known), _by_key(now, known=known)
     found = []
-    for key in [*old, *(key for key in new if key not in old)]:
-        name = key[2]
+    items = {**old, **new}
+    called = Counter((key[0], item["name"]) for key, item in items.items())
+    for key, item in items.items():
+        name = item["name"] if called[key[0], item["name"]] == 1 else key[2]
         if key not in new:
             found.append(Difference(f"{name}: was in the plan and is not any more"))
         elif key not in old:
@@ -165,8 +169,10 @@ def compare(approved: Mapping[str, Any], now: Mapping[str, Any]) -> list[Differe
     return found or [Difference("the plan differs")]
 
 
-def _by_key(document: Mapping[str, Any]) -> dict[tuple[Any, ...], Mapping[str, Any]]:
-    return {(i["target"], i["kind"], i["name"], i.get("targetId")): i for i in document.get("items", ())}
+def _by_key(document: Mapping[str, Any], *, known: bool) -> dict[tuple[Any, ...], Mapping[str, Any]]:
+    """The items by what tells them apart; ``known`` is False where a plan of an earlier version is compared, which had no ids."""
+    names = ("target", "kind", "id") if known else ("target", "kind", "name", "targetId")
+    return {tuple(item.get(name) for name in names): item for item in document.get("items", ())}
 
 
 def _item_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Difference]:

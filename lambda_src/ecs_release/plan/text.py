@@ -177,7 +177,8 @@ def where(item: Mapping[str, Any], cluster: str = "") -> str:
     """
     target = f" [{item['target']}]" if item["target"] != "default" else ""
     if item["kind"] == "task":
-        return f"{item['name']}{target} (task)"
+        what = str(item.get("id", "task")).partition(":")[0]  # an earlier version's function gives no id
+        return f"{item['name']}{target} ({what})"
     return f"{str(item['name']).removeprefix(cluster + '/') if cluster else item['name']}{target}"
 
 

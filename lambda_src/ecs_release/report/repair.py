@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 
+from ecs_release.manifest.item import command_name
 from ecs_release.record.models import ItemRecord
 
 
@@ -21,7 +22,7 @@ def repair_command(item: ItemRecord, region: str | None, execution: str) -> str:
         is, and the line says so as a shell's comment.
     execution : ARN of the release's execution, which names the state machine.
     """
-    by_name = repair_items(item.release, execution, item.state_key[2])
+    by_name = repair_items(item.release, execution, command_name(item.state_key))
     if region is None:
         return f'# the module has no target "{item.target}" any more; give it to the module again, then: {by_name}'
     if item.is_service:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from ecs_release.manifest.images import split_image
+from ecs_release.manifest.item import full_name
 from ecs_release.record.models import ItemRecord, ReleaseRecord, UnusedRevision
 from ecs_release.record.statuses import BAD, ReleaseStatus, Status
 from ecs_release.rollout.unused import CleanUp
@@ -41,6 +42,7 @@ def as_document(
             {
                 "kind": item.kind,
                 "name": item.name,
+                "id": full_name(item.state_key),
                 "target": item.target,
                 "wave": item.wave,
                 "verdict": item.verdict,
