@@ -17,9 +17,20 @@ from ecs_release.manifest import to_document
 from ecs_release.manifest.file import load_file
 
 
+def named(text: str) -> str:
+    """The type of an argument that names something.
+
+    An unset shell variable leaves it empty. That is a mistake, and never stands for the newest release or for all items.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("the name is empty; write it, or leave the argument out")
+    return text
+
+
 def machine_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--state-machine-arn",
+        type=named,
         metavar="ARN",
         help="the orchestrator, as the module's output state_machine_arn names it "
         "(default: ECS_RELEASE_STATE_MACHINE_ARN)",
@@ -45,7 +56,9 @@ def deploy(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def status_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("release", nargs="?", metavar="RELEASE", help="a release's id (default: the newest)")
+    parser.add_argument(
+        "release", nargs="?", type=named, metavar="RELEASE", help="a release's id (default: the newest)"
+    )
     machine_argument(parser)
 
 
@@ -125,6 +138,7 @@ def plan(arguments: argparse.Namespace, console: Console) -> int:
 def rollback_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--to",
+        type=named,
         metavar="RELEASE",
         help="go back to the end of this release (default: to the state before the newest release that changed something)",
     )
@@ -175,7 +189,11 @@ def _back_as_json(planned: Any) -> dict[str, Any]:
 
 def unhold_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="items as status names them (default: list the holds)"
+        "names",
+        nargs="*",
+        type=named,
+        metavar="NAME",
+        help="items as status names them (default: list the holds)",
     )
     machine_argument(parser)
 
@@ -213,10 +231,13 @@ def repair_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "names",
         nargs="*",
+        type=named,
         metavar="ITEM",
         help="items as status names them (default: all that were not put back)",
     )
-    parser.add_argument("--release", metavar="RELEASE", help="a release's id (default: the newest)")
+    parser.add_argument(
+        "--release", type=named, metavar="RELEASE", help="a release's id (default: the newest)"
+    )
     parser.add_argument("--yes", action="store_true", help="go ahead without asking")
     machine_argument(parser)
 

@@ -91,6 +91,10 @@ def read_request(document: Any, *, patience: float = OBJECT_WAIT_SECONDS) -> Req
             raise ManifestInvalidError(
                 '"to" is not text; write the id of a release, or leave it out to undo the newest.'
             )
+        if to is not None and not to.strip():  # what an unset variable leaves is no wish to undo the newest
+            raise ManifestInvalidError(
+                '"to" is empty; write the id of a release, or leave it out to undo the newest.'
+            )
         return Request(mode, to=to, source=source)
     reference = _reference(document, "manifest")
     plan = _reference(document, "plan") if document.get("plan") else None
