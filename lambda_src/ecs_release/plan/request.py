@@ -18,6 +18,7 @@ from ecs_release.errors import (
     ObjectNotThereYetError,
 )
 from ecs_release.manifest import Manifest, Validation, from_document
+from ecs_release.manifest.problem import shown
 from ecs_release.observability import logger
 from ecs_release.plan.document import digest
 
@@ -30,6 +31,15 @@ if TYPE_CHECKING:
 OBJECT_WAIT_SECONDS = 150
 _OBJECT_MISSING = frozenset({"NoSuchKey", "NoSuchVersion"})
 _VERSION = 1
+# An execution that another one starts is told its id under this name
+# (https://docs.aws.amazon.com/step-functions/latest/dg/concepts-nested-workflows.html).
+_STARTED_BY = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
+_MOST_NAMED = 10
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    "deploy": ("version", "mode", "manifest", "plan", "allowStale", "source"),
+    "rollback": ("version", "mode", "to", "source"),
+}
+"""What an input has, in each mode; older builds and commands wrote some of these and no other."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,6 +91,7 @@ def read_request(document: Any, *, patience: float = OBJECT_WAIT_SECONDS) -> Req
             f"the execution input has version {document.get('version')!r} and mode {mode!r}; "
             f'this release understands version {_VERSION} and the modes "deploy" and "rollback".'
         )
+    _refuse_unknown(document, mode)
     named = document.get("source") or {}
     if not isinstance(named, Mapping):
         raise ManifestInvalidError('"source" is not an object; write {"commit", "author"}, or leave it out.')
@@ -107,6 +118,23 @@ def read_request(document: Any, *, patience: float = OBJECT_WAIT_SECONDS) -> Req
         plan=_approved_plan(plan, until) if plan is not None else None,
         allow_stale=document.get("allowStale") is True,
     )
+
+
+def _refuse_unknown(document: Mapping[str, Any], mode: str) -> None:
+    """Refuse a key that nobody reads: a release to go back to that is written under another name would go unheard.
+
+    Raises
+    ------
+    ManifestInvalidError
+        when there is one.
+    """
+    known = _KEYS[mode]
+    unknown = [shown(str(key)) for key in document if key not in (*known, _STARTED_BY)]
+    if unknown:
+        has = ", ".join(f'"{key}"' for key in known)
+        raise ManifestInvalidError(
+            f'the execution input has {", ".join(unknown[:_MOST_NAMED])}, which mode "{mode}" does not know; it knows {has}.'
+        )
 
 
 def _approved_plan(reference: Mapping[str, str], until: float) -> Mapping[str, Any]:
