@@ -137,7 +137,7 @@ class Story:
             self._check(step, "both releases are on record", len(releases) == 2, found)
         with self._step("ecs-release rollback, to what ran before any release") as step:
             self._cli("rollback", "--dry-run", "--json")
-            last = json.loads(self._cli("rollback", "--json", allowed=(0, 1)))
+            last = json.loads(self._cli("rollback", "--yes", "--json", allowed=(0, 1)))
             self._check_release(step, last, "SUCCEEDED")
             self._check_back(step, first, self._look())
 

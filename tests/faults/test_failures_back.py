@@ -328,7 +328,7 @@ def leftovers(main: Arena) -> dict[str, Any]:
     by_hand = []
     for _ in range(3):
         arena.free()
-        status, printed = arena.command("rollback", "--json")
+        status, printed = arena.command("rollback", "--yes", "--json")
         by_hand.append((status, json.loads(printed)["status"], running()))
     return {
         "first": first,

@@ -96,7 +96,7 @@ def test_30_git_still_names_what_a_rollback_by_hand_undid(arena: Arena, tmp_path
     document = {"services": [service("r30"), service("r30-other")]}
     assert arena.release(document).status == "SUCCEEDED"
     arena.free()
-    status, printed = arena.command("rollback", "--json")
+    status, printed = arena.command("rollback", "--yes", "--json")
     assert status == 0
     assert json.loads(printed)["status"] == "SUCCEEDED"
     assert (arena.runs("r30"), arena.runs("r30-other")) == ("r30:1", "r30-other:1")

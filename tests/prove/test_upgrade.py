@@ -261,7 +261,7 @@ def test_the_next_release_works_and_can_be_taken_back(upgrade: Upgrade) -> None:
         "quick": image("quick:4"),
         "slow": image("slow:4"),
     }
-    status, printed = command(ROOT, upgrade.stack, "rollback", "--to", upgrade.running.id, "--json")
+    status, printed = command(ROOT, upgrade.stack, "rollback", "--to", upgrade.running.id, "--yes", "--json")
     assert status == 0, printed
     back = upgrade.world.describe(CLUSTER, "slow")["taskDefinition"]
     assert upgrade.world.images(back)["app"] == image("slow:3"), "what the version before had proven"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ecs_release.cli.console import Console
 from ecs_release.cli.exits import CHANGES, DONE, FAILED, INVALID
@@ -15,6 +15,9 @@ from ecs_release.cli.manifest import count, file_argument, show_problems
 from ecs_release.errors import EcsReleaseError
 from ecs_release.manifest import to_document
 from ecs_release.manifest.file import load_file
+
+if TYPE_CHECKING:  # it imports boto3
+    from ecs_release.cli.orchestrator import Orchestrator
 
 
 def named(text: str) -> str:
@@ -143,6 +146,7 @@ def rollback_arguments(parser: argparse.ArgumentParser) -> None:
         help="go back to the end of this release (default: to the state before the newest release that changed something)",
     )
     parser.add_argument("--dry-run", action="store_true", help="print from and to, and change nothing")
+    parser.add_argument("--yes", action="store_true", help="go ahead without asking")
     machine_argument(parser)
 
 
@@ -159,11 +163,24 @@ def rollback(arguments: argparse.Namespace, console: Console) -> int:
         console.result([_back_as_json(planned) for planned in way])
         console.say("\n".join(lines_of_way_back(way)))
         return DONE if not any(planned.lost for planned in way) else FAILED
+    if not arguments.yes and not _undoing_is_confirmed(orchestrator, arguments.to, console):
+        console.say("Nothing was changed.")
+        console.result(None)
+        return FAILED
     document: dict[str, Any] = {"version": 1, "mode": "rollback"}
     if arguments.to:
         document["to"] = arguments.to
     release, execution = orchestrator.start(document)
     return DONE if follow(orchestrator, release, execution, console) else FAILED
+
+
+def _undoing_is_confirmed(orchestrator: Orchestrator, to: str | None, console: Console) -> bool:
+    from ecs_release.cli.follow import history_table
+    from ecs_release.plan.make import releases_undone
+
+    undone = releases_undone(orchestrator.store(), to)
+    console.say("\n".join(history_table(undone, console)))
+    return console.confirms(f"Undo {count(len(undone), 'release')}?")
 
 
 def _back_as_json(planned: Any) -> dict[str, Any]:
