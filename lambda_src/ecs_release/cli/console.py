@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -82,7 +83,15 @@ class Console:
     def result(self, value: Any) -> None:
         """Print the JSON that ``--json`` asked for."""
         if self.json_wanted:
-            _write(self.out, json.dumps(value, indent=2, ensure_ascii=False))
+            _write(self.out, _as_json(value, self.out))
+
+
+def _as_json(value: Any, stream: TextIO) -> str:
+    """JSON of characters that the stream has and a terminal shows as themselves; the others are escaped, as JSON escapes."""
+    every_letter = codecs.lookup(stream.encoding or "utf-8").name == "utf-8"
+    text = json.dumps(value, indent=2, ensure_ascii=not every_letter)
+    # Within a string a line break is escaped already.
+    return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
 def _write(stream: TextIO, text: str) -> None:
