@@ -36,8 +36,9 @@ class Console:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.json_wanted = json_wanted
-        self.out = out or sys.stdout
-        self.err = err or sys.stderr
+        # Python has none for a stream that the caller has closed (https://docs.python.org/3/library/sys.html#sys.__stderr__).
+        self.out = out or sys.stdout or _nowhere()
+        self.err = err or sys.stderr or _nowhere()
         self._in = sys.stdin
         self._environment = os.environ if environment is None else environment
 
@@ -69,7 +70,7 @@ class Console:
         EcsReleaseError
             when nobody can be asked.
         """
-        if not self._in.isatty():
+        if self._in is None or not self._in.isatty():
             raise EcsReleaseError("nobody is there to be asked; write --yes to go ahead.")
         self.err.write(f"{question} [y/N] ")
         self.err.flush()
@@ -84,6 +85,11 @@ class Console:
         """Print the JSON that ``--json`` asked for."""
         if self.json_wanted:
             _write(self.out, _as_json(value, self.out))
+
+
+def _nowhere() -> TextIO:
+    """A stream for what nobody wants; it stays open, as the one that it stands for does."""
+    return open(os.devnull, "w", encoding="utf-8")
 
 
 def _as_json(value: Any, stream: TextIO) -> str:

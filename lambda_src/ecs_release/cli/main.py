@@ -34,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(json_wanted=parsed.json)
     try:
         status: int = parsed.run(parsed, console)
-        sys.stdout.flush()
+        console.out.flush()
     except BrokenPipeError:
         # Whoever read our output has seen enough (`| head`); Python must not complain when it flushes at exit.
         _silence_output()
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         return FAILED
     except OSError as error:  # a file that can't be read or written, or a full disk behind our output
         try:
-            sys.stdout.flush()
+            console.out.flush()
         except OSError:
             _silence_output()
         where = f"{error.filename}: " if error.filename else ""
