@@ -246,7 +246,7 @@ def test_the_session_of_a_step_holds_what_its_calls_are_authorised_as(
     requests: list[dict[str, Any]] = []
 
     class Sts:
-        meta = SimpleNamespace(events=HierarchicalEmitter())
+        meta = SimpleNamespace(events=HierarchicalEmitter(), endpoint_url="https://sts.example")
 
         def assume_role(self, **request: Any) -> Any:
             requests.append(request)

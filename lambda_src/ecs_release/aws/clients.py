@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, overload
+from urllib.parse import urlsplit
 
 import boto3
 import botocore.session
@@ -21,7 +22,7 @@ from ecs_release.aws.answers import understanding
 from ecs_release.aws.raw import install_raw
 from ecs_release.aws.retries import ThrottleCount
 from ecs_release.aws.trouble import explain
-from ecs_release.errors import TargetUnreachableError
+from ecs_release.errors import SettingsError, TargetUnreachableError
 
 if TYPE_CHECKING:  # types alone: the package does not bring them
     from mypy_boto3_codepipeline import CodePipelineClient
@@ -172,7 +173,7 @@ class Connections:
         with self._making:
             if key not in self._clients:
                 session = self._session(target_name)
-                client = session.client(service, config=_CONFIG, region_name=region)
+                client = _made(session, service, region)
                 install_raw(client, service)
                 retries.install(
                     client,
@@ -249,6 +250,28 @@ class Connections:
         return assume
 
 
+def _made(session: Any, service: str, region: str | None) -> Any:
+    """A client of a session, or of boto3's own.
+
+    Raises
+    ------
+    SettingsError
+        when an address that the environment or the profile has for AWS is none: botocore raises a bare ValueError, for a port only
+        when it calls.
+    """
+    try:
+        client = session.client(service, config=_CONFIG, region_name=region)
+        _ = urlsplit(client.meta.endpoint_url).port
+    except ValueError as error:
+        if isinstance(error, BotoCoreError):  # of a Region, and whoever asks knows what to make of it
+            raise
+        raise SettingsError(
+            f"AWS can't be asked: {error}. Write AWS_ENDPOINT_URL (AWS_ENDPOINT_URL_<SERVICE>, endpoint_url of the profile) as "
+            "https://host:port, or unset it."
+        ) from error
+    return client
+
+
 class _Careful:
     """What every client of a target inherits from: an answer that botocore's parser trips over is an OddAnswerError."""
 
@@ -287,6 +310,6 @@ def own_client(service: Literal["stepfunctions"], *, region_name: str | None = N
 def own_client(service: Literal["sts"], *, region_name: str | None = None) -> STSClient: ...
 def own_client(service: str, *, region_name: str | None = None) -> Any:
     """A client with the function's own credentials, in its own Region unless another one is named."""
-    client = boto3.client(service, config=_CONFIG, region_name=region_name)
+    client = _made(boto3, service, region_name)
     retries.install(client, service)
     return client
