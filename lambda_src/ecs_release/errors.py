@@ -110,6 +110,11 @@ def _stored_bytes(line: str) -> int:
     return len(line.encode()) + 3  # and what a list takes for each
 
 
+def in_one_line(text: str) -> str:
+    """Somebody else's words (AWS's, a person's) as a part of a message: nothing in them ends a line or drives a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def fitting(
     lines: Sequence[str],
     room: int,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ecs_release.aws.answers import entries, moment, text
+from ecs_release.errors import in_one_line
 
 # A task whose essential container "fails or stops for any reason" was to run on, also where its exit code is 0
 # (https://docs.aws.amazon.com/AmazonECS/latest/APIReference/API_ContainerDefinition.html, essential).
@@ -29,7 +30,7 @@ class StoppedTask:
     Attributes
     ----------
     deployment : id of the deployment that it belonged to, "" of none.
-    code, reason : ECS's own.
+    code, reason : ECS's own; the reason in one line, also where a person wrote it.
     containers : what ECS says of those that did not end well: exit code or reason.
     stopped_at : epoch seconds at which it began to stop; 0 where ECS does not tell. It is STOPPED only after its connections are
         drained and its network interface is gone
@@ -52,11 +53,11 @@ class StoppedTask:
             arn=text(body, "taskArn"),
             deployment=text(body, "startedBy"),
             code=text(body, "stopCode"),
-            reason=text(body, "stoppedReason"),
+            reason=in_one_line(text(body, "stoppedReason")),
             containers=tuple(
                 f"{text(c, 'name')} exit code {c['exitCode']}"
                 if c.get("exitCode") is not None
-                else f"{text(c, 'name')}: {text(c, 'reason')}"
+                else f"{text(c, 'name')}: {in_one_line(text(c, 'reason'))}"
                 for c in entries(body, "containers")
                 if c.get("exitCode") not in (None, 0) or c.get("reason")
             ),

@@ -9,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as NoConnectionError
 from botocore.parsers import ResponseParserError
 
-from ecs_release.errors import OddAnswerError, PassingError, TargetUnreachableError
+from ecs_release.errors import OddAnswerError, PassingError, TargetUnreachableError, in_one_line
 
 PASSING = (ClientError, BotoCoreError, TargetUnreachableError, PassingError, OddAnswerError)
 """What reading something ends in that can't be read now, or of which AWS says something odd: it is read again in the next round,
@@ -75,9 +75,10 @@ def explain(error: Exception) -> str:
     """One line for a person: the service's own code and words, without the SDK's wrapping."""
     if isinstance(error, ClientError):
         details = error.response.get("Error", {})
-        message = str(details.get("Message") or details.get("message") or "").strip()
-        return f"{details.get('Code', 'error')}: {message}" if message else str(details.get("Code", error))
-    return str(error) or type(error).__name__
+        message = in_one_line(str(details.get("Message") or details.get("message") or ""))
+        code = in_one_line(str(details.get("Code", ("error" if message else error))))
+        return f"{code}: {message}" if message else code
+    return in_one_line(str(error)) or type(error).__name__
 
 
 def trouble(answer: Any) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import sys
 from collections.abc import Mapping
 from typing import Any, TextIO
 
 from ecs_release.errors import EcsReleaseError
-from ecs_release.manifest.problem import Problem, one_line
+from ecs_release.manifest.problem import Problem, one_line, spelled_out
 
 _STYLES = {"red": "31", "green": "32", "yellow": "33", "bold": "1", "dim": "2"}
+_BREAKS = re.compile(r"\s*[\n\r\t\v\f\x1c-\x1e\x85\u2028\u2029]\s*")
+_OUR_STYLES = re.compile(rf"(\x1b\[(?:0|{'|'.join(_STYLES.values())})m)")
 
 
 class Console:
@@ -53,14 +56,26 @@ class Console:
             return text
         return f"\x1b[{_STYLES[style]}m{text}\x1b[0m"
 
+    def shown(self, text: str, stream: TextIO | None = None) -> str:
+        """Return ``text`` as it may be written: what comes from AWS or from a manifest drives no terminal.
+
+        Every character but a line break that would not show as itself, or that the stream's encoding does not have, is spelled
+        out. Our own styles stay where there is colour.
+        """
+        stream = stream or self.out
+        parts = _OUR_STYLES.split(text) if self.is_coloured(stream) else [text]
+        safe = "".join(part if place % 2 else _spelled_out(part) for place, part in enumerate(parts))
+        encoding = stream.encoding or "utf-8"
+        return safe.encode(encoding, "backslashreplace").decode(encoding)
+
     def say(self, text: str) -> None:
         """Print a line for people."""
         if not self.json_wanted:
-            _write(self.out, text)
+            self.out.write(self.shown(text) + "\n")
 
     def complain(self, text: str) -> None:
         """Print a line for people where it is seen although the output is redirected, ``--json`` or not."""
-        _write(self.err, text)
+        self.err.write(self.shown(text, self.err) + "\n")
 
     def confirms(self, question: str) -> bool:
         """Ask the person at the terminal; the question goes where it is seen although the output is redirected.
@@ -72,7 +87,7 @@ class Console:
         """
         if self._in is None or not self._in.isatty():
             raise EcsReleaseError("nobody is there to be asked; write --yes to go ahead.")
-        self.err.write(f"{question} [y/N] ")
+        self.err.write(f"{self.shown(question, self.err)} [y/N] ")
         self.err.flush()
         return self._in.readline().strip().lower() in ("y", "yes")
 
@@ -84,7 +99,7 @@ class Console:
     def result(self, value: Any) -> None:
         """Print the JSON that ``--json`` asked for."""
         if self.json_wanted:
-            _write(self.out, _as_json(value, self.out))
+            self.out.write(_as_json(value, self.out) + "\n")
 
 
 def _nowhere() -> TextIO:
@@ -100,7 +115,10 @@ def _as_json(value: Any, stream: TextIO) -> str:
     return "".join(c if c.isprintable() or c == "\n" else json.dumps(c)[1:-1] for c in text)
 
 
-def _write(stream: TextIO, text: str) -> None:
-    """Write a line; characters that the terminal's encoding does not have are spelled out."""
-    encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
+def unbroken(line: str) -> str:
+    """Return ``line`` without a line break of a name or reason in it, which would look like a line of ours."""
+    return _BREAKS.sub(" ", line)
+
+
+def _spelled_out(text: str) -> str:
+    return "\n".join(map(spelled_out, text.split("\n")))

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 
-from ecs_release.cli.console import Console
+from ecs_release.cli.console import Console, unbroken
 from ecs_release.cli.orchestrator import Orchestrator
 from ecs_release.errors import EcsReleaseError
 from ecs_release.plan.back import why_not_begun
@@ -44,13 +43,14 @@ def follow(orchestrator: Orchestrator, release: str, execution: str, console: Co
         items = store.items(release) if record else []
         unused = store.unused() if record and record.unused else []
         if record and live:
-            drawn = _redraw(table(record, items, console, unused, clip=True), drawn)
+            drawn = _redraw(table(record, items, console, unused, clip=True), drawn, console)
         elif record:
             for item in items:
                 if seen.get(item.state_key) != item.status:
                     seen[item.state_key] = item.status
                     if item.status != Status.PENDING:
-                        console.say(f"{item.status:<18} {_where(item)}  {item.reason}".rstrip())
+                        line = f"{item.status:<18} {_where(item)}  {item.reason}"
+                        console.say(unbroken(line).rstrip())
         if answer["status"] != "RUNNING":
             if record is None or record.status != ReleaseStatus.RUNNING or patience <= 0:
                 break
@@ -95,6 +95,7 @@ def table(
         )
         if item.reason:
             lines.append(f"      {item.reason}")
+    lines = [unbroken(line) for line in lines]
     if clip:
         # A redrawn table must fit the window: what has scrolled out can't be overwritten.
         rows = shutil.get_terminal_size().lines - 2
@@ -129,7 +130,7 @@ def lines_of_way_back(plan: Sequence[PlannedItem]) -> list[str]:
     lines.append(f"{ways[SURE]} for sure, {ways[NOT_KNOWN]} not known, {ways[NO_WAY]} not at all")
     if why_not_begun(plan):
         lines.append("None of it can be looked at, so the rollback would be refused.")
-    return lines
+    return [unbroken(line) for line in lines]
 
 
 def _goes_back(planned: PlannedItem) -> bool:
@@ -154,7 +155,7 @@ def history_table(records: Sequence[ReleaseRecord], console: Console) -> list[st
             f"{record.started}  {record.release:<{width}}  {status} {record.label or '-':<10} {commit:<10} "
             f"{summary_line(record, ())}".rstrip()
         )
-    return lines
+    return [unbroken(line) for line in lines]
 
 
 def _coloured(status: str, console: Console) -> str:
@@ -166,14 +167,15 @@ def _coloured(status: str, console: Console) -> str:
     return console.styled(padded, "green") if status in GOOD else padded
 
 
-def _redraw(lines: list[str], drawn: int) -> int:
+def _redraw(lines: list[str], drawn: int, console: Console) -> int:
     width = shutil.get_terminal_size().columns
     up = f"\x1b[{drawn}A" if drawn else ""
     # Clipping by characters could cut a colour's end off, so colour is reset at the end of each line.
     body = "".join(
-        f"\x1b[2K{line[: width + 9] if chr(27) in line else line[:width]}\x1b[0m\n" for line in lines
+        f"\x1b[2K{line[: width + 9] if chr(27) in line else line[:width]}\x1b[0m\n"
+        for line in map(console.shown, lines)
     )
     erase = "\x1b[J"
-    sys.stdout.write(up + body + erase)
-    sys.stdout.flush()
+    console.out.write(up + body + erase)
+    console.out.flush()
     return len(lines)

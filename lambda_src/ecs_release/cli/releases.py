@@ -9,7 +9,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ecs_release.cli.console import Console
+from ecs_release.cli.console import Console, unbroken
 from ecs_release.cli.exits import CHANGES, DONE, FAILED, INVALID
 from ecs_release.cli.manifest import count, file_argument, show_problems
 from ecs_release.errors import EcsReleaseError
@@ -275,7 +275,7 @@ def repair(arguments: argparse.Namespace, console: Console) -> int:
     if not repairs:
         console.say(f"Release {record.release} is {record.status}; nothing of it is left to put back.")
     for one in repairs:
-        console.say(_repair_line(one))
+        console.say(unbroken(_repair_line(one)))
     waiting = [one for one in repairs if one.outcome == repairing.TO_DO]
     if waiting:
         question = f"Put {count(len(waiting), 'item')} back?"
@@ -286,7 +286,7 @@ def repair(arguments: argparse.Namespace, console: Console) -> int:
         for place, one in enumerate(repairs):
             if one in waiting:
                 repairs[place] = repairing.put_back(worker, one.item)
-                console.say(_repair_line(repairs[place]))
+                console.say(unbroken(_repair_line(repairs[place])))
     console.result([one.as_document() for one in repairs])
     return DONE if all(one.outcome in repairing.GOOD for one in repairs) else FAILED
 
