@@ -12,6 +12,7 @@ from datetime import datetime
 
 from ecs_release.aws.answers import entries, moment, text
 from ecs_release.aws.service_state import ServiceState
+from ecs_release.errors import in_one_line
 
 MOST_EVENTS = 3
 _LONGEST_EVENT = 300
@@ -47,6 +48,5 @@ def _at(event: object) -> float:
 
 
 def _line(message: str) -> str:
-    line = _TASK_ID.sub("...", _WHO.sub("", message))
-    line = " ".join("".join(c if c.isprintable() else " " for c in line).split())
+    line = in_one_line(_TASK_ID.sub("...", _WHO.sub("", message)))
     return line if len(line) <= _LONGEST_EVENT else line[: _LONGEST_EVENT - 3] + "..."
