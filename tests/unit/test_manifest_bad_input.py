@@ -354,6 +354,7 @@ def test_every_code_has_a_fixture_or_a_test_of_its_own() -> None:
         "E002",  # test_manifest_hostile.py, as are 5,000 entries
         "E009",  # test_manifest_hostile.py
         "W102",  # test_manifest.py: only JSON has numbers
+        "W105",  # test_manifest_limits.py
     }
     shown = {problem.split()[0] for found in EXPECTED.values() for problem in found}
     assert shown | elsewhere == set(CODES)

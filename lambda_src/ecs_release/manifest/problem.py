@@ -69,6 +69,7 @@ CODES = {
     "W102": "a number where text is meant",
     "W103": "a character in a comment that changes the direction of text",
     "W104": "a registry host that only looks like Amazon ECR's",
+    "W105": "more warnings than are listed",
 }
 
 
@@ -80,6 +81,11 @@ MOST_PROBLEMS = 1000
 TOO_MANY_PROBLEMS = (
     f"more than {MOST_PROBLEMS:,} problems; correct those listed first, the rest is not listed"
 )
+
+
+def more_warnings(number: int) -> str:
+    """Return what is said of warnings that are not listed; they refuse nothing, so their number is all that is missing."""
+    return f"{number:,} more {'warning is' if number == 1 else 'warnings are'} not listed; look at those listed first"
 
 
 @dataclass(frozen=True, slots=True)

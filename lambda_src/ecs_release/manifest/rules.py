@@ -15,7 +15,7 @@ from ecs_release.manifest.entries import items_of
 from ecs_release.manifest.item import Item
 from ecs_release.manifest.keys import SERVICE_FIELDS, TASK_FIELDS, TOP_LEVEL_FIELDS
 from ecs_release.manifest.nodes import Mapping, Node, Scalar, Sequence, Source
-from ecs_release.manifest.problem import MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem
+from ecs_release.manifest.problem import MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem, more_warnings
 from ecs_release.manifest.values import Keys, is_nothing, kind_of, read_keys
 
 _EXAMPLE = (
@@ -46,6 +46,7 @@ def check(source: Source) -> Checked:
     top, found = read_keys(source.root, "", TOP_LEVEL_FIELDS)
     problems += found
     entries = []
+    errors, counted = set(_places(problems)), len(problems)
     # Keys that stand beside tasks and services are those that the entry above seems to miss.
     is_misplaced = any(problem.code == "E059" for problem in found)
     for entry in _entries(top, problems):
@@ -54,7 +55,9 @@ def check(source: Source) -> Checked:
             entry.node = replace(entry.node, repaired=True)
         for rule in ENTRY_RULES:
             problems += rule(entry)
-        if len(problems) > MOST_PROBLEMS:
+        errors.update(_places(problems[counted:]))
+        counted = len(problems)
+        if len(errors) > MOST_PROBLEMS:
             return Checked(_in_file_order(problems))
     problems += _something_to_release(top)
     items, found = items_of(entries)
@@ -65,11 +68,25 @@ def check(source: Source) -> Checked:
 
 
 def _in_file_order(problems: list[Problem]) -> tuple[Problem, ...]:
+    """Return what is listed: errors and warnings are counted apart, because warnings alone refuse nothing."""
     ordered = sorted(_once_each(problems), key=lambda problem: (problem.line, problem.column))
-    if len(problems) <= MOST_PROBLEMS:
-        return tuple(ordered)
-    last = ordered[min(MOST_PROBLEMS, len(ordered) - 1)]
-    return (*ordered[:MOST_PROBLEMS], Problem("E009", last.line, last.column, "", TOO_MANY_PROBLEMS))
+    errors = [problem for problem in ordered if problem.code.startswith("E")]
+    warnings = [problem for problem in ordered if not problem.code.startswith("E")]
+    listed = [*errors[:MOST_PROBLEMS], *warnings[:MOST_PROBLEMS]]
+    if len(errors) > MOST_PROBLEMS:
+        last = errors[MOST_PROBLEMS]
+        listed.append(Problem("E009", last.line, last.column, "", TOO_MANY_PROBLEMS))
+    if (more := len(warnings) - MOST_PROBLEMS) > 0:
+        last = warnings[MOST_PROBLEMS]
+        listed.append(Problem("W105", last.line, last.column, "", more_warnings(more)))
+    return tuple(sorted(listed, key=lambda problem: (problem.line, problem.column)))
+
+
+def _places(problems: list[Problem]) -> Iterator[tuple[object, ...]]:
+    """Yield what tells errors apart: where they are written, however many aliases use what is written there."""
+    for one in problems:
+        if one.code.startswith("E"):
+            yield one.code, one.line, one.column, "" if one.line else one.path, one.message
 
 
 def _once_each(problems: list[Problem]) -> Iterator[Problem]:
