@@ -9,7 +9,11 @@ from typing import Literal
 from ecs_release.manifest.problem import HOLE, Problem, shown
 
 DEEPEST = 20
-MOST_ENTRIES = 5000
+LISTS = ("tasks", "services")
+MOST_ENTRIES = (
+    5000  # of both lists together; other lists (codes, what stands behind x- keys) only have values
+)
+TOO_MANY_ENTRIES = f"more than {MOST_ENTRIES:,} entries; split the release"
 MOST_VALUES = 100_000
 ScalarType = Literal["text", "number", "fraction", "boolean", "nothing"]
 

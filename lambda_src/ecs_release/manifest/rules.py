@@ -14,7 +14,16 @@ from dataclasses import dataclass, replace
 from ecs_release.manifest.entries import items_of
 from ecs_release.manifest.item import Item
 from ecs_release.manifest.keys import SERVICE_FIELDS, TASK_FIELDS, TOP_LEVEL_FIELDS
-from ecs_release.manifest.nodes import Mapping, Node, Scalar, Sequence, Source
+from ecs_release.manifest.nodes import (
+    LISTS,
+    MOST_ENTRIES,
+    TOO_MANY_ENTRIES,
+    Mapping,
+    Node,
+    Scalar,
+    Sequence,
+    Source,
+)
 from ecs_release.manifest.problem import MOST_PROBLEMS, TOO_MANY_PROBLEMS, Problem, more_warnings
 from ecs_release.manifest.values import Keys, is_nothing, kind_of, read_keys
 
@@ -45,6 +54,8 @@ def check(source: Source) -> Checked:
     said = {(problem.line, problem.column) for problem in problems}
     top, found = read_keys(source.root, "", TOP_LEVEL_FIELDS)
     problems += found
+    if too_many := _too_many(top):
+        return Checked(_in_file_order([*problems, too_many]))
     entries = []
     errors, counted = set(_places(problems)), len(problems)
     # Keys that stand beside tasks and services are those that the entry above seems to miss.
@@ -107,6 +118,18 @@ def _no_manifest(root: Node | None) -> Problem:
     return Problem("E051", root.line, root.column, "", f"the file is {kind_of(root)}; {_EXAMPLE}")
 
 
+def _too_many(top: Keys) -> Problem | None:
+    """Refuse more entries than a release can have, written or used by an alias, in YAML or in JSON."""
+    left = MOST_ENTRIES
+    for name in LISTS:
+        value = top.values.get(name)
+        entries = value.values if isinstance(value, Sequence) else ()
+        if len(entries) > left:
+            return Problem("E007", entries[left].line, entries[left].column, name, TOO_MANY_ENTRIES)
+        left -= len(entries)
+    return None
+
+
 def _entries(top: Keys, problems: list[Problem]) -> Iterator[Keys]:
     """Read the entries of both lists, tasks first."""
     for name, kind, fields in (("tasks", "task", TASK_FIELDS), ("services", "service", SERVICE_FIELDS)):
@@ -127,7 +150,7 @@ def _entries(top: Keys, problems: list[Problem]) -> Iterator[Keys]:
 
 def _something_to_release(top: Keys) -> Iterator[Problem]:
     """One of the two lists must have an entry."""
-    for name in ("tasks", "services"):
+    for name in LISTS:
         value = top.values.get(name)
         if isinstance(value, Sequence) and value.values:
             return

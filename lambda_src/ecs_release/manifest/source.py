@@ -20,8 +20,10 @@ from ecs_release.manifest.hints import UNCLOSED, explain, line_problems
 from ecs_release.manifest.keys import KNOWN_KEYS
 from ecs_release.manifest.nodes import (
     DEEPEST,
+    LISTS,
     MOST_ENTRIES,
     MOST_VALUES,
+    TOO_MANY_ENTRIES,
     Entry,
     Mapping,
     Node,
@@ -37,10 +39,9 @@ from ecs_release.manifest.text import decode
 MOST_KEYS = 100
 MOST_LINES = 60_000
 LONGEST_VALUE = 10_000
-_LISTS = ("tasks", "services")
 _LONGER = re.compile(rf"[ \t]*([^,\[\]{{}}]{{{LONGEST_VALUE + 1}}})")
 _TOO_LONG = f"a value of more than {LONGEST_VALUE:,} characters; no name and no image is that long"
-_TOO_MANY_ENTRIES = f"more than {MOST_ENTRIES:,} entries; split the release"
+_LIST = re.compile(rf"(?:{'|'.join(LISTS)}):[ \t]*(?:#.*)?")
 _MARKER = re.compile(r"(?:---|\.\.\.)[ \t]*(?:#.*)?")
 _BLANK = re.compile(r"[ \t]*(?:#.*)?")
 # A key that a forbidden character, mostly a foreign line end, has made a part of the value before it.
@@ -89,9 +90,20 @@ def _too_many(lines: list[str]) -> Problem | None:
     """Refuse what is surely too much at a glance; `_Composer` counts the rest."""
     if len(lines) > MOST_LINES:
         return Problem("E007", MOST_LINES + 1, 1, "", f"more than {MOST_LINES:,} lines; split the release")
-    dashed = [number for number, text in enumerate(lines, 1) if text.lstrip(" ").startswith("- ")]
+    dashed: list[int] = []
+    indent: int | None = (
+        None  # of the dashes below tasks: or services:, which are the entries; deeper ones are other lists
+    )
+    is_list = False
+    for number, text in enumerate(lines, 1):
+        if text[:1] not in ("", " ", "\t", "-", "#"):
+            is_list, indent = _LIST.fullmatch(text) is not None, None
+        elif is_list and (content := text.lstrip(" ")).startswith("- "):
+            indent = len(text) - len(content) if indent is None else indent
+            if indent == len(text) - len(content):
+                dashed.append(number)
     is_too_long = len(dashed) > MOST_ENTRIES
-    return Problem("E007", dashed[MOST_ENTRIES], 1, "", _TOO_MANY_ENTRIES) if is_too_long else None
+    return Problem("E007", dashed[MOST_ENTRIES], 1, "", TOO_MANY_ENTRIES) if is_too_long else None
 
 
 def _too_long(lines: list[str]) -> list[Problem]:
@@ -172,9 +184,10 @@ class _Composer(yaml.BaseLoader):
 
     def _check_limits(self, parent: Any, index: Any, event: Any) -> None:
         self._values += 1
-        self._entries += isinstance(index, int)
+        is_in_list = len(self._open) > 1 and getattr(self._open[1], "value", "") in LISTS
+        self._entries += isinstance(index, int) and is_in_list and len(self._open) == 2
         if self._entries > MOST_ENTRIES:
-            raise _Refused("E007", event, _TOO_MANY_ENTRIES)
+            raise _Refused("E007", event, TOO_MANY_ENTRIES)
         if self._values > MOST_VALUES:
             raise _Refused("E007", event, f"more than {MOST_VALUES:,} keys and values; split the release")
         if isinstance(event, CollectionStartEvent) and len(self._open) == DEEPEST:
@@ -183,7 +196,7 @@ class _Composer(yaml.BaseLoader):
             if len(parent.value) == MOST_KEYS:
                 message = f"more than {MOST_KEYS} keys in one mapping; a manifest never needs that many"
                 raise _Refused("E007", event, message)
-            is_of_entry = len(self._open) == 3 and getattr(self._open[1], "value", "") in _LISTS
+            is_of_entry = is_in_list and len(self._open) == 3
             if is_of_entry and getattr(event, "value", "<<") not in (*KNOWN_KEYS, "<<"):
                 self._unknown_keys.append(event)
             if len(self._unknown_keys) > MOST_PROBLEMS:
