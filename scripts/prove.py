@@ -34,7 +34,7 @@ PROOFS = {
     "two hundred, later pages": ("many", "later_pages"),
     "permissions, judged twice": ("permissions",),
     "the first run": ("first_run_policy", "smoke_interrupted"),
-    "beside Terraform": ("with_terraform",),
+    "beside Terraform": ("with_terraform", "connection"),
 }
 # Whole releases that are stopped, watched or put back in every way, each of which takes its time; `make test` has all other faults.
 FAULTS_AT_LENGTH = tuple(f"tests/faults/test_{module}.py" for module in ("one_unit", "way_back", "soak"))
