@@ -38,6 +38,14 @@ resource "aws_sfn_state_machine" "this" {
     enabled = true
   }
 
+  # A running execution ends only at its next transition, and the machine is deleted after that; the longest wait for one is an attempt of Prepare,
+  # 16 minutes. A retry is a transition as well. The provider would give up after five.
+  # https://docs.aws.amazon.com/step-functions/latest/apireference/API_DeleteStateMachine.html
+  # https://docs.aws.amazon.com/step-functions/latest/dg/concepts-error-handling.html
+  timeouts {
+    delete = "20m"
+  }
+
   depends_on = [aws_iam_role_policy.state_machine]
 }
 

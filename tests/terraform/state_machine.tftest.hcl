@@ -141,6 +141,12 @@ run "definition" {
     error_message = "The state machine does not log every event without data, or is not traced."
   }
 
+  # The machine waits for a function 60 seconds longer than it may run.
+  assert {
+    condition     = 60 * tonumber(trimsuffix(aws_sfn_state_machine.this.timeouts.delete, "m")) > 60 + max([for function in aws_lambda_function.this : function.timeout]...)
+    error_message = "terraform destroy gives up before a running execution comes to its next transition."
+  }
+
   assert {
     condition     = startswith(aws_cloudwatch_log_group.state_machine.name, "/aws/vendedlogs/states/")
     error_message = "The state machine's log group has no vended logs' name."
