@@ -73,12 +73,13 @@ resource "aws_ecs_task_definition" "this" {
       environment = [{ name = "PLACE", value = "sandbox" }]
       # Without it, "sleep" as the first process would be stopped by SIGKILL, after half a minute.
       linuxParameters = { initProcessEnabled = true }
+      # ECS adds defaults to what is left out, but no startPeriod, and may not give a zero back; each plan would then replace the task definition.
+      # https://github.com/terraform-aws-modules/terraform-aws-ecs/issues/148
       healthCheck = {
-        command     = ["CMD", "true"]
-        interval    = 5
-        retries     = 3
-        startPeriod = 0
-        timeout     = 5
+        command  = ["CMD", "true"]
+        interval = 5
+        retries  = 3
+        timeout  = 5
       }
     }
   ])

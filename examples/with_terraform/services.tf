@@ -41,7 +41,7 @@ resource "aws_ecs_task_definition" "this" {
       command         = ["sleep", "3600"]
       environment     = [{ name = "LOG_LEVEL", value = var.log_level }]
       linuxParameters = { initProcessEnabled = true }
-      healthCheck     = { command = ["CMD", "true"], interval = 5, retries = 3, timeout = 5, startPeriod = 0 }
+      healthCheck     = { command = ["CMD", "true"], interval = 5, retries = 3, timeout = 5 }
     }
   ])
 }
