@@ -324,7 +324,7 @@ def test_what_a_pull_may_read_is_enough_to_find_an_image_missing(
     account: str, digest: str, by_digest: bool
 ) -> None:
     name = image(f"@{digest}" if by_digest else ":1.0", account=account)
-    rules = {"pullThroughCacheRules": []} if account == OWN else refusal("AccessDeniedException")
+    rules: Any = {"pullThroughCacheRules": []} if account == OWN else refusal("AccessDeniedException")
     found = find(name, batch_get_image=lacks(), describe_pull_through_cache_rules=rules)
     assert found == RegistryImage(missing="ImageNotFound")
 
