@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -86,8 +87,8 @@ class Ecs:
             ]
         }
 
-    def list_tasks(self, **_: Any) -> Any:
-        return {}
+    def get_paginator(self, _: str) -> Any:
+        return SimpleNamespace(paginate=lambda **_: [{}])
 
 
 @pytest.fixture
@@ -103,9 +104,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return said
 
 
-def verdict(ecs: Any, item: ItemRecord = ITEM) -> ItemRecord:
+def verdict(ecs: Any, item: ItemRecord = ITEM, *, now: float = 100.0, soak_seconds: int = 0) -> ItemRecord:
     services: Any = {("default", "c", "s"): ecs.service()}
-    return judge_item(ecs, item, services, Starting(ecs), 100.0)
+    return judge_item(ecs, item, services, Starting(ecs), now, soak_seconds=soak_seconds)
 
 
 def test_what_runs_as_approved_is_not_asked_for(asked: dict[str, Any]) -> None:
@@ -161,10 +162,53 @@ def test_the_revision_of_our_own_deployment_counts(asked: dict[str, Any]) -> Non
     assert verdict(ecs).verdict is Status.SUCCEEDED
 
 
-def test_what_can_not_be_read_now_is_no_verdict(asked: dict[str, Any]) -> None:
+def test_that_of_a_restart_alone_proves_nothing(asked: dict[str, Any]) -> None:
+    ecs = Ecs({})
+    ecs.revisions = {"3": (AFTER, {"app": B})}
+    assert verdict(ecs).verdict is Status.SUCCEEDED
+
+
+def test_where_ecs_tells_no_numbers_its_task_definition_counts(asked: dict[str, Any]) -> None:
+    ecs = Ecs({})
+    ecs.revisions = {"x": (BEFORE, {"app": C}), "y": (AFTER, {"app": B})}
+    assert verdict(ecs).verdict is Status.FAILED
+
+
+@pytest.mark.parametrize(
+    ("code", "at", "expected"),
+    [
+        ("ThrottlingException", 100.0, "UPDATED"),
+        ("ThrottlingException", 1e6, Status.UNVERIFIED),
+        ("AccessDeniedException", 100.0, Status.UNVERIFIED),
+    ],
+)
+def test_a_complete_rollout_whose_images_can_not_be_read_is_not_undone(
+    asked: dict[str, Any], code: str, at: float, expected: str
+) -> None:
     ecs = Ecs({"app": B})
-    ecs.trouble = ClientError({"Error": {"Code": "ThrottlingException"}}, "DescribeServiceRevisions")
-    assert verdict(ecs).verdict == "UPDATED"
+    ecs.trouble = ClientError({"Error": {"Code": code}}, "DescribeServiceRevisions")
+    judged = verdict(ecs, now=at)
+    assert judged.verdict == expected
+    assert "which images it runs can't be read" in judged.reason or expected == "UPDATED"
+
+
+@pytest.mark.parametrize(
+    ("meaning", "expected"),
+    [(Meaning(missing="ImageNotFound"), Status.UNVERIFIED), (Meaning(B), Status.SUCCEEDED)],
+)
+def test_what_is_watched_afterwards_is_compared_at_its_end(
+    asked: dict[str, Any], meaning: Meaning, expected: Status
+) -> None:
+    """A rollout that nobody can compare is watched like any other."""
+    asked["meaning"] = meaning
+    ecs = Ecs({"app": B})
+    began = verdict(ecs, soak_seconds=600)
+    assert (began.verdict, began.completed_at) == ("UPDATED", 100)
+    assert verdict(ecs, began, now=800.0, soak_seconds=600).verdict is expected
+
+
+def test_a_moved_tag_is_not_watched_first(asked: dict[str, Any]) -> None:
+    assert verdict(Ecs({"app": B}), soak_seconds=600).verdict is Status.FAILED
 
 
 def test_an_unchanged_service_is_not_bound_to_anything_new(asked: dict[str, Any]) -> None:

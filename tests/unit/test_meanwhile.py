@@ -14,7 +14,7 @@ from ecs_release.aws import patience
 from ecs_release.aws.raw import RAW
 from ecs_release.aws.raw import _body as sent
 from ecs_release.aws.task_definitions import TaskDefinition
-from ecs_release.errors import ItemError, SupersededError
+from ecs_release.errors import ItemError, SupersededError, UnfinishedError
 from ecs_release.manifest import Service
 from ecs_release.record.models import Found, ItemRecord
 from ecs_release.settings import Settings
@@ -291,8 +291,12 @@ def test_what_never_shows_is_said(clock: Time) -> None:
         start_rollout(Turn(world, SERVICE))
     world.history.append(AFTER)
     written = dataclasses.replace(SERVICE, deployment_id="ecs-svc/2", started_at=int(clock.now))
+    one = Turn(world, written)
+    with pytest.raises(UnfinishedError, match="looked for once more"):
+        put_service_back(one)
+    clock.sleep(7)
     with pytest.raises(ItemError, match=r"not put back: ECS took .*api:1, and shows .*api:2"):
-        put_service_back(Turn(world, written))
+        put_service_back(one)
 
 
 # --- scheduled tasks --------------------------------------------------------------------------------------------------
@@ -483,3 +487,84 @@ def test_a_one_time_schedule_whose_moment_has_passed_is_not_started_again(
     else:
         way.step(one)
     assert runs(world.live[0]) == (way.wanted if written else way.found)
+
+
+@pytest.mark.parametrize("way", BOTH_WAYS)
+def test_one_that_runs_already_what_it_is_to_run_is_not_written_and_no_failure(clock: Time, way: Way) -> None:
+    """A worker died before it could say that it had written it, before the moment passed."""
+    world, one = task("schedule", way, clock, ScheduleExpression=ONCE)
+    set_all(world, way.wanted)
+    one.item = dataclasses.replace(one.item, started_at=int(clock.now) - 60)
+    way.step(one)
+    assert world.writes == []
+
+
+def test_a_target_that_becomes_somebody_elses_between_two_attempts_back_is_left(clock: Time) -> None:
+    world, one = task("rule", BACK, clock)
+    world.refused = [{"b"}]
+    clock.at = [(clock.now, lambda: world.live[1]["EcsParameters"].update(TaskDefinitionArn=THEIRS))]
+    assert put_task_back(one)["rollback_to"] == BEFORE
+    assert [runs(entry) for entry in world.live] == [BEFORE, THEIRS]
+
+
+class Family(Bridge):
+    """Targets that name a family without a revision: its newest one is what runs."""
+
+    def __init__(self, clock: Time) -> None:
+        super().__init__(clock, target("a", FAMILY), target("b", FAMILY))
+        self.revisions = [BEFORE]
+        self.pace_of_registration = 0.0
+
+    def describe(self, reference: str) -> TaskDefinition:
+        return super().describe(self.revisions[-1] if reference == FAMILY else reference)
+
+    def find_copy(self, *_: Any) -> TaskDefinition | None:  # type: ignore[override]
+        return self.describe(AFTER) if AFTER in self.revisions else None
+
+    def register_copy(self, *_: Any, before_attempt: Callable[[], None], **__: Any) -> Any:
+        self.clock.sleep(self.pace_of_registration)
+        before_attempt()
+        self.revisions.append(AFTER)
+        return self.describe(AFTER), True
+
+
+FAMILY = f"{PREFIX}api"
+UNPINNED = dataclasses.replace(
+    RULE,
+    pinned=False,
+    after=None,
+    before_raw=json.dumps([target("a", FAMILY), target("b", FAMILY)]),
+)
+
+
+@pytest.mark.parametrize("pace", [30.0, 0.0])
+@pytest.mark.parametrize("wait", [None, *ERRORS])
+def test_whoever_registers_in_the_family_meanwhile_has_deployed(
+    clock: Time, wait: Wait | None, pace: float
+) -> None:
+    if wait is None and not pace:
+        return
+    world: Any = Family(clock)
+    world.pace_of_registration = pace
+    if wait is not None:
+        wait.before(world)
+    clock.at = [(clock.now, lambda: world.revisions.append(THEIRS))]
+    one = Turn(world, UNPINNED)
+    if wait is not None and wait.applied and not pace:  # the targets are pinned to ours by then
+        assert point_at_new_revision(one)["after"] == AFTER
+        return
+    with pytest.raises(SupersededError, match="api:9 was registered meanwhile"):
+        point_at_new_revision(one)
+    assert {runs(entry) for entry in world.live} == {FAMILY}
+    assert world.revisions[-1] == THEIRS
+
+
+def test_nor_is_it_pinned_away_on_the_way_back(clock: Time) -> None:
+    world: Any = Family(clock)
+    world.revisions.append(AFTER)
+    world.answers = iter([THROTTLE] * 3)
+    clock.at = [(clock.now, lambda: world.revisions.append(THEIRS))]
+    written = dataclasses.replace(UNPINNED, after=AFTER, registered=True, started_at=int(clock.now) - 60)
+    with pytest.raises(SupersededError, match=r"not put back: .*api:9 was registered meanwhile"):
+        put_task_back(Turn(world, written))
+    assert {runs(entry) for entry in world.live} == {FAMILY}

@@ -295,9 +295,12 @@ def test_a_service_scaled_to_nothing_is_not_excused_from_what_its_tasks_did_befo
         ("STOPPED", Status.FAILED),
         ("SUCCESSFUL", Status.UNVERIFIED),
         ("IN_PROGRESS", Status.UNVERIFIED),
+        ("ROLLBACK_REQUESTED", None),
+        ("ROLLBACK_IN_PROGRESS", None),
+        ("STOP_REQUESTED", None),
     ],
 )
-def test_nor_from_what_ecs_says_of_its_service_deployment(ended: str, status: Status) -> None:
+def test_nor_from_what_ecs_says_of_its_service_deployment(ended: str, status: Status | None) -> None:
     found = service(deployment(state=None), desired=0)
     assert judge(rollout(), found).needs_history
     assert judge(rollout(), found, history(ended)).status is status
@@ -306,3 +309,11 @@ def test_nor_from_what_ecs_says_of_its_service_deployment(ended: str, status: St
 def test_what_fails_until_the_deadline_while_nothing_is_wanted_has_timed_out() -> None:
     found = service({**deployment(), "failedTasks": 3}, desired=0)
     assert judge(rollout(age=600), found).status is Status.TIMED_OUT
+
+
+def test_an_alarm_that_has_ecs_go_back_is_no_failed_task() -> None:
+    """FAILED for an alarm: https://docs.aws.amazon.com/AmazonECS/latest/developerguide/deployment-alarm-failure.html."""
+    found = service(deployment(state="FAILED"), desired=0, rollback=True)
+    assert judge(rollout(), found).needs_history
+    assert judge(rollout(), found, history("ROLLBACK_IN_PROGRESS")).status is None
+    assert judge(rollout(), found, history("ROLLBACK_SUCCESSFUL")).status is Status.ROLLED_BACK_BY_ECS

@@ -291,6 +291,8 @@ def release_record(row: Mapping[str, Any]) -> ReleaseRecord:
 
 def item_record(row: Mapping[str, Any]) -> ItemRecord:
     fields = {name: value for name, value in row.items() if name in _ITEM_FIELDS}
+    # Earlier versions left alone whatever was SUPERSEDED.
+    fields.setdefault("left_alone", row["status"] == "SUPERSEDED")
     return ItemRecord(item=_item(row), **fields)
 
 

@@ -89,20 +89,30 @@ def judge(
         return lost
     assert service is not None  # noqa: S101 - for the type checker
     judgement = _judge(rollout, service, history)
-    return _with_nothing_running(judgement, rollout, service) if service.desired_count == 0 else judgement
+    if service.desired_count:
+        return judgement
+    return _with_nothing_running(judgement, rollout, service, history or ())
 
 
-def _with_nothing_running(judgement: Judgement, rollout: Rollout, service: ServiceState) -> Judgement:
+def _with_nothing_running(
+    judgement: Judgement, rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment]
+) -> Judgement:
     """What a verdict is worth where ECS is to run nothing: a bad one stands, a good one proves nothing.
 
     Also of a deployment that is no longer PRIMARY, or not yet in an answer that lags: ECS calls it successful all the same.
     """
-    failed = (service.deployment(rollout.deployment_id) or {}).get("failedTasks", 0)
+    deployment = service.deployment(rollout.deployment_id) or {}
+    failed = deployment.get("failedTasks", 0)
+    told = find_ours(rollout, service, history)
+    going_well = service.rollout_state(deployment) != "FAILED" and (
+        told is None or told.status in ("PENDING", "IN_PROGRESS", "SUCCESSFUL")
+    )
     if failed:
         unproven = f"desired count is 0, so nothing runs that could prove the rollout; before, {failed} of its tasks failed"
     else:
         unproven = "desired count is 0, so nothing ran that could prove the rollout"
-    nothing_to_wait_for = not failed and not judgement.needs_history and _is_primary(rollout, service)
+    nothing_to_wait_for = going_well and not failed and not judgement.needs_history
+    nothing_to_wait_for = nothing_to_wait_for and _is_primary(rollout, service)
     if judgement.status is Status.SUCCEEDED or (
         nothing_to_wait_for and judgement.status in (None, Status.TIMED_OUT)
     ):

@@ -153,7 +153,12 @@ def _record_failure(turn: Turn, status: Status, reason: str, *, forward: bool) -
     else:
         # The verdict says how the item went forward and stays; only where it is now changes.
         # So does the reason of a culprit; what went wrong on the way back comes after it.
-        both = f"{item.reason}; {reason}" if item.verdict in BAD and item.reason else reason
+        told = reason.removeprefix("not put back: ") in item.reason
+        both = (
+            f"{item.reason}; {'not put back' if told else reason}"
+            if item.verdict in BAD and item.reason
+            else reason
+        )
         left_alone = status is Status.SUPERSEDED
         turn.update({"status": status, "reason": both, "left_alone": left_alone, **settled})
 

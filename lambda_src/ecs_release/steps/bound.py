@@ -47,12 +47,15 @@ def judge_images(worker: Worker, item: ItemRecord, state: ServiceState) -> Judge
 
 
 def _revision(worker: Worker, item: ItemRecord, state: ServiceState) -> ServiceRevision | None:
-    """That of the very deployment, which ECS tells by its number; else one of the task definition."""
+    """That of the very deployment, which ECS tells by its number; where it tells none, one of the task definition.
+
+    Another deployment of the same revision, somebody's restart, has resolved the tags anew.
+    """
     revisions = Services(worker.connections, item.target).revisions(state.current_service_revisions)
     number = number_of(item.deployment_id)
-    ours = [found for arn, found in revisions.items() if number and number_of(arn) == number]
-    alike = [found for found in revisions.values() if found.task_definition == item.after]
-    return next(iter([*ours, *alike]), None)
+    if number and any(map(number_of, revisions)):
+        return next((found for arn, found in revisions.items() if number_of(arn) == number), None)
+    return next((found for found in revisions.values() if found.task_definition == item.after), None)
 
 
 def _others(revision: ServiceRevision | None, expected: Mapping[str, str]) -> Iterator[tuple[str, str]]:

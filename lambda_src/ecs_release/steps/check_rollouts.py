@@ -289,11 +289,11 @@ def _after_rollback(
         }.get(verdict.status, Status.ROLLBACK_FAILED)
         # That it was being watched says nothing any more.
         watched = item.verdict in OPEN and item.completed_at is not None
-        reason = (
-            ("" if watched else item.reason)
-            if status is Status.ROLLED_BACK
-            else f"{item.reason}; going back: {verdict.reason}".strip("; ")
-        )
+        reason = "" if watched and status is Status.ROLLED_BACK else item.reason
+        if verdict.status is Status.UNVERIFIED:
+            reason = f"{reason}; back, and not proven: {verdict.reason}".strip("; ")
+        elif status is not Status.ROLLED_BACK:
+            reason = f"{reason}; going back: {verdict.reason}".strip("; ")
         logger.info("back", extra={"item": item.name, "status": status, "reason": verdict.reason})
         left_alone = status is Status.SUPERSEDED
         worker.store.settle_item(item, {**seen, "status": status, "reason": reason, "left_alone": left_alone})

@@ -17,6 +17,7 @@ from ecs_release.aws.task_definitions import parse_reference
 from ecs_release.aws.trouble import PASSING, error_code, explain, refused
 from ecs_release.errors import ItemError, LockLostError, OddAnswerError, RecordChangedError
 from ecs_release.observability import about_item, logger
+from ecs_release.record.before import reference_before
 from ecs_release.record.models import ItemRecord
 from ecs_release.record.statuses import OPEN, Status
 from ecs_release.rollout.back import judge_rollback
@@ -102,14 +103,12 @@ def judge_item(
         verdict = Judgement(Status.SUCCEEDED)
         if item.completed_at is None:
             verdict = _judge_service(worker, item, state, now)
-            if (
-                verdict.status is Status.SUCCEEDED
-                and item.action == "update"
-                and isinstance(state, ServiceState)
-            ):
-                verdict = _bound(worker, item, state, now)
-        if soak_seconds and item.action == "update" and verdict.status is Status.SUCCEEDED:
-            item, completed, verdict = watched(worker, item, state, now, soak_seconds)
+        if item.action == "update" and verdict.status is Status.SUCCEEDED:
+            bound = None if item.completed_at is not None else _bound(worker, item, state, now)
+            if soak_seconds and (bound is None or bound.status not in (None, Status.FAILED)):
+                item, completed, verdict = watched(worker, item, state, now, soak_seconds)
+            if verdict.status is Status.SUCCEEDED:
+                verdict = bound or _bound(worker, item, state, now)
     changes, verdict = looked_twice(worker, item, verdict, now)
     changes = {**completed, **changes}
     if verdict.bakes != item.bakes:
@@ -159,11 +158,17 @@ def _describe(worker: Worker, items: Sequence[ItemRecord]) -> _Described:
     return found
 
 
-def _bound(worker: Worker, item: ItemRecord, state: ServiceState, now: float) -> Judgement:
+def _bound(worker: Worker, item: ItemRecord, state: ServiceState | Exception | None, now: float) -> Judgement:
+    """The verdict on a complete rollout, once it is known which images it runs."""
+    if not isinstance(state, ServiceState):
+        return Judgement(Status.SUCCEEDED)
     try:
         return judge_images(worker, item, state)
     except PASSING as error:
-        return _unreadable(_service_rollout(item, now), "which images it runs", error)
+        rollout = _service_rollout(item, now)
+        if refused(error) or rollout.overdue:  # that it is complete is proven
+            return Judgement(Status.UNVERIFIED, f"which images it runs can't be read: {explain(error)}")
+        return _unreadable(rollout, "which images it runs", error)
 
 
 def _judge_service(
@@ -380,7 +385,7 @@ def _judge_task_back(worker: Worker, item: ItemRecord, starting: Starting, now: 
         with understanding("what AWS says of it"):
             found = current_targets(worker, item)
             others = [r for r in map(reference_of, found) if r != item.rollback_to]
-            if others or (item.pinned and item.rollback_to == item.before):
+            if others or (item.pinned and item.rollback_to in (item.before, reference_before(item))):
                 return _task_judgement(others)
             # A rule that named a family is pinned now, and a copy has another ARN: its role may be allowed neither.
             return starting.judge(item, found)

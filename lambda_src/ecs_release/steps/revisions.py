@@ -22,11 +22,21 @@ from ecs_release.record.statuses import OPEN
 from ecs_release.steps.turn import Turn
 
 
-def register(turn: Turn) -> None:
+def register(turn: Turn, before_attempt: Callable[[], None] = lambda: None) -> None:
     """Find or register the item's new revision and record it.
 
     Only one worker at a time registers for an item: two at once would both find no revision and make two.
+
+    Parameters
+    ----------
+    before_attempt : called before each one, which may have waited for minutes; raises to stop.
     """
+
+    def ready() -> None:
+        before_attempt()
+        # There is none so far: what a later attempt finds is this release's own.
+        turn.ready(registering=True)
+
     turn.claim()
     item, worker = turn.item, turn.worker
     if item.after is not None:
@@ -48,8 +58,7 @@ def register(turn: Turn) -> None:
         copy, registered = definitions.register_copy(
             base,
             item.new_images,
-            # There is none so far: what a later attempt finds is this release's own.
-            before_attempt=lambda: turn.ready(registering=True),
+            before_attempt=ready,
             usable=_usable(turn),
         )
     except ClientError:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ROLLING, ServiceState
 from ecs_release.aws.services import Services
-from ecs_release.errors import ItemError, SupersededError
+from ecs_release.errors import ItemError, SupersededError, UnfinishedError
 from ecs_release.observability import about_release, logger
 from ecs_release.record.before import original_reference, recorded_references, reference_before
 from ecs_release.record.models import ItemRecord
@@ -23,7 +24,7 @@ from ecs_release.steps.batch import run_batch
 from ecs_release.steps.history import deployments_of, given_up_by_ecs
 from ecs_release.steps.revisions import RevisionBack, is_ours, revision_back, still_means_what_ran
 from ecs_release.steps.targets import current_targets, set_meanwhile, write_task_definition
-from ecs_release.steps.turn import NO_CLAIM, Turn, once, seen_twice, under_lock
+from ecs_release.steps.turn import NO_CLAIM, Turn, doubted, once, seen_twice, under_lock
 from ecs_release.steps.worker import Worker
 
 
@@ -71,6 +72,7 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
     found: list[ServiceState] = []
 
     def look() -> str | None:
+        turn.looked_at = time.monotonic()
         state = services.find(cluster, name)
         found[:] = [state]
         live, deployment = _runs(state)
@@ -119,9 +121,19 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
         look_again()
         live, started = _runs(found[0])
         if live != back.arn:
-            raise ItemError(f"not put back: ECS took {back.arn}, and shows {live} as {started}.")
+            _ensure_not_shown_before(turn, f"ECS took {back.arn}, and shows {live} as {started}.")
     logger.info("going back", extra={"deployment": started, "revision": back.arn})
     return {"rollback_deployment": started, "rollback_started_at": now, **_about(item, back)}
+
+
+def _ensure_not_shown_before(turn: Turn, odd: str) -> NoReturn:
+    changes, doubtful = doubted(
+        turn.item, "back: not shown", time.time(), turn.worker.settings.settle_seconds
+    )
+    if doubtful:
+        turn.update({**changes, **turn.release()})
+        raise UnfinishedError(f"{odd} It is looked for once more.")
+    raise ItemError(f"not put back: {odd}")
 
 
 def _go_back_by_ecs(turn: Turn, services: Services, state: ServiceState) -> dict[str, Any] | None:
@@ -214,6 +226,7 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
     current: list[dict[str, Any]] = []
 
     def look() -> str | None:
+        turn.looked_at = time.monotonic()
         current[:] = current_targets(turn.worker, turn.item)
         foreign = [reference for reference in map(reference_of, current) if not is_known(reference)]
         return set_meanwhile(foreign[0]) if foreign else None
@@ -222,15 +235,30 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
         known = {turn.item.after, item.live, back, turn.item.rollback_to, *recorded_references(item)}
         return reference is not None and reference in known
 
-    def look_again(_: bool = True) -> list[dict[str, Any]]:
-        odd = seen_twice(turn, look)
-        not_foreign = [target for target in current if is_known(reference_of(target))]
-        if odd and not not_foreign:
-            raise SupersededError(f"not put back: {odd}")
-        return not_foreign
+    def registered() -> str | None:
+        newest = definitions.describe(original).arn
+        ours = newest in (turn.item.after, item.live, item.before, *recorded_references(item))
+        return None if ours else f"{newest} was registered meanwhile"
 
-    references = {reference_of(target) for target in look_again()}
-    if not item.pinned and references == {original}:
+    def known_targets() -> list[dict[str, Any]]:
+        odd = seen_twice(turn, look)
+        found = [target for target in current if is_known(reference_of(target))]
+        if odd and not found:
+            raise SupersededError(f"not put back: {odd}")
+        return found
+
+    def names_the_family(found: Sequence[Mapping[str, Any]]) -> bool:
+        return not item.pinned and set(map(reference_of, found)) == {original}
+
+    def look_again(_: bool = True) -> list[dict[str, Any]]:
+        found = known_targets()
+        if names_the_family(found) and (odd := seen_twice(turn, registered)):
+            raise SupersededError(f"not put back: {odd}")
+        return found
+
+    found = known_targets()
+    references = set(map(reference_of, found))
+    if names_the_family(found):
         if item.after is None and item.base:
             copy = definitions.find_copy(definitions.describe(item.base), item.new_images)
             if copy is not None:
@@ -239,14 +267,7 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
                 item = turn.item
         if item.after is None and not item.inherited:
             return _never_written(item)
-
-        def registered() -> str | None:
-            newest = definitions.describe(original).arn
-            ours = newest in (item.after, item.live, item.before, *recorded_references(item))
-            return None if ours else f"{newest} was registered meanwhile"
-
-        if odd := seen_twice(turn, registered):
-            raise SupersededError(f"not put back: {odd}")
+        look_again()
     if item.pinned and not item.inherited and references == {original} and item.started_at is None:
         return {}
     goal = revision_back(turn, back)

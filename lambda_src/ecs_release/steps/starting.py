@@ -66,6 +66,6 @@ class Starting:
                 return Judgement(Status.SUCCEEDED)
             case Decision.DENIED if item.action == "update":
                 return Judgement(Status.FAILED, starter.doubt, needs_second_look=True)
-            case Decision.NOT_KNOWN if not item.start_doubt:
+            case Decision.NOT_KNOWN if not item.start_doubt and item.rollback_started_at is None:
                 return Judgement(Status.SUCCEEDED)
         return Judgement(Status.UNVERIFIED, starter.doubt or item.start_doubt)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ecs_release.aws.ecs_targets import reference_of, with_task_definition
 from ecs_release.aws.patience import jittered, pause
-from ecs_release.aws.scheduled_tasks import Rules, Schedules, read_targets, starts_when_written
+from ecs_release.aws.scheduled_tasks import FailedEntry, Rules, Schedules, read_targets, starts_when_written
 from ecs_release.errors import ItemError, MissingError, RefusedError
 from ecs_release.manifest.item import Schedule
 from ecs_release.record.before import recorded_targets
@@ -61,8 +61,9 @@ def write_task_definition(
 
     def read_again(applied: bool) -> bool:
         now = {target.get("Id"): target for target in look_again(applied or taken)}
-        before, left[:] = list(left), [now[target.get("Id")] for target in left if target.get("Id") in now]
-        return left == before
+        kept = [target for target in left if target.get("Id") in now]
+        left[:] = [now[target.get("Id")] for target in kept]
+        return left == kept
 
     def take_in(applied: bool) -> None:
         if not read_again(applied):  # a single read may lag behind the change, or behind the read before
@@ -76,21 +77,25 @@ def write_task_definition(
         schedules = Schedules(turn.worker.connections, item.target)
 
         def put() -> None:
-            (schedule,) = wanted()
+            (schedule,) = left
             if moment := starts_when_written(schedule, time.time()):
+                if reference_of(schedule) == arn:
+                    return
                 raise RefusedError(
-                    f"its moment has passed ({moment}), and Scheduler may start its task at once when it is changed; "
-                    "it was left as it is."
+                    f"its moment has passed ({moment}), so it starts nothing any more, and Scheduler may start its task at once "
+                    "when it is changed; it was left as it is. To change it, give it a later moment first."
                 )
-            schedules.put(task.group, task.schedule, schedule)
+            schedules.put(task.group, task.schedule, wanted()[0])
 
         turn.write(put, look_again=take_in, **changes)
         return
     rules = Rules(turn.worker.connections, item.target)
+
+    def put_left() -> dict[str, FailedEntry]:
+        return rules.put(task.event_bus, task.rule, wanted()) if left else {}
+
     for attempt in itertools.count(1):
-        failed = turn.write(
-            lambda: rules.put(task.event_bus, task.rule, wanted()), look_again=take_in, **changes
-        )
+        failed = turn.write(put_left, look_again=take_in, **changes)
         if not failed:
             return
         taken = taken or len(failed) < len(left)

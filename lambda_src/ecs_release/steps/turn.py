@@ -62,7 +62,7 @@ class Turn:
     ----------
     item : the record as this worker last read or wrote it.
     unsure : whether a call of this worker may still be on its way or not show yet, because no answer came, or one about a fault.
-    looked_at : when what is live was read last, on the monotonic clock.
+    looked_at : when what is to be written was read last, on the monotonic clock.
     """
 
     worker: Worker
@@ -247,10 +247,8 @@ def seen_twice(turn: Turn, look: Callable[[], str | None]) -> str | None:
 
     AWS's reads lag behind writes by a few seconds, so a single one that shows something odd proves nothing.
     """
-    turn.looked_at = time.monotonic()
     odd = look()
     if odd is None:
         return None
     time.sleep(turn.worker.settings.settle_seconds)
-    turn.looked_at = time.monotonic()
     return look()

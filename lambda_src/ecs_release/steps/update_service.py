@@ -52,6 +52,7 @@ def start_rollout(turn: Turn) -> dict[str, Any]:
     found: list[ServiceState] = []
 
     def look() -> str | None:
+        turn.looked_at = time.monotonic()
         state = services.find(cluster, name)
         found[:] = [state]
         if _is_ours(turn.item, state) or _is_as_found(turn.item, state):

@@ -53,6 +53,7 @@ def point_at_new_revision(turn: Turn) -> dict[str, Any]:
     current: list[dict[str, Any]] = []
 
     def look() -> str | None:
+        turn.looked_at = time.monotonic()
         current[:] = current_targets(turn.worker, item)
         ours = {item.live, turn.item.after, *recorded_references(item)} - {None}
         foreign = [reference for reference in map(reference_of, current) if reference not in ours]
@@ -63,11 +64,11 @@ def point_at_new_revision(turn: Turn) -> dict[str, Any]:
         may_be_written = may_be_written or applied
         if odd := seen_twice(turn, look):
             raise SupersededError(odd)
+        if not item.pinned and original_reference(item) in map(reference_of, current):
+            _ensure_nobody_registered(turn)
         return current
 
     look_again(may_be_written)
-    if not item.pinned and original_reference(item) in map(reference_of, current):
-        _ensure_nobody_registered(turn)
     # The ARN of a revision that is still to be registered is not known yet; its content is.
     turn.worker.store.remember(item, content_digest(item.base, item.new_images))
     started_at = item.started_at or int(time.time())
@@ -75,7 +76,7 @@ def point_at_new_revision(turn: Turn) -> dict[str, Any]:
         # Unpinned: from the registration on, the newest revision is what runs. Recorded before it is done: should this worker
         # die in it, nobody may say later that the task was not touched.
         turn.claim(started_at=started_at)
-        register(turn)
+        register(turn, before_attempt=lambda: _ensure_nobody_registered(turn))
     try:
         write_task_definition(
             turn, current, str(turn.item.after), look_again=look_again, started_at=started_at
