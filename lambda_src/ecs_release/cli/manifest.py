@@ -4,83 +4,82 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ecs_release.cli.console import Console
 from ecs_release.cli.exits import DONE, INVALID
+from ecs_release.cli.files import beside, is_device, is_manifest, load_manifest, name_of, stream_at, write
 from ecs_release.manifest import Validation, to_document
-from ecs_release.manifest.file import load_file
 from ecs_release.manifest.problem import spelled_out
 
 
 def file_argument(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("file", type=Path, metavar="FILE", help="the manifest, usually deployment.yaml")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE", help="the manifest, usually deployment.yaml; - is standard input"
+    )
 
 
 def validate(arguments: argparse.Namespace, console: Console) -> int:
-    validation = load_file(arguments.file)
+    validation = load_manifest(arguments.file)
     show_problems(validation, arguments.file, console)
     if validation.manifest is None:
         return INVALID
-    console.say(_summary(validation, str(arguments.file)))
+    console.say(_summary(validation, arguments.file))
     return DONE
 
 
 def compile_arguments(parser: argparse.ArgumentParser) -> None:
     file_argument(parser)
     parser.add_argument(
-        "-o", "--output", type=Path, required=True, metavar="OUT", help="the JSON file to write"
+        "-o",
+        "--output",
+        type=Path,
+        required=True,
+        metavar="OUT",
+        help="the JSON file to write; - is standard output",
     )
 
 
 def compile_manifest(arguments: argparse.Namespace, console: Console) -> int:
-    validation = load_file(arguments.file)
+    stream = stream_at(arguments.output, console)
+    console = beside(stream, console)
+    validation = load_manifest(arguments.file)
     show_problems(validation, arguments.file, console)
     if validation.manifest is None:
         return INVALID
     text = json.dumps(to_document(validation.manifest), indent=2, ensure_ascii=False) + "\n"
-    if arguments.output.exists() and arguments.output.samefile(arguments.file):
-        console.complain(f"{arguments.output} is the manifest itself; choose another place with -o")
+    if stream is not None:
+        write(text, arguments.output, stream)
+        return DONE
+    if is_the_manifest(arguments.output, "-o", arguments.file, console):
         return INVALID
     try:
-        _replace(arguments.output, text)
+        write(text, arguments.output, None)
     except OSError as error:
         console.complain(
             f"{arguments.output} cannot be written: {error.strerror}; choose another place with -o"
         )
         return INVALID
-    if not _is_device(arguments.output):
+    if not is_device(arguments.output):
         console.say(
-            f"{_summary(validation, str(arguments.file))} Written to {spelled_out(str(arguments.output))}."
+            f"{_summary(validation, arguments.file)} Written to {spelled_out(str(arguments.output))}."
         )
     return DONE
 
 
-def _is_device(path: Path) -> bool:
-    """Whether a path is one like ``/dev/stdout``: something else than a file in a folder, whatever it leads to."""
-    return Path(os.path.abspath(path)).is_relative_to("/dev")  # not resolved: it is a link, to our own output
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file as a whole or not at all; a link stays, and what it leads to is written."""
-    if _is_device(path) or (path.exists() and not path.is_file()):
-        path.write_text(text, encoding="utf-8")
-        return
-    path = path.resolve()
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+def is_the_manifest(path: Path, option: str, file: Path, console: Console) -> bool:
+    """Whether what an option names is the manifest itself, with a complaint if so."""
+    found = is_manifest(path, file)
+    if found:
+        console.complain(f"{path} is the manifest itself; choose another place with {option}")
+    return found
 
 
 def show_problems(validation: Validation, file: Path, console: Console) -> None:
     """Every problem with its place, for a person or for a program."""
-    _print_problems(validation, str(file), console)
+    _print_problems(validation, name_of(file), console)
     console.result(_as_json(validation))
 
 
@@ -93,11 +92,11 @@ def _print_problems(validation: Validation, file_name: str, console: Console) ->
         console.say(f"{count(len(validation.errors), 'error')}{warnings}; docs/errors.md explains each code.")
 
 
-def _summary(validation: Validation, file_name: str) -> str:
+def _summary(validation: Validation, file: Path) -> str:
     items = validation.manifest.items if validation.manifest else ()
     tasks = sum(item.kind == "task" for item in items)
     return (
-        f"{spelled_out(file_name)} is valid: "
+        f"{spelled_out(name_of(file))} is valid: "
         f"{count(tasks, 'scheduled task')}, {count(len(items) - tasks, 'service')}."
     )
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ecs_release.cli.console import Console, unbroken
 from ecs_release.cli.exits import CHANGES, DONE, FAILED, INVALID
-from ecs_release.cli.manifest import count, file_argument, show_problems
+from ecs_release.cli.files import beside, load_manifest, stream_at, write
+from ecs_release.cli.manifest import count, file_argument, is_the_manifest, show_problems
 from ecs_release.errors import EcsReleaseError
 from ecs_release.manifest import to_document
-from ecs_release.manifest.file import load_file
 
 if TYPE_CHECKING:  # it imports boto3
     from ecs_release.cli.orchestrator import Orchestrator
@@ -49,7 +49,7 @@ def deploy(arguments: argparse.Namespace, console: Console) -> int:
     from ecs_release.cli.follow import follow
     from ecs_release.cli.orchestrator import Orchestrator
 
-    validation = load_file(arguments.file)
+    validation = load_manifest(arguments.file)
     if validation.manifest is None:
         show_problems(validation, arguments.file, console)
         return FAILED
@@ -105,7 +105,12 @@ def history(arguments: argparse.Namespace, console: Console) -> int:
 
 def plan_arguments(parser: argparse.ArgumentParser) -> None:
     file_argument(parser)
-    parser.add_argument("--html", type=Path, metavar="PAGE", help="also write the plan as a page of its own")
+    parser.add_argument(
+        "--html",
+        type=Path,
+        metavar="PAGE",
+        help="also write the plan as a page of its own; - is standard output",
+    )
     parser.add_argument("--markdown", action="store_true", help="print it as a comment for a pull request")
     machine_argument(parser)
 
@@ -119,9 +124,13 @@ def plan(arguments: argparse.Namespace, console: Console) -> int:
     from ecs_release.plan.text import as_lines, as_markdown
     from ecs_release.steps.plan import plan as make_plan
 
-    validation = load_file(arguments.file)
+    stream = stream_at(arguments.html, console) if arguments.html else None
+    console = beside(stream, console)
+    validation = load_manifest(arguments.file)
     if validation.manifest is None:
         show_problems(validation, arguments.file, console)
+        return INVALID
+    if arguments.html and is_the_manifest(arguments.html, "--html", arguments.file, console):
         return INVALID
     orchestrator = Orchestrator.find(arguments.state_machine_arn)
     store = orchestrator.store()
@@ -132,7 +141,7 @@ def plan(arguments: argparse.Namespace, console: Console) -> int:
     else:
         console.say("\n".join(as_lines(document, shutil.get_terminal_size((100, 50)).columns)))
     if arguments.html:
-        arguments.html.write_text(page(document), encoding="utf-8")
+        write(page(document), arguments.html, stream)
     if document["counts"]["blocked"]:
         return INVALID
     return CHANGES if document["counts"]["update"] else DONE
