@@ -71,7 +71,7 @@ def test_fifty_services_fit_one_screen(width: int, height: int) -> None:
     lines = as_lines(FIFTY, width)
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
-    assert lines[0] == "release 4.0: 50 update, 0 unchanged, 0 blocked; about 6 min; can go back"
+    assert lines[0] == 'release "4.0": 50 update, 0 unchanged, 0 blocked; about 6 min; can go back'
     assert all(any(f"service-{n:02}" in line for line in lines) for n in range(50))
 
 
@@ -116,7 +116,7 @@ def test_problems_are_whole_and_within_the_window() -> None:
 
 def test_nothing_to_change_is_said() -> None:
     headline = as_lines(plan(item(0, action="unchanged")), 80)[0]
-    assert headline == "release 4.0: 0 update, 1 unchanged, 0 blocked; nothing to change"
+    assert headline == 'release "4.0": 0 update, 1 unchanged, 0 blocked; nothing to change'
     assert "nothing to change" in approval_summary(plan(item(0, action="unchanged")))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ecs_release.errors import in_one_line
 from ecs_release.plan.text import (
     Document,
     cell,
@@ -47,12 +48,17 @@ def approval_summary(plan: Document, allow_stale: bool = False) -> str:
         about = f"{len(group.names)} items" if len(group.names) > 1 else group.names[0]
         parts.append(f"{group.title[:120]} ({about})")
     changes = [" ".join(cell(item, common, usual)) for item in updates]
-    text = " | ".join(parts)
+    text = " | ".join(map(_part, parts))
     place = f"{common}: " if common else ""
     room = APPROVAL_CHARACTERS - len(text) - len(place) - 40
     if changes and room > 40:
-        text += f" | {place}{shortened(changes, room)}"
+        text += f" | {_part(place + shortened(changes, room))}"
     return text[:APPROVAL_CHARACTERS].encode("ascii", "replace").decode()
+
+
+def _part(text: str) -> str:
+    """One part of the line: what it quotes begins no other part and no other line."""
+    return in_one_line(text).replace("|", "/")
 
 
 def _clipped(text: str) -> str:

@@ -16,11 +16,12 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ecs_release.errors import fitting
+from ecs_release.errors import fitting, in_one_line
 from ecs_release.manifest.images import origin_change, registry_and_repository, split_image
 from ecs_release.plan.codes import CODES
 from ecs_release.plan.columns import Cell, columns, wrapped
 from ecs_release.plan.document import NO_WAY_CODES, unpacked
+from ecs_release.plan.markdown import code, table_cell, words
 
 COMMENT_CHARACTERS = 60_000
 """GitHub takes 65,536 characters in a comment; CodeCommit 10,240 (see docs/pull-requests.md)."""
@@ -33,7 +34,16 @@ _LONG_REVISION = re.compile(r"(?<!name )arn:[\w-]+:ecs:[\w-]+:\d+:task-definitio
 
 
 def headline(plan: Document) -> str:
-    """``release 4.0: 48 update, 2 unchanged, 0 blocked; about 6 min; can go back``"""
+    """``release "4.0": 48 update, 2 unchanged, 0 blocked; about 6 min; can go back``"""
+    label = _label(plan).replace('"', "'")  # anybody's words, which could be those of a headline
+    return (f'release "{label}": ' if label else "") + _counts(plan)
+
+
+def _label(plan: Document) -> str:
+    return in_one_line(str(plan.get("release") or ""))
+
+
+def _counts(plan: Document) -> str:
     counts = plan["counts"]
     parts = [", ".join(f"{counts[action]} {action}" for action in ("update", "unchanged", "blocked"))]
     if counts["update"]:
@@ -43,8 +53,7 @@ def headline(plan: Document) -> str:
         ]
     elif not counts["blocked"]:
         parts.append("nothing to change")
-    label = f"release {plan['release']}: " if plan.get("release") else ""
-    return label + "; ".join(filter(None, parts))
+    return "; ".join(filter(None, parts))
 
 
 def way_back_words(plan: Document) -> str:
@@ -224,8 +233,9 @@ def _found(item: Mapping[str, Any], level: str) -> list[Mapping[str, Any]]:
     if "findings" not in item and level == "ignored":
         return []
     if "findings" not in item:
-        return [{"code": "", "message": message} for message in item[f"{level}s"]]
-    return [finding for finding in item["findings"] if finding["level"] == level]
+        return [{"code": "", "message": in_one_line(message)} for message in item[f"{level}s"]]
+    found = (finding for finding in item["findings"] if finding["level"] == level)
+    return [{**finding, "message": in_one_line(str(finding["message"]))} for finding in found]
 
 
 def title_of(finding: Mapping[str, Any]) -> str:
@@ -318,17 +328,18 @@ def shortened(names: Sequence[str], characters: int) -> str:
 def as_markdown(plan: Document) -> str:
     """The plan as a comment on a pull request: what is blocked first."""
     usual = usual_registry(plan)
-    lines = [f"### ECS Release plan\n\n{headline(plan)}\n"]
+    label = f"release {code(_label(plan))}: " if _label(plan) else ""
+    lines = [f"### ECS Release plan\n\n{label}{_counts(plan)}\n"]
     if usual:
-        lines.append(f"Images are in `{usual}` where no other registry is named.\n")
+        lines.append(f"Images are in {code(usual)} where no other registry is named.\n")
     blocked = [
-        f"- **{where(item)}**: {_with_code(problem)}"
+        f"- **{words(where(item))}**: {words(_with_code(problem))}"
         for item in plan["items"]
         for problem in problems_of(item)
     ]
     if blocked:
         lines += ["**Blocked**\n", *_fitting(blocked), ""]
-    moves = [f"- **{name}**: `{old}` -> `{new}`" for name, old, new in origin_changes(plan)]
+    moves = [f"- **{words(name)}**: {code(old)} -> {code(new)}" for name, old, new in origin_changes(plan)]
     if moves:
         lines += ["**Another registry or repository**\n", *_fitting(moves), ""]
     rows = list(_markdown_rows(plan, usual))
@@ -342,11 +353,11 @@ def as_markdown(plan: Document) -> str:
     if ignored := ignored_groups(plan):
         lines += ["", "**Ignored by the manifest**\n"]
         lines += _bullets(ignored)
-    return "\n".join([*lines, "", f"Plan `{plan['digest'][:16]}`"])
+    return "\n".join([*lines, "", f"Plan {code(plan['digest'][:16])}"])
 
 
 def _bullets(groups: Sequence[Group]) -> list[str]:
-    said = [f"- {group.said} ({shortened([f'`{name}`' for name in group.names], 2000)})" for group in groups]
+    said = [f"- {words(group.said)} ({shortened(list(map(code, group.names)), 2000)})" for group in groups]
     return _fitting(said)
 
 
@@ -357,8 +368,8 @@ def _fitting(lines: list[str], rest: str = "- and {} more") -> list[str]:
 
 def _markdown_rows(plan: Document, usual: str) -> Iterator[str]:
     for item in updates_in_reading_order(plan):
-        name, change = where(item), _image_changes(item, usual)
-        yield f"| `{name}` | {item['wave']} | {change.replace('|', chr(92) + '|')} |"
+        name, change = code(where(item)), words(_image_changes(item, usual))
+        yield f"| {table_cell(name)} | {item['wave']} | {table_cell(change)} |"
 
 
 def cell(item: Mapping[str, Any], cluster: str, usual: str) -> Cell:
