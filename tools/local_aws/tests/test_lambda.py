@@ -172,6 +172,32 @@ def test_versions_keep_their_code_and_environment(aws: LocalAws) -> None:
     assert function.invoke(arn=function.name, Qualifier="1") == "old red"
 
 
+def test_each_version_has_a_policy_of_its_own(aws: LocalAws) -> None:
+    function = Function(aws, "def handler(e, c): return 1")
+    client = function.client
+    client.update_function_code(FunctionName=function.name, ZipFile=package("def handler(e, c): return 2"))
+    assert client.publish_version(FunctionName=function.name)["Version"] == "2"
+    for version in ("1", "2"):
+        client.add_permission(
+            FunctionName=function.name,
+            Qualifier=version,
+            StatementId="Rule",
+            Action="lambda:InvokeFunction",
+            Principal="events.amazonaws.com",
+        )
+    client.remove_permission(FunctionName=function.name, StatementId="Rule", Qualifier="1")
+
+    (statement,) = json.loads(client.get_policy(FunctionName=function.name, Qualifier="2")["Policy"])[
+        "Statement"
+    ]
+    assert statement["Resource"].endswith(f":{function.name}:2")
+    for qualifier in ({"Qualifier": "1"}, {}):
+        with pytest.raises(client.exceptions.ResourceNotFoundException):
+            client.get_policy(FunctionName=function.name, **qualifier)
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.remove_permission(FunctionName=function.name, StatementId="Rule", Qualifier="1")
+
+
 def test_functions_are_made_while_others_log(aws: LocalAws) -> None:
     logs = aws.client("logs")
     group = f"/aws/lambda/busy-{uuid.uuid4().hex[:8]}"

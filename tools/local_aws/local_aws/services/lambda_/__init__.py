@@ -669,6 +669,22 @@ def install(server: Server) -> None:
             lambdas.forget(call.params["FunctionName"].rpartition(":")[2])
         return answer
 
+    @server.operation("lambda", "RemovePermission")
+    def remove_permission(call: Call) -> Answer:
+        """Where a version is named, from its own policy. https://docs.aws.amazon.com/lambda/latest/api/API_RemovePermission.html"""
+        if "Qualifier" not in call.params:
+            return call.forward()
+        name, sid = call.params["FunctionName"].rpartition(":")[2], call.params["StatementId"]
+        function = _function(call.account, call.region, name, call.params["Qualifier"])
+        with MOTO_LOCK:
+            kept = [statement for statement in function.policy.statements if statement["Sid"] != sid]
+            if len(kept) == len(function.policy.statements):
+                raise ApiError(
+                    "ResourceNotFoundException", f"Statement {sid} is not found in resource policy.", 404
+                )
+            function.policy.statements = kept
+        return Answer(204, [], b"")
+
     def target(target: dict[str, Any], event: dict[str, Any], origin: Any) -> None:
         # By the function's policy. EventBridge sends the rule's ARN and no account:
         # https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-troubleshooting.html

@@ -4,6 +4,9 @@ Stands for LoggingConfig, EphemeralStorage, TracingConfig, KMSKeyArn and Archite
 UpdateFunctionConfiguration, which GetFunction returns as they were set:
 https://docs.aws.amazon.com/lambda/latest/api/API_UpdateFunctionConfiguration.html
 
+And for a policy of each version's own, where moto's versions share one, from which any RemovePermission takes:
+https://docs.aws.amazon.com/lambda/latest/dg/access-control-resource-based.html
+
 And for a CreateFunction with Publish that other calls do not disturb: to answer it, moto copies the function deeply, and with it
 the account's log groups, which fails while functions are logging ("dictionary changed size during iteration").
 """
@@ -14,6 +17,7 @@ import copy
 from typing import Any
 
 from moto.awslambda.models import LambdaFunction
+from moto.awslambda.policy import Policy
 
 from local_aws.kernel.patches import patch
 from local_aws.kernel.server import Server
@@ -75,6 +79,10 @@ def install(_: Server) -> None:
         config: dict[str, Any] = self.get_configuration()
         return config
 
+    def set_version(self: Any, version: int) -> None:
+        original_version(self, version)
+        self.policy = Policy(self.policy.parent)  # the function, to whose ARN moto adds the version
+
     def copied(self: Any, _: Any) -> Any:
         return copy.copy(self)
 
@@ -88,5 +96,12 @@ def install(_: Server) -> None:
     original_init = replaced("__init__", init)
     original_get = replaced("get_configuration", get_configuration)
     original_update = replaced("update_configuration", update_configuration)
+    original_version = patch(
+        LambdaFunction,
+        "set_version",
+        set_version,
+        because="a published version has the policy of the function itself",
+        upstream="moto should keep a policy for each version",
+    )
     # object has none; a copy of the code for each published version is what takes the time.
     LambdaFunction.__deepcopy__ = copied
