@@ -324,6 +324,34 @@ def test_a_rule_publishes_to_an_encrypted_topic_where_topic_and_key_let_it(
     assert not [n for n in aws.notifications() if n["topicArn"] == topics["asked"]]
 
 
+def test_a_package_is_read_with_the_permissions_of_the_caller(aws: LocalAws) -> None:
+    name, bucket = unique("f"), unique("bucket")
+    runs = role(aws, "lambda.amazonaws.com")
+    code = {"ZipFile": package("def handler(event, context): pass")}
+    aws.client("lambda").create_function(
+        FunctionName=name, Runtime="python3.13", Role=runs, Handler="app.handler", Code=code
+    )
+    s3 = aws.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket=bucket, Key="k.zip", Body=code["ZipFile"])["VersionId"]
+
+    def update(*actions: str, **members: str) -> Any:
+        allowed = {"Effect": "Allow", "Action": ["lambda:*", *actions], "Resource": "*"}
+        client = aws.client("lambda", credentials=session(aws, anyone(aws, allowed)))
+        return client.update_function_code(FunctionName=name, S3Bucket=bucket, S3Key="k.zip", **members)
+
+    for action, members in (
+        ("s3:GetObject", {}),
+        ("s3:GetObjectVersion", {"S3ObjectVersion": version}),
+    ):
+        other = {"s3:GetObject", "s3:GetObjectVersion"} - {action}
+        with pytest.raises(ClientError) as refused:
+            update(*other, **members)
+        assert f"{action} on resource" in refusal(refused)[1]
+        update(action, **members)
+
+
 def test_a_function_runs_for_the_rule_that_its_permission_names_and_for_no_other(
     aws: LocalAws, eventually: Callable[..., Any]
 ) -> None:

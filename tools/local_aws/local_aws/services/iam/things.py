@@ -317,22 +317,25 @@ def _owner(bucket: str) -> str:
         return policies_in_force.owner_of_bucket(bucket)
 
 
-def _key_in_bucket(call: Call, name: Any, with_bucket_key: bool) -> list[Thing]:
-    arn = f"arn:aws:s3:::{call.params['Bucket']}"
-    return _key(call, name, **{"aws:s3:arn": arn if with_bucket_key else f"{arn}/{call.params['Key']}"})
+def _key_in_bucket(call: Call, bucket: str, key: str, name: Any, with_bucket_key: bool) -> list[Thing]:
+    arn = f"arn:aws:s3:::{bucket}"
+    return _key(call, name, **{"aws:s3:arn": arn if with_bucket_key else f"{arn}/{key}"})
 
 
-@_finder("key of the object")
-def _key_of_object(call: Call) -> list[Thing]:
+def _key_that_encrypts(call: Call, bucket: str, key: str, version: str | None) -> list[Thing]:
     with MOTO_LOCK:
-        bucket = policies_in_force.bucket(call.params["Bucket"])
-        version = call.params.get("versionId")
-        keys = bucket.keys.getlist(call.params["Key"], []) if bucket is not None else []
+        found_bucket = policies_in_force.bucket(bucket)
+        keys = found_bucket.keys.getlist(key, []) if found_bucket is not None else []
         found = [k for k in keys if version in (None, str(k.version_id))]
         one = found[-1] if found else None
         if one is None or getattr(one, "encryption", None) != "aws:kms":
             return []
-        return _key_in_bucket(call, one.kms_key_id, bool(one.bucket_key_enabled))
+        return _key_in_bucket(call, bucket, key, one.kms_key_id, bool(one.bucket_key_enabled))
+
+
+@_finder("key of the object")
+def _key_of_object(call: Call) -> list[Thing]:
+    return _key_that_encrypts(call, call.params["Bucket"], call.params["Key"], call.params.get("versionId"))
 
 
 @_finder("key of the object to be put")
@@ -347,7 +350,21 @@ def _key_of_new_object(call: Call) -> list[Thing]:
             return []
         asked = call.header("x-amz-server-side-encryption-bucket-key-enabled")
         with_bucket_key = str(asked or rule.get("BucketKeyEnabled")).lower() == "true"
-        return _key_in_bucket(call, name or default.get("KMSMasterKeyID"), with_bucket_key)
+        key_id = name or default.get("KMSMasterKeyID")
+        return _key_in_bucket(call, call.params["Bucket"], call.params["Key"], key_id, with_bucket_key)
+
+
+@_finder("package")
+def _package(call: Call) -> list[Thing]:
+    bucket, key = call.input["S3Bucket"], call.input["S3Key"]
+    return _one(f"arn:aws:s3:::{bucket}/{key}", _owner(bucket))
+
+
+@_finder("key of the package")
+def _key_of_package(call: Call) -> list[Thing]:
+    return _key_that_encrypts(
+        call, call.input["S3Bucket"], call.input["S3Key"], call.input.get("S3ObjectVersion")
+    )
 
 
 # --- Amazon SNS, SQS ----------------------------------------------------------------------------------------
