@@ -351,8 +351,7 @@ def as_markdown(plan: Document) -> str:
         lines += ["", "<details><summary>Warnings</summary>", ""]
         lines += [*_bullets(warnings), "", "</details>"]
     if ignored := ignored_groups(plan):
-        lines += ["", "**Ignored by the manifest**\n"]
-        lines += _bullets(ignored)
+        lines += ["", "**Ignored by the manifest**\n", *_bullets(ignored)]
     return "\n".join([*lines, "", f"Plan {code(plan['digest'][:16])}"])
 
 
