@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 # Letters of other scripts, and punctuation, that most fonts draw like the ASCII character beside them.
@@ -20,6 +21,7 @@ _BLANKS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0") | frozen
 # They change the direction of the text after them, so that a reader sees another order than the machine.
 BIDIRECTIONAL = "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
+_FOREIGN = re.compile(r"[^\x00-\x7f]")
 # They look like the colon between a key and its value.
 ODD_COLONS = "：﹕︓꞉∶"
 
@@ -60,7 +62,8 @@ def _is_latin(name: str) -> bool:
 
 def first_foreign(text: str) -> str | None:
     """Return the first character of ``text`` beyond ASCII, or None."""
-    return None if text.isascii() else next(c for c in text if not c.isascii())
+    found = _FOREIGN.search(text)
+    return found[0] if found else None
 
 
 def first_odd_colon(text: str) -> str | None:

@@ -51,10 +51,13 @@ _CONFLICT = re.compile(r"(?:<{7}|\|{7}|={7}|>{7})(?: .*)?")
 # A line that ends in | or >, behind a key or dashes or alone: a block of text begins below it.
 _BLOCK = re.compile(rf"({_DASHES})((?:{_KEY}:[ \t]+)?(?:[&!]\S+[ ]+)*)[|>][-+1-9]*[ \t]*(?:\s#.*)?")
 # PyYAML reads YAML 1.1, which forbids these tabs: behind a colon, at the end of a line and before a comment; and in
-# JSON, which is one pair of brackets, in the indentation and beside brackets and commas.
-_TABS = rf"(?<![^\s\[{{,:])(?:{_QUOTED})|(?<!\S)#.*|(?<=:)[ \t]++|[ \t]++(?=#|$)"
+# JSON, which is one pair of brackets, in the indentation and beside brackets and commas. Spaces are looked at from where they
+# begin alone: what is behind them is the same from everywhere.
+_TABS = rf"(?<![^\s\[{{,:])(?:{_QUOTED})|(?<!\S)#.*|(?<=:)[ \t]++|(?<![ \t])[ \t]++(?=#|$)"
 _HARMLESS_TABS = re.compile(_TABS)
-_HARMLESS_TABS_IN_JSON = re.compile(rf"{_TABS}|^[ \t]++|(?<=[\[\]{{}},])[ \t]++|[ \t]++(?=[\[\]{{}},])")
+_HARMLESS_TABS_IN_JSON = re.compile(
+    rf"{_TABS}|^[ \t]++|(?<=[\[\]{{}},])[ \t]++|(?<![ \t])[ \t]++(?=[\[\]{{}},])"
+)
 
 
 def line_problems(lines: list[str]) -> list[Problem]:

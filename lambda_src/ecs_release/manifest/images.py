@@ -44,7 +44,7 @@ _ECR_PUBLIC_HOSTS = frozenset({"public.ecr.aws", "ecr-public.aws.com"})
 """https://docs.aws.amazon.com/AmazonECR/latest/public/public-ecr-requests.html"""
 # What shells and template languages fill in, and what people write for it: __VERSION__, _REGION_, @TAG@, IMAGE_TAG, CHANGEME.
 _PLACEHOLDER = re.compile(
-    r"\$\([^)]*\)?|\$\{[^}]*\}?|#?\{+[^}]*\}*#?|\[\[[^\]]*\]*|\$[A-Za-z_]\w*|<[^>]*>|%[A-Za-z_]+%|@[A-Z_]+@"
+    r"\$\([^)]*\)?|\$\{[^}]*\}?|#?\{+[^}]*\}*#?|\[\[[^\]]*\]*|\$[A-Za-z_]\w*|<[^<>]*>|%[A-Za-z_]+%|@[A-Z_]+@"
     r"|(?<![A-Za-z0-9])(?:__[A-Za-z0-9]\w*?__|_[A-Z][A-Z0-9_]*_)(?![A-Za-z0-9])"
     # A whole tag, so that honest ones (TODO-123, 1.0-TAG, VERSION_1) stay: the name of what belongs there, or the order to put it.
     r"|(?<=:)(?:(?:[A-Z]+[_-])*(?:IMAGE)?(?:TAG|VERSION|SHA|DIGEST|PLACEHOLDER|TODO|TBD|XXX+|BUILD[_-](?:ID|NUMBER))(?:[_-]HERE)?"
@@ -143,7 +143,7 @@ def image_problem(image: str) -> tuple[str, str] | None:
     if _SPACE.search(image):
         return _space(image)
     if _SCHEME.match(image):
-        rest = _SCHEME.sub("", image)
+        rest = _SCHEME.sub("", image, count=1)
         return "E011", f"{shown(image)} is a web address; write the image without it: {_plain(rest)}"
     name, at, digest = image.partition("@")
     if at and not _DIGEST.fullmatch(digest):

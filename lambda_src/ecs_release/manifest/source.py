@@ -39,7 +39,7 @@ from ecs_release.manifest.text import decode
 MOST_KEYS = 100
 MOST_LINES = 60_000
 LONGEST_VALUE = 10_000
-_LONGER = re.compile(rf"[ \t]*([^,\[\]{{}}]{{{LONGEST_VALUE + 1}}})")
+_PART = re.compile(r"[^,\[\]{}]+")  # what may be one value, in brackets or without them
 _TOO_LONG = f"a value of more than {LONGEST_VALUE:,} characters; no name and no image is that long"
 _LIST = re.compile(rf"(?:{'|'.join(LISTS)}):[ \t]*(?:#.*)?")
 _MARKER = re.compile(r"(?:---|\.\.\.)[ \t]*(?:#.*)?")
@@ -110,10 +110,19 @@ def _too_long(lines: list[str]) -> list[Problem]:
     """Refuse what would take PyYAML long to read; a comment is no value."""
     long = [(number, text) for number, text in enumerate(lines, 1) if len(text) > LONGEST_VALUE]
     return [
-        Problem("E007", number, found.start(1) + 1, "", _TOO_LONG)
+        Problem("E007", number, column, "", _TOO_LONG)
         for number, text in long
-        if not _BLANK.fullmatch(text) and (found := _LONGER.search(text))
+        if not _BLANK.fullmatch(text) and (column := _column_of_the_longest(text))
     ]
+
+
+def _column_of_the_longest(text: str) -> int:
+    """Return where the first value that is too long begins, 0 when none is; each character is looked at once."""
+    for part in _PART.finditer(text):
+        value = part[0].lstrip(" \t")
+        if len(value) > LONGEST_VALUE:
+            return part.end() - len(value) + 1
+    return 0
 
 
 class _Refused(Exception):
@@ -259,8 +268,12 @@ class _Reading:
         if properties := re.compile(r"(?:[&!]\S*\s*)+").match(self._text, begin, end):
             begin = properties.end()  # no value without quotes begins with & or !
         raw = self._text[begin:end]
-        line = node.start_mark.line + 1 + self._text.count("\n", node.start_mark.index, begin)
-        column = begin - self._text.rfind("\n", 0, begin)
+        line, column = node.start_mark.line + 1, node.start_mark.column + 1
+        if before := self._text[
+            node.start_mark.index : begin
+        ]:  # no further back: the line may hold the whole file
+            line += before.count("\n")
+            column = len(before) - before.rfind("\n") if "\n" in before else column + len(before)
         found = [
             Problem(code, line, column, path, message)
             for is_wrong, code, message in (
@@ -301,14 +314,15 @@ class _Reading:
                 entries[key.text] = Entry(key, value)
         if "<<" in entries and entries["<<"].key.raw == "<<":
             merge = entries.pop("<<")
-            for one in merge.value.values if isinstance(merge.value, Sequence) else (merge.value,):
+            merged: dict[str, Entry] = {}
+            for one in reversed(merge.value.values if isinstance(merge.value, Sequence) else (merge.value,)):
                 if isinstance(one, Mapping):
-                    # What is written here counts, then what is merged first.
-                    entries = {**{entry.key.text: entry for entry in one.entries}, **entries}
+                    merged.update((entry.key.text, entry) for entry in one.entries)
                 elif not (isinstance(one, Scalar) and one.is_hole):
                     message = "<< takes the keys of another mapping; write <<: *base, or <<: [*base, *other]"
                     self.problems.append(Problem("E035", merge.key.line, merge.key.column, path, message))
                 is_whole &= isinstance(one, Mapping) and not one.repaired
+            entries = {**merged, **entries}  # what is written here counts, then what is merged first
         return Mapping(tuple(entries.values()), line, column, repaired=not is_whole)
 
     def _key_not_text(self, key: Any, path: str) -> None:

@@ -13,7 +13,8 @@ _LINE_BREAK = re.compile("\r\n|\r|\n")
 # sees two), a byte order mark in the middle, and noncharacters.
 _FORBIDDEN = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufdd0-\ufdef\ufffe\uffff]")
 _MOST_CHARACTERS_REPORTED = 50
-_MISLEADING_COMMENT = re.compile(rf"(?:^|\s)#.*?([{BIDIRECTIONAL}])")
+_COMMENT = re.compile(r"(?:^|\s)#")
+_MISLEADING = re.compile(f"[{BIDIRECTIONAL}]")
 
 
 def decode(data: bytes) -> tuple[list[str] | None, list[Problem]]:
@@ -64,7 +65,9 @@ def _odd_characters(lines: list[str]) -> list[Problem]:
             problems.append(Problem("E005", number, found.start() + 1, "", message))
             if len(problems) == _MOST_CHARACTERS_REPORTED:
                 return problems
-        if not line.isascii() and (misleading := _MISLEADING_COMMENT.search(line)):
-            message = f"the comment contains {described(misleading[1])}; remove it"
-            problems.append(Problem("W103", number, misleading.start(1) + 1, "", message))
+        if line.isascii() or not (comment := _COMMENT.search(line)):
+            continue
+        if misleading := _MISLEADING.search(line, comment.end()):
+            message = f"the comment contains {described(misleading[0])}; remove it"
+            problems.append(Problem("W103", number, misleading.start() + 1, "", message))
     return problems

@@ -10,6 +10,7 @@ import difflib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from ecs_release.manifest.arns import arn_message
 from ecs_release.manifest.characters import described, first_foreign, first_odd_colon, in_ascii, is_invisible
@@ -27,6 +28,10 @@ from ecs_release.manifest.keys import (
 )
 from ecs_release.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence, key_path
 from ecs_release.manifest.problem import Problem, plain, shown, spelled_out
+
+# How much of a key or name is looked at closely: more than any that is right has. An endless one may be behind an alias that
+# thousands of entries use.
+_READ = 300
 
 
 @dataclass(slots=True)
@@ -101,7 +106,7 @@ def _unknown_key(
     key = pair.key
     text = shown(key.text)
     free = [name for name in names if name not in written]
-    meant = _closest(in_ascii(key.text), free)
+    meant = _closest(in_ascii(key.text[:_READ]), tuple(free))
     foreign = first_foreign(key.text)
     column = key.column if foreign is None else key.column_of(foreign)
 
@@ -110,7 +115,7 @@ def _unknown_key(
 
     if foreign is not None:
         advice = f"write {meant}" if meant else f"the keys here are {', '.join(names)}"
-        if (double := in_ascii(key.text)) in names and double in written:
+        if (double := in_ascii(key.text[:_READ])) in names and double in written:
             meant, advice = None, f"remove it, or the {double} that is there too"
         return meant, problem("E070", f"the key {text} contains {described(foreign)}; {advice}")
     lists = _lists_with(key.text)
@@ -128,7 +133,8 @@ def _unknown_key(
 _TOP_LEVEL = frozenset(one.name for one in TOP_LEVEL_FIELDS)
 
 
-def _closest(text: str, names: list[str]) -> str | None:
+@lru_cache(maxsize=1000)  # a key that thousands of entries have from an alias
+def _closest(text: str, names: tuple[str, ...]) -> str | None:
     if len(text) > 40:
         return None
     plain = re.sub(r"[^a-z]", "", text.casefold())
@@ -293,7 +299,7 @@ _GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "
 def _without(one: Field, text: str) -> str:
     if one.kind == "label":
         return "remove it"
-    meant = in_ascii(text.translate(_GERMAN))
+    meant = in_ascii(text[:_READ].translate(_GERMAN))
     return (
         f"write {plain(meant, longest=100)}"
         if meant and meant.isascii()
@@ -341,7 +347,7 @@ def _check_name(one: Field, text: str) -> _Found:
         return "E072", arn_message(one, text)
     if re.fullmatch(one.pattern, text):
         return None
-    odd = next((c for c in text if not re.fullmatch(one.pattern, c)), None)
+    odd = next((c for c in text[:_READ] if not re.fullmatch(one.pattern, c)), None)
     if odd is None:
         return "E071", f"the {one.name} has {len(text)} characters; write {one.rule}"
     known = {" ": "a space", "\n": "a line break", "\t": "a tab"}
