@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from yaml.error import MarkedYAMLError
 
 from ecs_release.manifest.characters import ODD_COLONS, described, first_odd_colon
-from ecs_release.manifest.keys import KNOWN_KEYS
+from ecs_release.manifest.keys import EXTENSION, KNOWN_KEYS
 from ecs_release.manifest.problem import MOST_PROBLEMS, Problem, plain, shown, spelled_out
 
 _ODD_SPACES = "\u00a0\u1680" + "".join(map(chr, range(0x2000, 0x200C))) + "\u202f\u205f\u2060\u3000"
@@ -42,7 +42,11 @@ _SLIPS = [
         ),
         (rf"""{_DASHES}["']?{_KNOWN}["']?[ {_ODD_SPACES}]*(?P<at>[{ODD_COLONS}])""", "E070", _ODD_COLON),
         (rf"{_DASHES}(?P<at>-)(?P<value>{_KNOWN}:.*)", "E034", "no space after the dash; write - {value}"),
-        (rf"{_DASHES}(?P<key>{_KNOWN}):(?P<at>)(?P<value>[^\s:/].*)", "E039", _NO_SPACE),
+        (
+            rf"(?:{_DASHES}(?={_KNOWN}:)|(?={EXTENSION}))(?P<key>[A-Za-z0-9_.-]+):(?P<at>)(?P<value>[^\s:/].*)",
+            "E039",
+            _NO_SPACE,
+        ),
         ("(?P<at>%)", "E034", "a line cannot begin with %; remove the line, a manifest needs no YAML directive"),
     )
 ]  # fmt: skip
@@ -181,6 +185,8 @@ def _unexpected_colon(number: int, offset: int, lines: list[str]) -> Problem:
     above = next((n for n in range(number - 1, 0, -1) if lines[n - 1].split("#")[0].strip()), 0)
     if above and not _KEY_AND_VALUE.match(lines[above - 1]) and lines[above - 1].split("#")[0].strip() != "-":
         return _no_key(above, lines)
+    if not above:  # the first line has nothing above that it could continue
+        return _no_key(number, lines)
     column = _indent(lines[number - 1]) + 1
     message = (
         f"this line begins in column {column}, deeper than line {above} above, whose value it would continue; "
@@ -228,6 +234,8 @@ def _unexpected(before: str, number: int, column: int, what: str) -> tuple[str, 
     if before.strip(" -"):
         message = "this cannot stand behind what is before it in the line; begin a new line, or put the value in quotes"
         return "E034", number, column, "", message
+    if what.endswith("found ':'"):
+        return "E034", number, column, "", "no key stands before this colon; write key: value"
     message = (
         f"this line begins in column {column}, where no line above it does; align it with the lines around it"
     )

@@ -180,6 +180,7 @@ TOP_LEVEL_FIELDS: tuple[Field, ...] = (
 
 # Keys of the top level that begin so are the author's own, as in Compose files: a place for anchors.
 EXTENSION = "x-"
+EXTENSION_PATTERN = f"{EXTENSION}[A-Za-z0-9_.-]*"
 KNOWN_KEYS = frozenset(one.name for one in (*TOP_LEVEL_FIELDS, *TASK_FIELDS, *SERVICE_FIELDS))
 
 # What people write when they mean a key, where the spelling alone does not lead there.

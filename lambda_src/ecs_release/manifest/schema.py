@@ -15,7 +15,7 @@ from typing import Any
 from ecs_release.manifest import images
 from ecs_release.manifest.keys import (
     CONTAINER_NAME,
-    EXTENSION,
+    EXTENSION_PATTERN,
     IMAGE,
     LONGEST_LABEL,
     SERVICE_FIELDS,
@@ -40,7 +40,7 @@ def deployment_schema() -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {one.name: _property(one) for one in TOP_LEVEL_FIELDS},
         "patternProperties": {
-            f"^{EXTENSION}": {"description": "Your own: for example a value with an anchor."}
+            f"^{EXTENSION_PATTERN}$": {"description": "Your own: for example a value with an anchor."}
         },
         "anyOf": [{"required": ["tasks"]}, {"required": ["services"]}],
         "definitions": {

@@ -18,6 +18,7 @@ from ecs_release.manifest.images import image_problem, image_warning
 from ecs_release.manifest.keys import (
     CONTAINER_NAME,
     EXTENSION,
+    EXTENSION_PATTERN,
     IMAGE,
     LONGEST_LABEL,
     OTHER_NAMES,
@@ -82,7 +83,10 @@ def read_keys(
     written = {pair.key.text for pair in node.entries}
     for pair in node.entries:
         name = pair.key.text
-        if pair.key.is_hole or (not kind and name.startswith(EXTENSION)):
+        if pair.key.is_hole or (not kind and re.fullmatch(EXTENSION_PATTERN, name)):
+            continue
+        if not kind and name.startswith(EXTENSION):
+            problems.append(_odd_extension(pair.key, path))
             continue
         if name not in by_name:
             meant, problem = _unknown_key(pair, path, list(by_name), written | set(keys.keys), kind)
@@ -128,6 +132,14 @@ def _unknown_key(
         return meant, problem("E053", f"unknown key {text}; did you mean {meant}?")
     others = "" if kind else f", and any that begins with {EXTENSION}"
     return None, problem("E053", f"unknown key {text}; the keys here are {', '.join(names)}{others}")
+
+
+def _odd_extension(key: Scalar, path: str) -> Problem:
+    """Refuse a key of the author's own that is mostly something else: ``x-a:&a {b: c}`` is the key ``x-a:&a {b`` to YAML."""
+    odd = next(c for c in key.text if not re.fullmatch("[A-Za-z0-9_.-]", c))
+    found = described(odd) if first_foreign(odd) else shown(odd)
+    message = f"the key {shown(key.text)} contains {found}; write {EXTENSION} and then letters A-Z and a-z, digits, ., - and _"
+    return Problem("E053", key.line, key.column_of(odd), key_path(path, key.text), message)
 
 
 _TOP_LEVEL = frozenset(one.name for one in TOP_LEVEL_FIELDS)

@@ -1,0 +1,59 @@
+"""What is said of a mistake names the mistake and what to write, for each of its kind."""
+
+from __future__ import annotations
+
+import jsonschema
+import pytest
+from ecs_release.manifest import Problem, from_document, load
+from ecs_release.manifest.schema import deployment_schema
+from hypothesis import given
+from hypothesis import strategies as st
+
+SERVICE = "services:\n  - service: api\n    clusterName: shop\n    serviceName: api\n    image: api:1.2.3\n"
+DOCUMENT = {"service": "api", "clusterName": "shop", "serviceName": "api", "image": "api:1.2.3"}
+SCHEMA = jsonschema.Draft7Validator(deployment_schema())
+
+
+def errors(text: str) -> tuple[Problem, ...]:
+    return load(text.encode()).errors
+
+
+def one(text: str) -> Problem:
+    (problem,) = errors(text)
+    return problem
+
+
+# --- keys of one's own ---
+
+OWN_NAMES = st.from_regex(r"[A-Za-z0-9_.-]{1,20}", fullmatch=True)
+VALUES = st.sampled_from(
+    ("&a {clusterName: shop}", "&a", "api", "{clusterName: shop}", "'api'", "[a, b]", "&a [x: y]")
+)
+
+
+@given(OWN_NAMES, VALUES, st.integers(0, 2))
+def test_a_key_of_ones_own_needs_a_space_behind_its_colon(name: str, value: str, comments: int) -> None:
+    problem = one("# a comment\n" * comments + f"x-{name}:{value}\n{SERVICE}")
+
+    assert (problem.code, problem.line, problem.column) == ("E039", comments + 1, len(name) + 4)
+    assert problem.message == f"no space after the colon; write x-{name}: {value}"
+
+
+@given(st.text(max_size=20))
+def test_a_key_of_ones_own_has_a_name_that_can_be_seen_and_typed(name: str) -> None:
+    document = {f"x-{name}": 1, "services": [DOCUMENT]}
+    is_right = name.isascii() and all(c.isalnum() or c in "_.-" for c in name)
+
+    validation = from_document(document)
+    assert (validation.manifest is not None) == is_right
+    assert SCHEMA.is_valid(document) or not is_right
+    assert [problem.code for problem in validation.errors] == ([] if is_right else ["E053"])
+
+
+@pytest.mark.parametrize("above", ["", "# comment\n", "\n\n"])
+@pytest.mark.parametrize("text", [": x", "- : x", "  : x", "a b:c d: e"])
+def test_the_first_line_continues_nothing(above: str, text: str) -> None:
+    problem = errors(f"{above}{text}\n{SERVICE}")[0]
+
+    assert "line 0" not in problem.message
+    assert problem.code != "E040"
