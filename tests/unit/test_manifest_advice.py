@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import jsonschema
 import pytest
 from ecs_release.manifest import Problem, from_document, load
+from ecs_release.manifest.file import load_file
 from ecs_release.manifest.schema import deployment_schema
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,3 +61,62 @@ def test_the_first_line_continues_nothing(above: str, text: str) -> None:
 
     assert "line 0" not in problem.message
     assert problem.code != "E040"
+
+
+# --- a file that is not there ---
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "advice"),
+    [
+        ("deploy.yaml", ["deployment.yaml"], 'did you mean "{}deployment.yaml"?'),
+        ("manifest.yml", ["deployment.yml", "README.md"], 'did you mean "{}deployment.yml"?'),
+        ("deployment.yml", ["deployment.yaml", "deployment.tf"], 'did you mean "{}deployment.yaml"?'),
+        (".deployment.yaml", [".bashrc", "deployment.yaml"], 'did you mean "{}deployment.yaml"?'),
+        (".deployment.yaml", [".bashrc", ".profile", ".yaml"], None),
+        ("deployment.yaml", ["deployment.lock", "deployment.tf", "deployment.md", "deployment"], None),
+        (
+            "deployment.yaml",
+            ["deployment.yml", "deployment.lock"],
+            'rename "{}deployment.yml" to deployment.yaml',
+        ),
+        ("deployment.yaml", ["Deployment.yaml"], 'rename "{}Deployment.yaml" to deployment.yaml'),
+        ("deployment.yaml", ["deployment.yaml.txt"], 'rename "{}deployment.yaml.txt" to deployment.yaml'),
+        (
+            "deployment.yaml",
+            ["deploymnet.yaml", "other.yaml"],
+            'rename "{}deploymnet.yaml" to deployment.yaml',
+        ),
+        ("shop.yaml", ["shop.yml", "deployment.yaml"], 'rename "{}shop.yml" to shop.yaml'),
+        ("deployment.yaml", ["values.yaml", "compose.yml"], None),
+    ],
+)
+def test_the_file_that_was_meant_is_named(
+    tmp_path: Path, asked: str, there: list[str], advice: str | None
+) -> None:
+    for name in there:
+        (tmp_path / name).touch()
+
+    (problem,) = load_file(tmp_path / asked).errors
+    expected = (
+        advice.format(f"{tmp_path}/")
+        if advice
+        else "the manifest is expected there; create it or name another path"
+    )
+    assert problem.message == f'there is no "{tmp_path / asked}"; {expected}'
+
+
+@given(
+    st.from_regex(r"\.?[a-z]{0,8}(\.yaml|\.yml|)", fullmatch=True).filter(lambda name: name.strip(".")),
+    st.sets(
+        st.sampled_from((".lock", ".tf", ".md", "", ".json", ".bashrc", ".yaml.d", ".yamlx")), max_size=4
+    ),
+)
+def test_only_yaml_files_are_proposed(asked: str, endings: set[str]) -> None:
+    stem = asked.removesuffix(".yaml").removesuffix(".yml")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in {stem + ending for ending in endings} - {asked, "", "."}:
+            (Path(folder) / name).touch()
+
+        message = load_file(Path(folder) / asked).errors[0].message
+        assert message.endswith("; the manifest is expected there; create it or name another path")

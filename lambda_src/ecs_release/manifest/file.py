@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from pathlib import Path
 
 from ecs_release.manifest.problem import Problem, shown
@@ -34,14 +35,38 @@ def _path(path: Path) -> str:
 
 
 def _instead(path: Path) -> str:
-    """Return what to do: rename the file that was probably meant, or make one."""
+    """Return what to do: name or rename the file that was probably meant, or make one."""
     try:
-        names = [entry.name for entry in path.parent.iterdir() if entry.is_file()]
+        names = sorted(entry.name for entry in path.parent.iterdir() if entry.is_file())
     except OSError:
         return f"the directory {_path(path.parent)} does not exist either"
-    stem = path.name.casefold()
-    same = [name for name in names if name.casefold().split(".")[0] == stem.split(".")[0]]
-    similar = sorted(same) or difflib.get_close_matches(path.name, sorted(names), n=1, cutoff=0.75)
-    if similar:
-        return f"rename {_path(path.parent / similar[0])} to {path.name}"
-    return "the manifest is expected there; create it or name another path"
+    meant = _nearest(path.name, [name for name in names if _MANIFEST.fullmatch(name)])
+    if meant is None:
+        return "the manifest is expected there; create it or name another path"
+    # The pipeline reads deployment.yaml, so that name is never given up for another one.
+    if _stem(meant) == "deployment" and meant.endswith((".yaml", ".yml")) and path.name != "deployment.yaml":
+        return f"did you mean {_path(path.parent / meant)}?"
+    return f"rename {_path(path.parent / meant)} to {path.name}"
+
+
+# A YAML file, also one whose ending an editor has doubled.
+_MANIFEST = re.compile(r"[^.].*\.ya?ml(?:\.(?:txt|ya?ml))?", re.IGNORECASE | re.DOTALL)
+
+
+def _stem(name: str) -> str:
+    return re.sub(r"(?:\.(?:ya?ml|txt))+$", "", name.casefold()).lstrip(".")
+
+
+def _nearest(asked: str, names: list[str]) -> str | None:
+    """Return the name like the one asked for; without one, that of a manifest."""
+    alike = difflib.get_close_matches(asked[:_LONGEST_NAME], names, n=1, cutoff=0.75)
+    same = {
+        stem: [name for name in names if _stem(name) == stem] for stem in (_stem(asked), "deployment") if stem
+    }
+    for candidates in (same.get(_stem(asked)), alike, same["deployment"]):
+        if candidates:
+            return max(candidates, key=lambda name: difflib.SequenceMatcher(None, asked, name).ratio())
+    return None
+
+
+_LONGEST_NAME = 255  # of a file: NAME_MAX of Linux and macOS
