@@ -120,3 +120,48 @@ def test_only_yaml_files_are_proposed(asked: str, endings: set[str]) -> None:
 
         message = load_file(Path(folder) / asked).errors[0].message
         assert message.endswith("; the manifest is expected there; create it or name another path")
+
+
+@pytest.mark.parametrize("single", ["service", "image"])
+def test_images_beside_one_of_the_keys_they_stand_for_is_one_mistake(single: str) -> None:
+    entry = f"  - {single}: {'api' if single == 'service' else 'api:1'}\n    images: {{a: a:1}}\n"
+    problem = one(f"services:\n{entry}    clusterName: shop\n    serviceName: api\n")
+
+    assert problem.code == "E057"
+
+
+# --- keys that stand at the top level ---
+
+ENTRY = {"service": "api", "clusterName": "shop", "serviceName": "api", "image": "api:1.2.3"}
+
+
+def entry(keys: dict[str, str]) -> str:
+    return "  - " + "\n    ".join(f"{name}: {value}" for name, value in keys.items()) + "\n"
+
+
+@given(
+    st.integers(0, 3),
+    st.sets(st.sampled_from(list(ENTRY)), max_size=3),
+    st.sets(st.sampled_from(list(ENTRY)), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_a_key_beside_the_lists_is_missing_in_the_entry_above_it_alone(
+    others: int, misplaced: set[str], missing: set[str], is_first: bool
+) -> None:
+    """The entry above a misplaced key was meant to have it; what other entries miss, or it misses beside that, is said."""
+    wrong = entry({name: value for name, value in ENTRY.items() if name not in missing} | {"wave": "1"})
+    above = entry({name: value for name, value in ENTRY.items() if name not in misplaced} | {"target": "eu"})
+    right = "".join(entry({**ENTRY, "serviceName": f"s{number}"}) for number in range(others))
+    body = wrong + right + above if is_first else right + above
+    top = "".join(f"{name}: {ENTRY[name]}\n" for name in sorted(misplaced))
+    behind = "" if is_first else "tasks:\n  - image: a:1\n    service: a\n"
+
+    found = errors(f"services:\n{body}{top}timeoutMinutes: 1\n{behind}")
+    said = [problem for problem in found if problem.code == "E054"]
+    assert len([problem for problem in found if problem.code == "E059"]) == len(misplaced) + 1
+    if is_first:
+        both = {"service", "image"} <= missing
+        assert len(said) == len(missing) - both
+        assert all(problem.path.startswith("services[0]") for problem in said)
+    else:
+        assert [problem.path for problem in said] == ["tasks[0].cwRuleName"]

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -58,12 +59,10 @@ def check(source: Source) -> Checked:
         return Checked(_in_file_order([*problems, too_many]))
     entries = []
     errors, counted = set(_places(problems)), len(problems)
-    # Keys that stand beside tasks and services are those that the entry above seems to miss.
-    is_misplaced = any(problem.code == "E059" for problem in found)
+    misplaced = _misplaced(top, found)
     for entry in _entries(top, problems):
         entries.append(entry)
-        if is_misplaced:
-            entry.node = replace(entry.node, repaired=True)
+        entry.misplaced = frozenset(misplaced.get((entry.node.line, entry.node.column), ()))
         for rule in ENTRY_RULES:
             problems += rule(entry)
         errors.update(_places(problems[counted:]))
@@ -118,6 +117,20 @@ def _no_manifest(root: Node | None) -> Problem:
     return Problem("E051", root.line, root.column, "", f"the file is {kind_of(root)}; {_EXAMPLE}")
 
 
+def _misplaced(top: Keys, problems: list[Problem]) -> dict[tuple[int, int], set[str]]:
+    """Find the keys beside tasks and services that the entry above them seems to miss; by that entry's place."""
+    lists = (top.values.get(name) for name in LISTS)
+    entries = [entry for value in lists if isinstance(value, Sequence) for entry in value.values]
+    places = sorted({(entry.line, entry.column) for entry in entries})
+    found: dict[tuple[int, int], set[str]] = {}
+    for problem in problems:
+        # In JSON, which has no lines, nothing stands above.
+        above = bisect_left(places, (problem.line, problem.column)) if problem.code == "E059" else 0
+        if above and problem.line:
+            found.setdefault(places[above - 1], set()).add(problem.path)
+    return found
+
+
 def _too_many(top: Keys) -> Problem | None:
     """Refuse more entries than a release can have, written or used by an alias, in YAML or in JSON."""
     left = MOST_ENTRIES
@@ -165,9 +178,9 @@ def _something_to_release(top: Keys) -> Iterator[Problem]:
 
 
 def _service_is_named(entry: Keys) -> Iterator[Problem]:
-    if entry.kind == "service" and not entry.node.repaired:
+    if entry.kind == "service":
         for one in SERVICE_FIELDS:
-            if one.name in ("clusterName", "serviceName") and not entry.has(one.name):
+            if one.name in ("clusterName", "serviceName") and not entry.may_have(one.name):
                 yield entry.problem(
                     "E054", one.name, f"{one.name} is missing; write {one.name}: {one.example}"
                 )
@@ -182,7 +195,7 @@ def _task_is_named(entry: Keys) -> Iterator[Problem]:
             "cwRuleName and scheduleName exclude each other: one of them runs the task; remove the other"
         )
         yield entry.problem("E057", _last(entry, "cwRuleName", "scheduleName"), message)
-    elif not rule and not schedule and not entry.node.repaired:
+    elif not entry.may_have("cwRuleName") and not entry.may_have("scheduleName"):
         message = (
             "cwRuleName is missing; write cwRuleName: and the EventBridge rule that runs the task, "
             "or scheduleName: and its EventBridge Scheduler schedule"
@@ -195,9 +208,12 @@ def _images_are_named(entry: Keys) -> Iterator[Problem]:
     if entry.has("images") and single:
         message = f"images stands instead of service and image; remove images or {' and '.join(single)}"
         yield entry.problem("E057", _last(entry, "images", *single), message)
-    elif entry.has("images") or entry.node.repaired:
+    if entry.may_have("images"):
         return
-    elif not single:
+    single += [name for name in ("service", "image") if name in entry.misplaced]
+    if len(single) == 2:
+        return
+    if not single:
         message = "the entry names no image; write service: and image:, or images: with containers and images"
         yield Problem("E054", entry.node.line, entry.node.column, entry.path, message)
     elif "service" not in single:

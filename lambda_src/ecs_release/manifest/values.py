@@ -51,6 +51,8 @@ class Keys:
         Container name -> image, and -> where it is written, from ``images``; those that are right.
     codes
         The codes of ``ignore``; those that are right.
+    misplaced
+        Keys that this entry misses, and that stand behind it at the top level instead, which has been said.
     """
 
     path: str
@@ -62,10 +64,15 @@ class Keys:
     images: dict[str, str] = field(default_factory=dict)
     containers: dict[str, Scalar] = field(default_factory=dict)
     codes: list[str] = field(default_factory=list)
+    misplaced: frozenset[str] = frozenset()
 
     def has(self, name: str) -> bool:
         """Return whether the key is written, be its value right or wrong."""
         return name in self.keys
+
+    def may_have(self, name: str) -> bool:
+        """Return whether nothing is to be said of a key that is not there: it is, or was meant to be."""
+        return self.has(name) or name in self.misplaced or self.node.repaired
 
     def problem(self, code: str, name: str, message: str) -> Problem:
         """Return a problem with a key: at the key, or at the entry when the key is not there."""
