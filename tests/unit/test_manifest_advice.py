@@ -165,3 +165,35 @@ def test_a_key_beside_the_lists_is_missing_in_the_entry_above_it_alone(
         assert all(problem.path.startswith("services[0]") for problem in said)
     else:
         assert [problem.path for problem in said] == ["tasks[0].cwRuleName"]
+
+
+# --- characters that text must not contain ---
+
+
+@given(st.integers(0, 120), st.integers(0, 5), st.sampled_from("\x07\x1b\ufeff\u2028\ufdd0"), st.booleans())
+def test_a_forbidden_character_in_a_value_is_said_however_many_stand_above_it(
+    above: int, behind: int, character: str, is_in_one_line: bool
+) -> None:
+    comments = f"# {character}{'' if is_in_one_line else chr(10)}" * above
+    text = f"{comments}\n{SERVICE}# {character * behind}\n".replace("shop", f"sh{character}op")
+
+    found = errors(text)
+    line = text[: text.index("clusterName")].count("\n") + 1
+    assert {problem.code for problem in found} == {"E005"}
+    assert (line, 20, "services[0].clusterName") in {(p.line, p.column, p.path) for p in found}
+    listed = [problem for problem in found if "U+" in problem.message]
+    more = [problem for problem in found if "from here on" in problem.message]
+    everything = above + 1 + behind
+    assert len(listed) == min(everything, 50)
+    assert [problem.message.split()[3] for problem in more] == (
+        [str(everything - 50)] if everything > 50 else []
+    )
+
+
+@given(st.integers(49, 60), st.integers(1, 3))
+def test_a_comment_that_misleads_is_said_however_many_characters_stand_above_it(
+    above: int, comments: int
+) -> None:
+    text = "# \x07\n" * above + "# \u202e\n" * comments + SERVICE
+
+    assert [problem.code for problem in load(text.encode()).warnings] == ["W103"] * comments

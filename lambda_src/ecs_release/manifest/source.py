@@ -70,8 +70,21 @@ def read(data: bytes) -> Source:
         # A forbidden character mostly is the cause.
         has_forbidden = any(problem.code == "E005" for problem in problems)
         return Source(None, tuple(problems if has_forbidden else [*problems, explain(error, lines)]))
+    # Only the first of many are listed; but what is wrong with a value is always said.
+    said = {(problem.line, problem.column) for problem in problems if problem.code == "E005"}
+    message = "the value contains a character that is not allowed in a manifest; remove it"
     problems = [replace(p, path=p.path or reading.holes.get(p.line, "")) for p in problems]
+    problems += [
+        Problem("E005", *at, path, message) for at, path in reading.holes_at.items() if at not in said
+    ]
     return Source(root, (*problems, *composer.problems, *reading.problems))
+
+
+def _place(raw: str, line: int, column: int) -> tuple[int, int]:
+    """Return line and column of the first hole in a value that begins at ``line`` and ``column``."""
+    before = raw[: raw.index(HOLE)]
+    further = before.count("\n")
+    return line + further, len(before) - before.rfind("\n") if further else column + len(before)
 
 
 def _without_empty_documents(lines: list[str]) -> None:
@@ -220,6 +233,9 @@ class _Reading:
     def __init__(self, text: str) -> None:
         self.problems: list[Problem] = []
         self.holes: dict[int, str] = {}  # line -> path of what has a forbidden character there
+        self.holes_at: dict[
+            tuple[int, int], str
+        ] = {}  # line and column of the first in a value -> the same path
         self._text = text
         self._done: dict[Any, tuple[Node, int]] = {}  # PyYAML's node -> ours, and how many values are in it
         self._size = 0
@@ -287,6 +303,7 @@ class _Reading:
             return Scalar(HOLE, line, column, raw)
         if HOLE in raw:
             self.holes[line] = path
+            self.holes_at[_place(raw, line, column)] = path
         else:
             text = text.replace(HOLE, "\ufffe")  # an escape such as "\ufdd0" must not pass for a hole
         return Scalar(text, line, column, raw, "text" if text or node.style else "nothing")

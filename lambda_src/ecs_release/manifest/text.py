@@ -59,15 +59,23 @@ def _looks_like_utf_16(data: bytes) -> bool:
 def _odd_characters(lines: list[str]) -> list[Problem]:
     """Find forbidden characters, and comments that look different from what they are (the "Trojan Source" attack)."""
     problems: list[Problem] = []
+    listed = more = 0
+    first_unlisted = (0, 0)
     for number, line in enumerate(lines, 1):
         for found in _FORBIDDEN.finditer(line):
+            if listed == _MOST_CHARACTERS_REPORTED:
+                first_unlisted = first_unlisted if more else (number, found.start() + 1)
+                more += 1
+                continue
+            listed += 1
             message = f"the character U+{ord(found[0]):04X} is not allowed in a manifest; remove it"
             problems.append(Problem("E005", number, found.start() + 1, "", message))
-            if len(problems) == _MOST_CHARACTERS_REPORTED:
-                return problems
         if line.isascii() or not (comment := _COMMENT.search(line)):
             continue
         if misleading := _MISLEADING.search(line, comment.end()):
             message = f"the comment contains {described(misleading[0])}; remove it"
             problems.append(Problem("W103", number, misleading.start() + 1, "", message))
+    if more:
+        message = f"from here on {more:,} more that are not allowed; remove them"
+        problems.append(Problem("E005", *first_unlisted, "", message))
     return problems
