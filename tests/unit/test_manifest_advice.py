@@ -197,3 +197,30 @@ def test_a_comment_that_misleads_is_said_however_many_characters_stand_above_it(
     text = "# \x07\n" * above + "# \u202e\n" * comments + SERVICE
 
     assert [problem.code for problem in load(text.encode()).warnings] == ["W103"] * comments
+
+
+# --- a key beside the one that it is like ---
+
+
+def other_spellings(name: str) -> list[str]:
+    """Every one of them is nearer to the name than to any other."""
+    return [name.upper(), name[0].upper() + name[1:], f"{name[:2]}{name[3]}{name[2]}{name[4:]}", f"{name}_"]
+
+
+@given(st.sampled_from(list(ENTRY)), st.integers(0, 3), st.booleans())
+def test_a_key_beside_the_one_that_it_is_like_is_to_be_removed(
+    name: str, spelling: int, is_first: bool
+) -> None:
+    """Not taken for another key, whose absence or presence would then be a second mistake."""
+    other = other_spellings(name)[spelling]
+    keys = {other: "x", **ENTRY} if is_first else {**ENTRY, other: "x"}
+
+    problem = one(f"services:\n{entry(keys)}")
+    assert (problem.code, problem.path) == ("E053", f"services[0].{other}")
+    assert problem.message == f'unknown key "{other}"; {name} is there too, so remove this one'
+
+
+def test_a_list_beside_the_one_that_it_is_like_is_not_just_to_be_removed() -> None:
+    problem = one(f"{SERVICE}Services:\n{entry(ENTRY)}")
+
+    assert problem.message == 'unknown key "Services"; services is there too, so move its entries there'

@@ -27,7 +27,7 @@ from ecs_release.manifest.keys import (
     TOP_LEVEL_FIELDS,
     Field,
 )
-from ecs_release.manifest.nodes import Entry, Mapping, Node, Scalar, Sequence, key_path
+from ecs_release.manifest.nodes import LISTS, Entry, Mapping, Node, Scalar, Sequence, key_path
 from ecs_release.manifest.problem import Problem, plain, shown, spelled_out
 
 # How much of a key or name is looked at closely: more than any that is right has. An endless one may be behind an alias that
@@ -135,6 +135,9 @@ def _unknown_key(
         return None, problem("E059", f"{text} belongs to an entry of {' or '.join(lists)}; {here}")
     if key.text in _TOP_LEVEL and not (meant and isinstance(pair.value, Scalar)):
         return None, problem("E059", f"{text} belongs to the top level of the file; begin it in column 1")
+    if (double := _nearest(key.text, tuple(names))) in written:
+        what_to_do = "move its entries there" if double in LISTS else "remove this one"
+        return None, problem("E053", f"unknown key {text}; {double} is there too, so {what_to_do}")
     if meant:
         return meant, problem("E053", f"unknown key {text}; did you mean {meant}?")
     others = "" if kind else f", and any that begins with {EXTENSION}"
@@ -161,6 +164,14 @@ def _closest(text: str, names: tuple[str, ...]) -> str | None:
         return known
     folded = {name.casefold(): name for name in names}
     close = difflib.get_close_matches(plain, folded, n=1, cutoff=0.75)
+    return folded[close[0]] if close else None
+
+
+@lru_cache(maxsize=1000)
+def _nearest(text: str, names: tuple[str, ...]) -> str | None:
+    """Return the name that is spelt most like ``text``, whether it is written already or not."""
+    folded = {name.casefold(): name for name in names}
+    close = difflib.get_close_matches(text[:40].casefold(), folded, n=1, cutoff=0.75)
     return folded[close[0]] if close else None
 
 
