@@ -7,7 +7,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from ecs_release.manifest import Problem, from_document, load
+from ecs_release.manifest import Item, Problem, Rule, Schedule, Service, from_document, load
 from ecs_release.manifest.file import load_file
 from ecs_release.manifest.schema import deployment_schema
 from hypothesis import given
@@ -224,3 +224,102 @@ def test_a_list_beside_the_one_that_it_is_like_is_not_just_to_be_removed() -> No
     problem = one(f"{SERVICE}Services:\n{entry(ENTRY)}")
 
     assert problem.message == 'unknown key "Services"; services is there too, so move its entries there'
+
+
+# --- names as our own output writes them, and as templates leave them ---
+
+NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9-]{0,20}", fullmatch=True).filter(
+    lambda name: not name.startswith("arn")
+)
+TASK = {"service": "a", "image": "a:1"}
+
+
+def named(kind: str, parts: list[str]) -> Item:
+    images = {"a": "a:1"}
+    if kind == "service":
+        return Service(images=images, cluster=parts[0], service=parts[1])
+    if kind == "schedule":
+        return Schedule(images=images, group=parts[0], schedule=parts[1])
+    return Rule(images=images, event_bus=parts[0], rule=parts[1], target_id=parts[2])
+
+
+@given(
+    st.sampled_from(
+        [
+            ("service", "serviceName", "clusterName: {} and serviceName: {}"),
+            ("service", "clusterName", "clusterName: {} and serviceName: {}"),
+            ("schedule", "scheduleName", "scheduleGroup: {} and scheduleName: {}"),
+            ("schedule", "scheduleGroup", "scheduleGroup: {} and scheduleName: {}"),
+            ("rule", "cwRuleName", "eventBusName: {} and cwRuleName: {}"),
+        ]
+    ),
+    st.lists(NAMES, min_size=3, max_size=3),
+)
+def test_a_name_that_our_output_writes_is_taken_apart(how: tuple[str, str, str], parts: list[str]) -> None:
+    kind, key, advice = how
+    name = named(kind, parts).name
+    document = (
+        {"services": [{**ENTRY, key: name}]}
+        if kind == "service"
+        else {"tasks": [{**TASK, "cwRuleName": "r", key: name}]}
+    )
+    if kind == "schedule":
+        document = {"tasks": [{**TASK, "scheduleName": "s", key: name}]}
+
+    (problem,) = from_document(document).errors
+    assert problem.code == "E071"
+    assert problem.message.endswith(f'contains "/"; write {advice.format(*parts)}') or parts[0] == "default"
+
+
+def test_a_rule_is_taken_apart_with_its_target() -> None:
+    (problem,) = from_document({"tasks": [{**TASK, "cwRuleName": "orders/nightly#a.1"}]}).errors
+
+    assert problem.message.endswith("; write eventBusName: orders and cwRuleName: nightly and targetId: a.1")
+
+
+MARKS = ("${{{}}}", "${{{{ vars.{} }}}}", "$({})", "{{{{ {} }}}}")
+MARKS_OF_NAMES = (*MARKS, "%{}%", "@{}@", "<{}>", "${}", "pre-${{{}}}")
+WORDS = ("__{}__", "_{}_")
+
+
+@given(
+    st.sampled_from(["clusterName", "serviceName", "service", "target"]),
+    st.sampled_from((*MARKS_OF_NAMES, *WORDS)),
+    st.from_regex(r"[A-Z]{2,8}(_[A-Z]{2,8})?", fullmatch=True),
+)
+def test_a_placeholder_is_no_name(key: str, mark: str, word: str) -> None:
+    (problem,) = from_document({"services": [{**ENTRY, key: mark.format(word)}]}).errors
+
+    assert problem.code == "E071"
+    assert problem.message.endswith(", and nothing fills it in; write the finished name")
+
+
+@given(st.sampled_from((*MARKS, "4.0-${{{}}}")), st.from_regex(r"[A-Z]{2,8}", fullmatch=True))
+def test_a_placeholder_is_no_label(mark: str, word: str) -> None:
+    (problem,) = from_document({"release": mark.format(word), "services": [ENTRY]}).errors
+
+    assert problem.message.endswith(", and nothing fills it in; write the finished text")
+
+
+@pytest.mark.parametrize(
+    "word", ["__NAME__", "__name__", "_REGION_", "REPLACE_ME", "replace-me", "CHANGEME", "ChangeMe"]
+)
+@pytest.mark.parametrize("key", ["serviceName", "target"])
+def test_a_word_that_a_template_leaves_is_no_name(key: str, word: str) -> None:
+    (problem,) = from_document({"services": [{**ENTRY, key: word}]}).errors
+
+    assert "nothing fills it in" in problem.message
+
+
+@pytest.mark.parametrize(
+    "name", ["MY__OLD__API", "TODO", "api_v1", "_internal_", "TAG", "change-me-later", "VERSION_1", "__x"]
+)
+def test_honest_names_that_look_a_little_like_placeholders_stay(name: str) -> None:
+    assert from_document({"services": [{**ENTRY, "serviceName": name}]}).errors == ()
+
+
+@pytest.mark.parametrize(
+    "label", ["costs $5", "$BIG release", "<b>4.0</b>", "50% faster", "{4.0}", "@team (see #12)", "a__b__c"]
+)
+def test_a_label_is_free_text(label: str) -> None:
+    assert from_document({"release": label, "services": [ENTRY]}).errors == ()

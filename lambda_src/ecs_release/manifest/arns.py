@@ -56,5 +56,26 @@ def _parsed(arn: str) -> tuple[str, dict[str, str]]:
     return "an ARN", {}
 
 
+# How `ecs-release` itself names what a manifest names with several keys: `status`, the plan and the record (`item.py`).
+_WRITTEN_TOGETHER = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"(?P<clusterName>[^/]+)/(?P<serviceName>[^/]+)",
+        r"(?P<scheduleGroup>[^/]+)/(?P<scheduleName>[^/]+)",
+        r"(?:(?P<eventBusName>.+)/)?(?P<cwRuleName>[^/#]+)(?:#(?P<targetId>[^/#]+))?",
+    )
+)
+
+
+def apart(one: Field, text: str) -> str | None:
+    """Return the keys and names to write for what our own output writes as one name; None when it is no such name."""
+    for pattern in _WRITTEN_TOGETHER:
+        if one.name in pattern.groupindex and (found := pattern.fullmatch(text)):
+            parts = {name: part for name, part in found.groupdict().items() if part}
+            is_right = all(re.fullmatch(_FIELDS[name].pattern, part) for name, part in parts.items())
+            return _pairs(parts, list(parts)) if is_right and len(parts) > 1 else None
+    return None
+
+
 def _pairs(parts: dict[str, str], names: list[str]) -> str:
     return " and ".join(f"{name}: {plain(parts[name], longest=100)}" for name in names)

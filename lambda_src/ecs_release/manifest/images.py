@@ -280,6 +280,12 @@ def _plain(text: str) -> str:
     return shown(text, longest=120)[1:-1]
 
 
+def placeholder_in(text: str) -> str | None:
+    """Return what a template or shell would fill in, in an image or any other text."""
+    found = _PLACEHOLDER.search(text)
+    return found[0] if found else None
+
+
 def with_digest(image: str, digest: str) -> str:
     """The image by a digest in place of its tag: ECS documents ``repo:tag`` and ``repo@digest``, not both at once.
 

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ecs_release.manifest.arns import arn_message
+from ecs_release.manifest.arns import apart, arn_message
 from ecs_release.manifest.characters import described, first_foreign, first_odd_colon, in_ascii, is_invisible
-from ecs_release.manifest.images import image_problem, image_warning
+from ecs_release.manifest.images import image_problem, image_warning, placeholder_in
 from ecs_release.manifest.keys import (
     CONTAINER_NAME,
     EXTENSION,
@@ -346,7 +346,20 @@ def _check_label(one: Field, text: str) -> _Found:
         return "E071", f"the {one.name} {shown(text)} has a line break or tab; write it in one line"
     if len(text) > LONGEST_LABEL:
         return "E071", f"the {one.name} has {len(text)} characters; write at most {LONGEST_LABEL}"
+    if found := _FILLED_IN.search(text) or _LEFT_BEHIND.fullmatch(text):
+        return _placeholder(one, text, found[0])
     return None
+
+
+# In a label, which is free text: what begins and ends as no prose does ("$5", "<b>" and "50%" stay).
+_FILLED_IN = re.compile(r"\$\{[^}]*\}|\$\([^)]*\)|\{\{[^}]*\}\}")
+# What is left of a template and is a name that AWS allows: as a whole, because MY__OLD__API may well be one.
+_LEFT_BEHIND = re.compile(r"__[A-Za-z0-9]\w*__|_[A-Z][A-Z0-9_]*_|(?i:(?:change|replace)[_-]?me)")
+
+
+def _placeholder(one: Field, text: str, found: str) -> _Found:
+    message = f"the {one.name} {shown(text)} contains the placeholder {shown(found)}, and nothing fills it in"
+    return "E071", f"{message}; write the finished {'text' if one.kind == 'label' else 'name'}"
 
 
 def _check_integer(one: Field, text: str) -> _Found:
@@ -376,13 +389,16 @@ def _check_name(one: Field, text: str) -> _Found:
     if text.startswith("arn:"):
         return "E072", arn_message(one, text)
     if re.fullmatch(one.pattern, text):
-        return None
+        return _placeholder(one, text, text) if _LEFT_BEHIND.fullmatch(text) else None
+    if placeholder := placeholder_in(text[:_READ]):
+        return _placeholder(one, text, placeholder)
     odd = next((c for c in text[:_READ] if not re.fullmatch(one.pattern, c)), None)
     if odd is None:
         return "E071", f"the {one.name} has {len(text)} characters; write {one.rule}"
     known = {" ": "a space", "\n": "a line break", "\t": "a tab"}
     found = known.get(odd, f'"{spelled_out(odd)}"')
-    return "E071", f"the {one.name} {shown(text)} contains {found}; write {one.rule}"
+    advice = apart(one, text[:_READ]) or one.rule
+    return "E071", f"the {one.name} {shown(text)} contains {found}; write {advice}"
 
 
 _CHECKS = {
