@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
+import botocore
 import jsonschema
 import pytest
 from ecs_release.manifest import Item, Problem, Rule, Schedule, Service, from_document, load
 from ecs_release.manifest.file import load_file
+from ecs_release.manifest.images import image_problem
 from ecs_release.manifest.schema import deployment_schema
 from hypothesis import given
 from hypothesis import strategies as st
@@ -323,3 +326,39 @@ def test_honest_names_that_look_a_little_like_placeholders_stay(name: str) -> No
 )
 def test_a_label_is_free_text(label: str) -> None:
     assert from_document({"release": label, "services": [ENTRY]}).errors == ()
+
+
+# --- Regions and the hosts of their partitions ---
+
+PARTITIONS = json.loads((Path(botocore.__file__).parent / "data" / "partitions.json").read_text())[
+    "partitions"
+]
+HOSTS = [(one["id"], region, one["outputs"]["dnsSuffix"]) for one in PARTITIONS for region in one["regions"]]
+SUFFIXES = {one["outputs"]["dnsSuffix"]: one["id"] for one in PARTITIONS}
+DUAL_STACK = {"aws": "on.aws", "aws-us-gov": "on.aws", "aws-cn": "on.amazonwebservices.com.cn"}
+
+
+@given(st.sampled_from(HOSTS), st.sampled_from(list(SUFFIXES)), st.sampled_from(["ecr", "ecr-fips"]))
+def test_a_region_and_the_end_of_the_host_are_of_one_partition(
+    host: tuple[str, str, str], suffix: str, kind: str
+) -> None:
+    partition, region, own = host
+    if region.endswith("-global"):
+        return
+    problem = image_problem(f"123456789012.dkr.{kind}.{region}.{suffix}/a:1")
+    if suffix == own:
+        assert problem is None, partition
+    else:
+        assert problem is not None
+        assert problem[0] == "E017"
+        assert problem[1].endswith(f"; hosts there end in {own}")
+
+
+@given(
+    st.sampled_from([one for one in HOSTS if not one[1].endswith("-global")]),
+    st.sampled_from(sorted(set(DUAL_STACK.values()))),
+)
+def test_the_same_with_dual_stack(host: tuple[str, str, str], suffix: str) -> None:
+    problem = image_problem(f"123456789012.dkr-ecr.{host[1]}.{suffix}/a:1")
+
+    assert (problem is None) == (DUAL_STACK.get(host[0]) == suffix)

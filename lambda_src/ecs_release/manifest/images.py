@@ -36,6 +36,18 @@ _ECR_DUAL_STACK_SUFFIXES = {
     "on.aws": ("aws", "aws-us-gov"),
     "on.amazonwebservices.com.cn": ("aws-cn",),
 }
+# How the Regions of the partitions begin; all others are in "aws". regionRegex in
+# https://github.com/boto/botocore/blob/develop/botocore/data/partitions.json
+_REGIONS_OF = {
+    "cn-": "aws-cn",
+    "eusc-": "aws-eusc",
+    "us-gov-": "aws-us-gov",
+    "us-iso-": "aws-iso",
+    "us-isob-": "aws-iso-b",
+    "eu-isoe-": "aws-iso-e",
+    "us-isof-": "aws-iso-f",
+    "eu-isof-": "aws-iso-f",
+}
 _ECR_OWN_HOST = re.compile(
     r"(?P<account>[0-9]{12})\.dkr(?P<kind>[.-])ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.(?P<suffix>[a-z0-9.-]+)"
 )
@@ -230,11 +242,28 @@ def _ecr_host(host: str) -> str | None:
 def _region(host: str) -> str | None:
     """Seen without asking the network, which would take its time to find no such host."""
     ecr = _ECR_HOST.fullmatch(host)
-    if ecr is None or not ecr["suffix"].startswith(("amazonaws.", "on.")) or _REGION.fullmatch(ecr["region"]):
+    if ecr is None:
+        return None
+    if _REGION.fullmatch(ecr["region"]):
+        return _other_partition(host, ecr["region"], ecr["suffix"])
+    if not ecr["suffix"].startswith(("amazonaws.", "on.")):
         return None
     meant = re.sub(r"([a-z])-?([0-9]+)$", r"\1-\2", ecr["region"].lower().replace("_", "-"))
     advice = f"did you mean {meant}?" if _REGION.fullmatch(meant) else "write it like eu-central-1"
     return f"{shown(ecr['region'])} in the registry host {shown(host)} is no Region; {advice}"
+
+
+def _other_partition(host: str, region: str, suffix: str) -> str | None:
+    """A Region is in one partition, and hosts end as that partition's do: no other host exists."""
+    suffixes = _ECR_DUAL_STACK_SUFFIXES if suffix.startswith("on.") else _ECR_SUFFIXES
+    if suffix not in suffixes:
+        return None  # no partition's at all, which `looks_like_ecr` says
+    partition = next((name for start, name in _REGIONS_OF.items() if region.startswith(start)), "aws")
+    if partition in suffixes[suffix]:
+        return None
+    right = next((own for own, partitions in suffixes.items() if partition in partitions), "")
+    advice = f"hosts there end in {right}" if right else "check the Region"
+    return f"the Region {shown(region)} in the registry host {shown(host)} has no hosts that end in {suffix}; {advice}"
 
 
 def _registry_alone(host: str | None, path: str) -> str | None:
