@@ -362,3 +362,19 @@ def test_the_same_with_dual_stack(host: tuple[str, str, str], suffix: str) -> No
     problem = image_problem(f"123456789012.dkr-ecr.{host[1]}.{suffix}/a:1")
 
     assert (problem is None) == (DUAL_STACK.get(host[0]) == suffix)
+
+
+# --- lengths, numbers, templates, what is written twice ---
+
+
+@given(
+    st.integers(250, 260),
+    st.sampled_from(["", "registry.example/"]),
+    st.sampled_from([":1", ":1.2.3", "@sha256:" + "0" * 64]),
+)
+def test_host_and_repository_have_at_most_255_characters_without_the_tag(
+    length: int, host: str, tag: str
+) -> None:
+    problem = image_problem(host + "a" * (length - len(host)) + tag)
+
+    assert (problem is None) == (length <= 255)

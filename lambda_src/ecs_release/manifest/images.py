@@ -177,7 +177,7 @@ def image_problem(image: str) -> tuple[str, str] | None:
         )
     if wrong := _path(image, path):
         return wrong
-    if len(name) - len(tag or "") > LONGEST_NAME:
+    if len(name.removesuffix(tag or "").removesuffix(":")) > LONGEST_NAME:
         return "E010", (
             f"{shown(image)} is too long; host and repository may have {LONGEST_NAME} characters together"
         )
