@@ -378,3 +378,45 @@ def test_host_and_repository_have_at_most_255_characters_without_the_tag(
     problem = image_problem(host + "a" * (length - len(host)) + tag)
 
     assert (problem is None) == (length <= 255)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "{{release: a, release: b, services: [{entry}]}}",
+            'E038 "release" is written twice, both times in line 1; YAML',
+        ),
+        (
+            "{{x-a: &a b, x-b: &a c, services: [{entry}]}}",
+            "E035 the anchor &a is written twice, both times in line 1; give",
+        ),
+        (
+            "release: a\nrelease: b\nservices: [{entry}]",
+            'E038 "release" is written twice, in line 1 and in line 2; YAML',
+        ),
+    ],
+)
+def test_what_is_twice_in_one_line_is_not_said_to_be_in_two(text: str, said: str) -> None:
+    problem = one(text.format(entry="{service: a, clusterName: c, serviceName: s, image: 'a:1'}"))
+
+    assert f"{problem.code} {problem.message}".startswith(said)
+
+
+def test_two_merge_keys_become_one_with_a_list_and_nothing_else_is_said() -> None:
+    bases = "x-a: &a {clusterName: shop}\nx-b: &b {service: a, image: 'a:1'}\n"
+    problem = one(f"{bases}services:\n- <<: *a\n  <<: *b\n  serviceName: s\n")
+
+    assert problem.code == "E038"
+    assert (
+        problem.message
+        == '"<<" is written twice, in line 4 and in line 5; write one with a list, <<: [*base, *other]'
+    )
+
+
+@given(st.lists(st.sampled_from(("a", "'a b'", "[x]")), min_size=1, max_size=5))
+def test_a_merge_of_what_has_no_keys_is_said_once(values: list[str]) -> None:
+    problem = one(f"x-l: &l [{', '.join(values)}]\nservices:\n- <<: *l\n  serviceName: s\n")
+
+    assert (problem.code, problem.line) == ("E035", 3)
+    assert "too)" not in problem.message

@@ -80,6 +80,10 @@ def read(data: bytes) -> Source:
     return Source(root, (*problems, *composer.problems, *reading.problems))
 
 
+def _twice(first: int, second: int) -> str:
+    return f"in line {first} and in line {second}" if first != second else f"both times in line {first}"
+
+
 def _place(raw: str, line: int, column: int) -> tuple[int, int]:
     """Return line and column of the first hole in a value that begins at ``line`` and ``column``."""
     before = raw[: raw.index(HOLE)]
@@ -194,8 +198,8 @@ class _Composer(yaml.BaseLoader):
             return _Alias(event.anchor, self.anchors.get(event.anchor), event.start_mark)
         if first := self.anchors.pop(event.anchor, None):
             message = (
-                f"the anchor &{plain(event.anchor, longest=40)} is written twice, in line {first.start_mark.line + 1} "
-                f"and in line {event.start_mark.line + 1}; give one of them another name"
+                f"the anchor &{plain(event.anchor, longest=40)} is written twice, "
+                f"{_twice(first.start_mark.line + 1, event.start_mark.line + 1)}; give one of them another name"
             )
             self.problems.append(_problem("E035", event, message))
         self._open.append(index)
@@ -321,24 +325,27 @@ class _Reading:
             value = self.node(value_node, here)
             is_whole &= not key.is_hole and not _KEY_BEHIND_HOLE.search(getattr(value, "raw", ""))
             if key.text in entries and not key.is_hole:
-                first = entries[key.text].key.line
-                message = (
-                    f"{shown(key.text)} is written twice, in line {first} and in line {key.line}; "
-                    "YAML would silently take the last one, so remove one of them"
-                )
+                advice = "YAML would silently take the last one, so remove one of them"
+                if key.raw == "<<":
+                    advice, is_whole = "write one with a list, <<: [*base, *other]", False
+                twice = _twice(entries[key.text].key.line, key.line)
+                message = f"{shown(key.text)} is written twice, {twice}; {advice}"
                 self.problems.append(Problem("E038", key.line, key.column, here, message))
             else:
                 entries[key.text] = Entry(key, value)
         if "<<" in entries and entries["<<"].key.raw == "<<":
             merge = entries.pop("<<")
             merged: dict[str, Entry] = {}
+            is_other = False
             for one in reversed(merge.value.values if isinstance(merge.value, Sequence) else (merge.value,)):
                 if isinstance(one, Mapping):
                     merged.update((entry.key.text, entry) for entry in one.entries)
                 elif not (isinstance(one, Scalar) and one.is_hole):
-                    message = "<< takes the keys of another mapping; write <<: *base, or <<: [*base, *other]"
-                    self.problems.append(Problem("E035", merge.key.line, merge.key.column, path, message))
+                    is_other = True
                 is_whole &= isinstance(one, Mapping) and not one.repaired
+            if is_other:
+                message = "<< takes the keys of another mapping; write <<: *base, or <<: [*base, *other]"
+                self.problems.append(Problem("E035", merge.key.line, merge.key.column, path, message))
             entries = {**merged, **entries}  # what is written here counts, then what is merged first
         return Mapping(tuple(entries.values()), line, column, repaired=not is_whole)
 
