@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from ecs_release.manifest import Item, Problem, Rule, Schedule, Service, from_document, load
 from ecs_release.manifest.file import load_file
 from ecs_release.manifest.images import image_problem
+from ecs_release.manifest.problem import HOLE, spelled_out
 from ecs_release.manifest.schema import deployment_schema
 from hypothesis import given
 from hypothesis import strategies as st
@@ -420,3 +422,29 @@ def test_a_merge_of_what_has_no_keys_is_said_once(values: list[str]) -> None:
 
     assert (problem.code, problem.line) == ("E035", 3)
     assert "too)" not in problem.message
+
+
+@given(st.from_regex(r"-?0{1,3}[0-9]{1,3}", fullmatch=True))
+def test_a_number_with_zeros_in_front_is_told_to_lose_them(number: str) -> None:
+    problem = one(f"{SERVICE}    wave: {number}\n")
+
+    assert problem.code == "E073"
+    assert problem.message.startswith(f"{number} has zeros in front")
+    assert problem.message.endswith(", without them")
+
+
+@pytest.mark.parametrize("template", ["{% if prod %}", "{%- for x in y -%}", "{% raw %}"])
+@pytest.mark.parametrize("before", ["", "release: ", "x-a: [a, ", "  - "])
+def test_a_template_is_not_to_be_put_in_quotes(before: str, template: str) -> None:
+    problem = one(f"{before}{template}\n{SERVICE}")
+
+    assert (problem.code, problem.column) == ("E016", len(before) + 1)
+    assert problem.message.endswith(" is not filled in; write the finished value")
+
+
+@given(st.characters())
+def test_what_is_spelled_out_is_what_python_and_yaml_read_back(character: str) -> None:
+    written = spelled_out(character)
+
+    assert written.isprintable()
+    assert character in (HOLE, written) or ast.literal_eval(f'"{written}"') == character

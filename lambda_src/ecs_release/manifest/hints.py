@@ -122,6 +122,7 @@ def _merge_conflicts(lines: list[str]) -> Iterator[Problem]:
 # --- what stops the parser ----------------------------------------------------------------------------------
 
 _OPEN_QUOTE = re.compile(rf"""(?:[\s\[\]{{}},]++|{_QUOTED}|[^\s"'#\[\]{{}},][^\s\[\]{{}},]*+)*+(["'])""")
+_TEMPLATE = re.compile(r"\{\{|\{%")
 # What PyYAML says, code, what we say; E035 and E036 are reported where the value begins.
 _ADVICE = (
     ("sequence entries are not allowed", "E034", "a list cannot begin behind a colon; begin it on the next line: - service: api"),
@@ -143,9 +144,10 @@ def explain(error: MarkedYAMLError, lines: list[str]) -> Problem:
         if quote := _OPEN_QUOTE.match(text):
             return Problem("E031", number, quote.start(1) + 1, "", UNCLOSED)
     number, what, text = mark.line + 1, str(error.problem), lines[mark.line]
-    if "{{" in text[: mark.column]:
-        message = "a template such as {{ tag }} is not filled in; write the finished value"
-        return Problem("E016", number, text.index("{{") + 1, "", message)
+    if template := _TEMPLATE.search(text[: mark.column + 1]):
+        such = "{{ tag }}" if template[0] == "{{" else "{% if ... %}"
+        message = f"a template such as {such} is not filled in; write the finished value"
+        return Problem("E016", number, template.start() + 1, "", message)
     if what.startswith("mapping values are not allowed"):
         return _unexpected_colon(number, mark.column, lines)
     if what.startswith("could not find expected ':'"):

@@ -126,7 +126,11 @@ def plain(text: str, longest: int = 60) -> str:
 
 def spelled_out(text: str) -> str:
     """Return ``text`` with each character that a terminal would not show as itself written as ``\\u200b``, a `HOLE` as ``...``."""
-    return "".join(
-        c if c.isprintable() else repr(c)[1:-1] if c in "\t\r\n" else f"\\u{ord(c):04x}"
-        for c in text.replace(HOLE, "...")
-    )
+    return "".join(c if c.isprintable() else _escaped(c) for c in text.replace(HOLE, "..."))
+
+
+def _escaped(character: str) -> str:
+    if character in "\t\r\n":
+        return repr(character)[1:-1]
+    # Four digits behind \u and eight behind \U, as YAML and Python read them.
+    return f"\\u{ord(character):04x}" if character <= "\uffff" else f"\\U{ord(character):08x}"

@@ -366,6 +366,11 @@ def _check_integer(one: Field, text: str) -> _Found:
     bounds = (
         f"write a whole number from {one.minimum} to {one.maximum}, for example {one.name}: {one.example}"
     )
+    if re.fullmatch(r"-?0[0-9]+", text):
+        return (
+            "E073",
+            f"{plain(text, longest=100)} has zeros in front, which some readers take for base 8; {bounds}, without them",
+        )
     if not re.fullmatch(r"0|-?[1-9][0-9]*", text):
         return "E073", f"{shown(text)} is not a whole number; {bounds}"
     if len(text) > 9 or not one.minimum <= int(text) <= one.maximum:
