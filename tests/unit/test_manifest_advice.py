@@ -448,3 +448,61 @@ def test_what_is_spelled_out_is_what_python_and_yaml_read_back(character: str) -
 
     assert written.isprintable()
     assert character in (HOLE, written) or ast.literal_eval(f'"{written}"') == character
+
+
+# --- labels ---
+
+PICTURES = (
+    "❤️",
+    "👩‍🚀",
+    "👨‍👩‍👧",
+    "🏳️‍🌈",
+    "1️⃣",
+    "⚠️",
+    "👍🏽",
+    "🇩🇪",
+    "☎︎",
+    "↔️",
+    "‼️",
+    "❤️‍🔥",
+    "\U0001fae9",
+    "\U0001f8ff",
+)
+HIDDEN = (
+    "\u200b",
+    "\u200d",
+    "\ufe0f",
+    "\u202e",
+    "\ufdd0",
+    "\U000e0041",
+    "\u2065",
+    "\U0001fffe",
+    "\x1b",
+    "\u00ad",
+)
+
+
+@given(
+    st.lists(st.sampled_from((*PICTURES, "a", " ", "é", "4.0")), min_size=1, max_size=6).filter(
+        lambda p: "".join(p).strip()
+    )
+)
+def test_pictures_are_a_part_of_a_label(parts: list[str]) -> None:
+    label = "".join(parts)
+    for document in (label, json.loads(json.dumps(label))):
+        assert from_document({"release": document, "services": [ENTRY]}).errors == ()
+    # As JSON writes it, which is YAML too.
+    validation = load(f"release: {json.dumps(label)}\n{SERVICE}".encode())
+    assert validation.manifest is not None, validation.errors
+    assert validation.manifest.release == label
+
+
+@given(st.sampled_from(("", "a", "4.0 ", "é")), st.sampled_from(HIDDEN), st.sampled_from(("", "b", "é", " ")))
+def test_what_cannot_be_seen_is_no_part_of_a_label(before: str, hidden: str, behind: str) -> None:
+    (problem,) = from_document({"release": f"x{before}{hidden}{behind}", "services": [ENTRY]}).errors
+
+    assert problem.code == "E070"
+
+
+def test_half_a_pair_is_no_character() -> None:
+    assert one(f'release: "\\ud83d"\n{SERVICE}').code == "E070"

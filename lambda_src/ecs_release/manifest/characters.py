@@ -31,6 +31,31 @@ def is_invisible(character: str) -> bool:
     return not character.isprintable() or character in _BLANKS
 
 
+# Of the code points that no Unicode version has assigned so far, those that leave no ink whenever one does: noncharacters, and
+# what DerivedCoreProperties.txt lists as Default_Ignorable_Code_Point.
+# https://www.unicode.org/Public/UCD/latest/ucd/DerivedCoreProperties.txt
+_NEVER_SEEN = re.compile("[\u2065\ufdd0-\ufdef\ufff0-\ufff8\ufffe\uffff\U000e0000-\U000e0fff]")
+# What joins and varies pictures: U+200D between two, U+FE0E and U+FE0F behind one, or within a keycap such as 1 U+FE0F U+20E3.
+# https://www.unicode.org/reports/tr51/#EBNF_and_Regex
+_IN_A_PICTURE = re.compile(
+    r"(?<=[^\x00-\x7f\w\s])[\ufe0e\ufe0f]|(?<=[0-9#*])\ufe0f(?=\u20e3)|(?<=[^\x00-\x7f\w\s])\u200d(?=[^\x00-\x7f\w\s])"
+)
+
+
+def first_hidden(text: str) -> str | None:
+    """Return the first character of a free text that leaves no ink, line breaks and tabs aside, or None.
+
+    The same with each version of Python: what is not assigned to a character yet, as far as this Python knows, may be a new emoji.
+    """
+    return next((c for c in _IN_A_PICTURE.sub("", text) if c not in "\n\r\t" and _is_hidden(c)), None)
+
+
+def _is_hidden(character: str) -> bool:
+    if unicodedata.category(character) == "Cn":
+        return (ord(character) & 0xFFFE) == 0xFFFE or _NEVER_SEEN.match(character) is not None
+    return is_invisible(character)
+
+
 def in_ascii(text: str) -> str:
     """Return what ``text`` looks like to a reader, in ASCII as far as there is such a thing."""
     visible = "".join(c for c in text if not is_invisible(c))

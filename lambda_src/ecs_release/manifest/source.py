@@ -42,6 +42,9 @@ LONGEST_VALUE = 10_000
 _PART = re.compile(r"[^,\[\]{}]+")  # what may be one value, in brackets or without them
 _TOO_LONG = f"a value of more than {LONGEST_VALUE:,} characters; no name and no image is that long"
 _LIST = re.compile(rf"(?:{'|'.join(LISTS)}):[ \t]*(?:#.*)?")
+_PAIR = re.compile(
+    "[\ud800-\udbff][\udc00-\udfff]"
+)  # JSON escapes a character beyond U+FFFF so: "\\ud83d\\ude00"
 _MARKER = re.compile(r"(?:---|\.\.\.)[ \t]*(?:#.*)?")
 _BLANK = re.compile(r"[ \t]*(?:#.*)?")
 # A key that a forbidden character, mostly a foreign line end, has made a part of the value before it.
@@ -309,6 +312,7 @@ class _Reading:
             self.holes[line] = path
             self.holes_at[_place(raw, line, column)] = path
         else:
+            text = _PAIR.sub(lambda pair: pair[0].encode("utf-16", "surrogatepass").decode("utf-16"), text)
             text = text.replace(HOLE, "\ufffe")  # an escape such as "\ufdd0" must not pass for a hole
         return Scalar(text, line, column, raw, "text" if text or node.style else "nothing")
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from ecs_release.manifest.arns import apart, arn_message
-from ecs_release.manifest.characters import described, first_foreign, first_odd_colon, in_ascii, is_invisible
+from ecs_release.manifest.characters import described, first_foreign, first_hidden, first_odd_colon, in_ascii
 from ecs_release.manifest.images import image_problem, image_warning, placeholder_in
 from ecs_release.manifest.keys import (
     CONTAINER_NAME,
@@ -320,7 +320,7 @@ def _odd_character(one: Field, text: str) -> str | None:
     """A name is ASCII; a label may have any letter that can be seen."""
     if one.kind != "label":
         return first_foreign(text)
-    return next((c for c in text if is_invisible(c) and c not in "\n\r\t"), None)
+    return first_hidden(text)
 
 
 _GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
