@@ -292,9 +292,8 @@ class _Reading:
             begin = properties.end()  # no value without quotes begins with & or !
         raw = self._text[begin:end]
         line, column = node.start_mark.line + 1, node.start_mark.column + 1
-        if before := self._text[
-            node.start_mark.index : begin
-        ]:  # no further back: the line may hold the whole file
+        # No further back than the value begins: the line may hold the whole file.
+        if before := self._text[node.start_mark.index : begin]:
             line += before.count("\n")
             column = len(before) - before.rfind("\n") if "\n" in before else column + len(before)
         found = [

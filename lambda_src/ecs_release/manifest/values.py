@@ -126,8 +126,8 @@ def _unknown_key(
 
     if foreign is not None:
         advice = f"write {meant}" if meant else f"the keys here are {', '.join(names)}"
-        if (double := in_ascii(key.text[:_READ])) in names and double in written:
-            meant, advice = None, f"remove it, or the {double} that is there too"
+        if (look := in_ascii(key.text[:_READ])) in names and look in written:
+            meant, advice = None, f"remove it, or the {look} that is there too"
         return meant, problem("E070", f"the key {text} contains {described(foreign)}; {advice}")
     lists = _lists_with(key.text)
     if lists and not (meant and isinstance(pair.value, Sequence)):
@@ -135,7 +135,7 @@ def _unknown_key(
         return None, problem("E059", f"{text} belongs to an entry of {' or '.join(lists)}; {here}")
     if key.text in _TOP_LEVEL and not (meant and isinstance(pair.value, Scalar)):
         return None, problem("E059", f"{text} belongs to the top level of the file; begin it in column 1")
-    if (double := _nearest(key.text, tuple(names))) in written:
+    if (double := _nearest(key.text, tuple(names))) is not None and double in written:
         what_to_do = "move its entries there" if double in LISTS else "remove this one"
         return None, problem("E053", f"unknown key {text}; {double} is there too, so {what_to_do}")
     if meant:
