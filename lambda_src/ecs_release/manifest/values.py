@@ -12,15 +12,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from ecs_release.manifest.arns import apart, arn_message
-from ecs_release.manifest.characters import described, first_foreign, first_hidden, first_odd_colon, in_ascii
-from ecs_release.manifest.images import image_problem, image_warning, placeholder_in
+from ecs_release.manifest.characters import described, first_foreign, first_odd_colon, in_ascii
 from ecs_release.manifest.keys import (
     CONTAINER_NAME,
     EXTENSION,
     EXTENSION_PATTERN,
     IMAGE,
-    LONGEST_LABEL,
     OTHER_NAMES,
     SERVICE_FIELDS,
     TASK_FIELDS,
@@ -28,11 +25,8 @@ from ecs_release.manifest.keys import (
     Field,
 )
 from ecs_release.manifest.nodes import LISTS, Entry, Mapping, Node, Scalar, Sequence, key_path
-from ecs_release.manifest.problem import Problem, plain, shown, spelled_out
-
-# How much of a key or name is looked at closely: more than any that is right has. An endless one may be behind an alias that
-# thousands of entries use.
-_READ = 300
+from ecs_release.manifest.problem import Problem, plain, shown
+from ecs_release.manifest.scalars import CHECKS, READ, odd_character, without_it
 
 
 @dataclass(slots=True)
@@ -117,7 +111,7 @@ def _unknown_key(
     key = pair.key
     text = shown(key.text)
     free = [name for name in names if name not in written]
-    meant = _closest(in_ascii(key.text[:_READ]), tuple(free))
+    meant = _closest(in_ascii(key.text[:READ]), tuple(free))
     foreign = first_foreign(key.text)
     column = key.column if foreign is None else key.column_of(foreign)
 
@@ -126,7 +120,7 @@ def _unknown_key(
 
     if foreign is not None:
         advice = f"write {meant}" if meant else f"the keys here are {', '.join(names)}"
-        if (look := in_ascii(key.text[:_READ])) in names and look in written:
+        if (look := in_ascii(key.text[:READ])) in names and look in written:
             meant, advice = None, f"remove it, or the {look} that is there too"
         return meant, problem("E070", f"the key {text} contains {described(foreign)}; {advice}")
     lists = _lists_with(key.text)
@@ -302,11 +296,13 @@ def _scalar_problems(one: Field, value: Node, path: str, key: Scalar, example: s
     if value.type == "fraction":
         message = f"the number {value.text} may have lost digits on its way (4.10 becomes 4.1)"
         yield problem("W102", f'{message}; write "{value.text}" in quotes')
-    odd = _odd_character(one, value.text)
+    odd = odd_character(one, value.text)
     if odd is not None:
-        message = f"the {one.name} {shown(value.text)} contains {described(odd)}; {_without(one, value.text)}"
+        message = (
+            f"the {one.name} {shown(value.text)} contains {described(odd)}; {without_it(one, value.text)}"
+        )
         yield problem("E070", message, column=value.column_of(odd))
-    elif found := _CHECKS[one.kind](one, value.text):
+    elif found := CHECKS[one.kind](one, value.text):
         yield problem(*found)
 
 
@@ -314,102 +310,3 @@ def _example(one: Field) -> str:
     if one is CONTAINER_NAME:
         return f"write a container name, for example {one.example}"
     return f"write {one.name}: {one.example}"
-
-
-def _odd_character(one: Field, text: str) -> str | None:
-    """A name is ASCII; a label may have any letter that can be seen."""
-    if one.kind != "label":
-        return first_foreign(text)
-    return first_hidden(text)
-
-
-_GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue"})
-
-
-def _without(one: Field, text: str) -> str:
-    if one.kind == "label":
-        return "remove it"
-    meant = in_ascii(text[:_READ].translate(_GERMAN))
-    return (
-        f"write {plain(meant, longest=100)}"
-        if meant and meant.isascii()
-        else "write ASCII letters and digits"
-    )
-
-
-# Each returns code and message of what is wrong, or None.
-_Found = tuple[str, str] | None
-
-
-def _check_label(one: Field, text: str) -> _Found:
-    if re.search(r"[\n\r\t]", text):
-        return "E071", f"the {one.name} {shown(text)} has a line break or tab; write it in one line"
-    if len(text) > LONGEST_LABEL:
-        return "E071", f"the {one.name} has {len(text)} characters; write at most {LONGEST_LABEL}"
-    if found := _FILLED_IN.search(text) or _LEFT_BEHIND.fullmatch(text):
-        return _placeholder(one, text, found[0])
-    return None
-
-
-# In a label, which is free text: what begins and ends as no prose does ("$5", "<b>" and "50%" stay).
-_FILLED_IN = re.compile(r"\$\{[^}]*\}|\$\([^)]*\)|\{\{[^}]*\}\}")
-# What is left of a template and is a name that AWS allows: as a whole, because MY__OLD__API may well be one.
-_LEFT_BEHIND = re.compile(r"__[A-Za-z0-9]\w*__|_[A-Z][A-Z0-9_]*_|(?i:(?:change|replace)[_-]?me)")
-
-
-def _placeholder(one: Field, text: str, found: str) -> _Found:
-    message = f"the {one.name} {shown(text)} contains the placeholder {shown(found)}, and nothing fills it in"
-    return "E071", f"{message}; write the finished {'text' if one.kind == 'label' else 'name'}"
-
-
-def _check_integer(one: Field, text: str) -> _Found:
-    bounds = (
-        f"write a whole number from {one.minimum} to {one.maximum}, for example {one.name}: {one.example}"
-    )
-    if re.fullmatch(r"-?0[0-9]+", text):
-        return (
-            "E073",
-            f"{plain(text, longest=100)} has zeros in front, which some readers take for base 8; {bounds}, without them",
-        )
-    if not re.fullmatch(r"0|-?[1-9][0-9]*", text):
-        return "E073", f"{shown(text)} is not a whole number; {bounds}"
-    if len(text) > 9 or not one.minimum <= int(text) <= one.maximum:
-        return "E073", f"{plain(text, longest=100)} is out of range; {bounds}"
-    return None
-
-
-def _check_choice(one: Field, text: str) -> _Found:
-    if text in one.choices:
-        return None
-    close = difflib.get_close_matches(text[:40].casefold(), one.choices, n=1)
-    advice = f"did you mean {close[0]}?" if close else f"write {' or '.join(one.choices)}"
-    return "E074", f"{one.name} is {shown(text)}; {advice}"
-
-
-def _check_image(_: Field, text: str) -> _Found:
-    return image_problem(text) or image_warning(text)
-
-
-def _check_name(one: Field, text: str) -> _Found:
-    if text.startswith("arn:"):
-        return "E072", arn_message(one, text)
-    if re.fullmatch(one.pattern, text):
-        return _placeholder(one, text, text) if _LEFT_BEHIND.fullmatch(text) else None
-    if placeholder := placeholder_in(text[:_READ]):
-        return _placeholder(one, text, placeholder)
-    odd = next((c for c in text[:_READ] if not re.fullmatch(one.pattern, c)), None)
-    if odd is None:
-        return "E071", f"the {one.name} has {len(text)} characters; write {one.rule}"
-    known = {" ": "a space", "\n": "a line break", "\t": "a tab"}
-    found = known.get(odd, f'"{spelled_out(odd)}"')
-    advice = apart(one, text[:_READ]) or one.rule
-    return "E071", f"the {one.name} {shown(text)} contains {found}; write {advice}"
-
-
-_CHECKS = {
-    "label": _check_label,
-    "integer": _check_integer,
-    "choice": _check_choice,
-    "image": _check_image,
-    "name": _check_name,
-}
