@@ -19,6 +19,7 @@ from ecs_release.record.statuses import Status
 from ecs_release.rollout.judge import Judgement
 from ecs_release.settings import Settings
 from ecs_release.steps import batch, judging
+from ecs_release.steps import turn as turns
 from ecs_release.steps.turn import Turn, doubted
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +74,7 @@ def test_what_a_writing_step_misses_is_looked_for_in_another_round(
 ) -> None:
     now = 0
     clock = SimpleNamespace(time=lambda: now)
-    monkeypatch.setattr(batch, "time", clock)
+    monkeypatch.setattr(turns, "time", clock)
     worker, gone = Worker(ITEM), MissingError("the service is gone.")
     for now in (100, 100 + SETTLE - 1):  # noqa: B007 - the clock reads it
         with pytest.raises(UnfinishedError, match="looked for once more"):
@@ -85,7 +86,7 @@ def test_what_a_writing_step_misses_is_looked_for_in_another_round(
 
 
 def test_a_doubt_about_the_way_forward_is_none_about_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batch, "time", SimpleNamespace(time=lambda: 500))
+    monkeypatch.setattr(turns, "time", SimpleNamespace(time=lambda: 500))
     worker = Worker(dataclasses.replace(ITEM, doubt="forward: missing", doubted_at=1))
     with pytest.raises(UnfinishedError):
         take_turn(worker, MissingError("gone"), BACK)

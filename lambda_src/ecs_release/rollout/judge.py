@@ -103,21 +103,21 @@ def _with_nothing_running(
     """
     deployment = service.deployment(rollout.deployment_id) or {}
     failed = deployment.get("failedTasks", 0)
-    told = find_ours(rollout, service, history)
-    going_well = service.rollout_state(deployment) != "FAILED" and (
-        told is None or told.status in ("PENDING", "IN_PROGRESS", "SUCCESSFUL")
-    )
+    if judgement.status is not Status.SUCCEEDED:
+        told = find_ours(rollout, service, history)
+        goes_well = (
+            service.rollout_state(deployment) != "FAILED"
+            and (told is None or told.status in ("PENDING", "IN_PROGRESS", "SUCCESSFUL"))
+            and not failed
+        )
+        open_still = judgement.status in (None, Status.TIMED_OUT) and not judgement.needs_history
+        if not (open_still and goes_well and _is_primary(rollout, service)):
+            return judgement
     if failed:
-        unproven = f"desired count is 0, so nothing runs that could prove the rollout; before, {failed} of its tasks failed"
+        reason = f"desired count is 0, so nothing runs that could prove the rollout; before, {failed} of its tasks failed"
     else:
-        unproven = "desired count is 0, so nothing ran that could prove the rollout"
-    nothing_to_wait_for = going_well and not failed and not judgement.needs_history
-    nothing_to_wait_for = nothing_to_wait_for and _is_primary(rollout, service)
-    if judgement.status is Status.SUCCEEDED or (
-        nothing_to_wait_for and judgement.status in (None, Status.TIMED_OUT)
-    ):
-        return Judgement(Status.UNVERIFIED, unproven)
-    return judgement
+        reason = "desired count is 0, so nothing ran that could prove the rollout"
+    return Judgement(Status.UNVERIFIED, reason)
 
 
 def _judge(rollout: Rollout, service: ServiceState, history: Sequence[ServiceDeployment] | None) -> Judgement:

@@ -25,7 +25,7 @@ from ecs_release.errors import (
 from ecs_release.observability import about_item, logger
 from ecs_release.record.statuses import BAD, Status
 from ecs_release.steps.due import ensure_batch
-from ecs_release.steps.turn import Turn, doubted
+from ecs_release.steps.turn import Turn, ensure_seen_before
 from ecs_release.steps.worker import Worker
 
 _STARTS_OVER = 20
@@ -97,7 +97,11 @@ def _take_turn(turn: Turn, write: Callable[[Turn], None], failed: Status) -> int
                 write(turn)
             except ItemError as error:
                 if isinstance(error, MissingError):
-                    _ensure_missed_before(turn, error, forward=failed is Status.FAILED)
+                    # Terraform's provider believes that a service is gone only after two minutes of such answers
+                    # (findServiceByTwoPartKeyWaitForActive in
+                    # https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/ecs/service.go).
+                    direction = "forward" if failed is Status.FAILED else "back"
+                    ensure_seen_before(turn, f"{direction}: missing", str(error))
                 status = _status_of(error, failed)
                 logger.warning("item failed", extra={"status": status, "reason": str(error)})
                 _record_failure(turn, status, str(error), forward=failed is Status.FAILED)
@@ -122,25 +126,6 @@ def _status_of(error: ItemError, failed: Status) -> Status:
     """What a final failure makes of an item; what is gone is left alone on the way back."""
     gone = isinstance(error, MissingError) and failed is not Status.FAILED
     return Status.SUPERSEDED if gone or isinstance(error, SupersededError) else failed
-
-
-def _ensure_missed_before(turn: Turn, error: MissingError, *, forward: bool) -> None:
-    """Let a thing be missing only when it was missing in the round before as well.
-
-    Terraform's provider believes that a service is gone only after two minutes of such answers
-    (``findServiceByTwoPartKeyWaitForActive`` in
-    https://github.com/hashicorp/terraform-provider-aws/blob/main/internal/service/ecs/service.go).
-
-    Raises
-    ------
-    UnfinishedError
-        when it has to be looked for once more.
-    """
-    doubt = f"{'forward' if forward else 'back'}: missing"
-    changes, doubtful = doubted(turn.item, doubt, time.time(), turn.worker.settings.settle_seconds)
-    if doubtful:
-        turn.update({**changes, **turn.release()})
-        raise UnfinishedError(f"{error} It is looked for once more.") from error
 
 
 def _record_failure(turn: Turn, status: Status, reason: str, *, forward: bool) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, NoReturn
+from typing import Any
 
 from ecs_release.aws.ecs_targets import reference_of
 from ecs_release.aws.service_deployments import ServiceDeployment
 from ecs_release.aws.service_state import ROLLING, ServiceState
 from ecs_release.aws.services import Services
-from ecs_release.errors import ItemError, SupersededError, UnfinishedError
+from ecs_release.errors import ItemError, SupersededError
 from ecs_release.observability import about_release, logger
 from ecs_release.record.before import original_reference, recorded_references, reference_before
 from ecs_release.record.models import ItemRecord
@@ -24,7 +24,7 @@ from ecs_release.steps.batch import run_batch
 from ecs_release.steps.history import deployments_of, given_up_by_ecs
 from ecs_release.steps.revisions import RevisionBack, is_ours, revision_back, still_means_what_ran
 from ecs_release.steps.targets import current_targets, set_meanwhile, write_task_definition
-from ecs_release.steps.turn import NO_CLAIM, Turn, doubted, once, seen_twice, under_lock
+from ecs_release.steps.turn import NO_CLAIM, Turn, ensure_seen_before, once, seen_twice, under_lock
 from ecs_release.steps.worker import Worker
 
 
@@ -121,19 +121,11 @@ def put_service_back(turn: Turn) -> dict[str, Any]:
         look_again()
         live, started = _runs(found[0])
         if live != back.arn:
-            _ensure_not_shown_before(turn, f"ECS took {back.arn}, and shows {live} as {started}.")
+            odd = f"ECS took {back.arn}, and shows {live} as {started}."
+            ensure_seen_before(turn, "back: not shown", odd)
+            raise ItemError(f"not put back: {odd}")
     logger.info("going back", extra={"deployment": started, "revision": back.arn})
     return {"rollback_deployment": started, "rollback_started_at": now, **_about(item, back)}
-
-
-def _ensure_not_shown_before(turn: Turn, odd: str) -> NoReturn:
-    changes, doubtful = doubted(
-        turn.item, "back: not shown", time.time(), turn.worker.settings.settle_seconds
-    )
-    if doubtful:
-        turn.update({**changes, **turn.release()})
-        raise UnfinishedError(f"{odd} It is looked for once more.")
-    raise ItemError(f"not put back: {odd}")
 
 
 def _go_back_by_ecs(turn: Turn, services: Services, state: ServiceState) -> dict[str, Any] | None:
@@ -267,13 +259,13 @@ def put_task_back(turn: Turn) -> dict[str, Any]:
                 item = turn.item
         if item.after is None and not item.inherited:
             return _never_written(item)
-        look_again()
+        found = look_again()
     if item.pinned and not item.inherited and references == {original} and item.started_at is None:
         return {}
     goal = revision_back(turn, back)
     # All of them: a read may lag behind this release's own write, and to write what is there already changes nothing.
     again = item.started_at is not None
-    write_task_definition(turn, look_again(), goal.arn, look_again=look_again, again=again)
+    write_task_definition(turn, found, goal.arn, look_again=look_again, again=again)
     return {"rollback_started_at": int(time.time()), **_about(item, goal)}
 
 

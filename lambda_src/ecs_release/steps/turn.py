@@ -37,6 +37,7 @@ from ecs_release.errors import (
     PassingError,
     RecordChangedError,
     RefusedError,
+    UnfinishedError,
 )
 from ecs_release.observability import logger
 from ecs_release.record.models import ItemRecord
@@ -240,6 +241,20 @@ def doubted(item: ItemRecord, doubt: str, now: float, settle_seconds: int) -> tu
     if item.doubt != doubt or item.doubted_at is None:
         return {"doubt": doubt, "doubted_at": int(now)}, True
     return {}, now - item.doubted_at < settle_seconds
+
+
+def ensure_seen_before(turn: Turn, doubt: str, said: str) -> None:
+    """Let something final be decided only where the round before has seen the same.
+
+    Raises
+    ------
+    UnfinishedError
+        when it has to be looked for once more.
+    """
+    changes, doubtful = doubted(turn.item, doubt, time.time(), turn.worker.settings.settle_seconds)
+    if doubtful:
+        turn.update({**changes, **turn.release()})
+        raise UnfinishedError(f"{said} It is looked for once more.")
 
 
 def seen_twice(turn: Turn, look: Callable[[], str | None]) -> str | None:
